@@ -1,0 +1,42 @@
+# Everything a newcomer needs: `make demo` and `make test`. Both build .venv on first use, from the versions in constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+demo: .venv/.demo
+	$(BIN)/hourglass demo
+
+# Two processes of one thread each: two of two threads would wait for each other.
+test: .venv/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+check: .venv/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/document.py --check
+
+docs: .venv/.dev
+	$(BIN)/python tools/document.py
+
+# The figures of docs/results.md: about half an hour on two cores.
+results: .venv/.demo
+	$(BIN)/hourglass evaluate --suite denoise --data mnist -o docs/results
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Hourglass needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+
+.venv/.demo: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP_INSTALL) --editable '.[demo]'
+	touch $@
+
+.venv/.dev: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP_INSTALL) --editable '.[dev]'
+	touch $@ .venv/.demo
+
+clean:
+	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.PHONY: demo test check docs results clean

@@ -1,0 +1,99 @@
+"""Hourglass: one autoencoder, and what it is good for.
+
+    import hourglass as hg
+
+    mnist = hg.load("mnist")
+    ae = hg.Autoencoder(n_components=32).fit(mnist.train.images)
+    codes = ae.transform(mnist.test.images)
+
+Everything below loads on first use: torch and scikit-learn take seconds to import.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from hourglass._version import __version__
+
+if TYPE_CHECKING:
+    from hourglass.corruption import Compose, Corruption, GaussianNoise, Masking, SaltAndPepper
+    from hourglass.data import Dataset, Split, load
+    from hourglass.errors import (
+        DataError,
+        DivergenceError,
+        DownloadError,
+        FormatError,
+        HourglassError,
+        HourglassWarning,
+        ModelError,
+        ParameterError,
+    )
+    from hourglass.estimators import Autoencoder, Denoiser, load_model
+    from hourglass.images import to_float, to_uint8
+    from hourglass.networks import Network
+    from hourglass.objectives import L1, L2, Penalty
+    from hourglass.training import Callback
+
+_HOMES = {
+    "hourglass.corruption": ("Compose", "Corruption", "GaussianNoise", "Masking", "SaltAndPepper"),
+    "hourglass.data": ("Dataset", "Split", "load"),
+    "hourglass.errors": (
+        "DataError",
+        "DivergenceError",
+        "DownloadError",
+        "FormatError",
+        "HourglassError",
+        "HourglassWarning",
+        "ModelError",
+        "ParameterError",
+    ),
+    "hourglass.estimators": ("Autoencoder", "Denoiser", "load_model"),
+    "hourglass.images": ("to_float", "to_uint8"),
+    "hourglass.networks": ("Network",),
+    "hourglass.objectives": ("L1", "L2", "Penalty"),
+    "hourglass.training": ("Callback",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "L1",
+    "L2",
+    "Autoencoder",
+    "Callback",
+    "Compose",
+    "Corruption",
+    "DataError",
+    "Dataset",
+    "Denoiser",
+    "DivergenceError",
+    "DownloadError",
+    "FormatError",
+    "GaussianNoise",
+    "HourglassError",
+    "HourglassWarning",
+    "Masking",
+    "ModelError",
+    "Network",
+    "ParameterError",
+    "Penalty",
+    "SaltAndPepper",
+    "Split",
+    "__version__",
+    "load",
+    "load_model",
+    "to_float",
+    "to_uint8",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'hourglass' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,46 @@
+"""hourglass data"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from hourglass.cli.options import SizeType, json_option
+
+
+@click.command()
+@click.argument("name", required=False, metavar="[DATA]")
+@click.option("--size", type=SizeType(), help="Resize a folder's images to this.")
+@json_option
+def data(name: str | None, size: tuple[int, int] | None, as_json: bool) -> None:
+    """Describe DATA: how many images, of what shape, with which labels, found where. Without DATA, list the names."""
+    from hourglass.cli.output import print_json, print_table
+    from hourglass.data import NAMED, load
+
+    if name is None:
+        if as_json:
+            print_json(list(NAMED))
+        else:
+            click.echo("\n".join(NAMED))
+        return
+    dataset = load(name, size=size)
+    parts = {"train": dataset.train} | ({"test": dataset.test} if dataset.has_test else {})
+    rows = {part: _describe(split) for part, split in parts.items()}
+    if as_json:
+        print_json({"name": dataset.name, "source": dataset.source, "parts": rows})
+        return
+    click.echo(f"{dataset.name}, from {dataset.source}")
+    headings = list(next(iter(rows.values())))
+    print_table("", ["part", *headings], [[part, *(str(row[key]) for key in headings)] for part, row in rows.items()])
+
+
+def _describe(split: Any) -> dict[str, Any]:
+    images, labels = split.images, split.labels
+    return {
+        "images": len(images),
+        "shape": "×".join(str(side) for side in images.shape[1:]),
+        "dtype": str(images.dtype),
+        "range": f"{images.min():g}..{images.max():g}",
+        "labels": "none" if labels is None else len(set(labels.tolist())),
+    }

@@ -1,0 +1,122 @@
+"""hourglass evaluate"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hourglass.cli.options import (
+    SizeType,
+    combined,
+    corruption_option,
+    data_option,
+    device_option,
+    json_option,
+    output_option,
+    seed_option,
+)
+
+if TYPE_CHECKING:
+    from hourglass.data import Dataset
+    from hourglass.evaluation import Comparison
+
+
+@click.command()
+@click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[MODEL]...")
+@data_option
+@click.option("--suite", help="Instead of MODEL: train everything a page of results needs. denoise: all presets.")
+@click.option("--preset", "presets", multiple=True, help="With --suite: only these.")
+@output_option("", what="A folder for results.md, results.json and a figure.")
+@corruption_option
+@click.option("--size", type=SizeType(), help="Resize a folder's images to this.")
+@device_option
+@seed_option
+@json_option
+def evaluate(
+    models: tuple[Path, ...],
+    data: str,
+    suite: str | None,
+    presets: tuple[str, ...],
+    output: Path,
+    corruptions: tuple[Any, ...],
+    size: tuple[int, int] | None,
+    device: str,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Measure MODELs on the test images of DATA, beside the baselines of their task, fitted on its training images.
+
+    Without a test part, a tenth of the images, drawn with --seed, is held out from the baselines. The damage is the model's own
+    unless --corruption names another; all rows see the same draw, from --seed + 1.
+    """
+    from hourglass.cli.output import print_json, print_table
+    from hourglass.data import load
+    from hourglass.errors import ParameterError
+    from hourglass.evaluation import cells, machine
+
+    if bool(models) == bool(suite):
+        raise ParameterError("evaluate needs either MODELs or --suite denoise.")
+    found = load(data, size=size)
+    dataset = found.with_test(seed)
+    if suite is not None:
+        comparison = _suite(suite, dataset, presets, seed)
+    else:
+        comparison = _models(models, dataset, combined(corruptions), device, seed)
+    if models and not found.has_test:
+        comparison.notes.append(
+            f"{found.name} has no test part: the baselines did not see these {len(dataset.test)} images, the models may have."
+        )
+    content = {"data": dataset.name, "test_images": len(dataset.test), "seed": seed, "machine": machine()}
+    content |= {"rows": comparison.rows, "notes": comparison.notes}
+    if str(output) not in ("", "."):
+        _write(output, content, comparison)
+    if as_json:
+        print_json(content)
+        return
+    print_table(f"{dataset.name}, {len(dataset.test):,} test images", *cells(comparison.rows))
+    for note in comparison.notes:
+        click.echo(note)
+
+
+def _suite(name: str, dataset: Dataset, presets: tuple[str, ...], seed: int) -> Comparison:
+    from hourglass.cli.progress import ShowProgress
+    from hourglass.errors import ParameterError
+    from hourglass.estimators import PRESETS
+    from hourglass.evaluation import denoise_suite
+
+    unknown = [preset for preset in presets if preset not in PRESETS]
+    if name != "denoise" or unknown:
+        raise ParameterError(f"--suite {name} {' '.join(unknown)}; allowed: denoise, with presets {', '.join(PRESETS)}.")
+    comparison, _ = denoise_suite(dataset, seed, presets or tuple(PRESETS), lambda preset: [ShowProgress(preset)])
+    return comparison
+
+
+def _models(paths: tuple[Path, ...], dataset: Dataset, corruption: Any, device: str, seed: int) -> Comparison:
+    from hourglass.errors import ParameterError
+    from hourglass.estimators import Denoiser, load_model
+    from hourglass.evaluation import compare_autoencoders, compare_denoisers
+
+    models = {str(path): load_model(path, device=device) for path in paths}
+    kinds = {type(model) for model in models.values()}
+    if len(kinds) > 1:
+        raise ParameterError("these models have different tasks; evaluate them one task at a time.")
+    train, test = dataset.train.images, dataset.test.images
+    if kinds == {Denoiser}:
+        corruption = corruption or next(iter(models.values())).settings_["corruption"]
+        return compare_denoisers(models, train, test, corruption, seed + 1)
+    return compare_autoencoders(models, train, test)
+
+
+def _write(output: Path, content: dict[str, Any], comparison: Comparison) -> None:
+    from hourglass.data.write import replace_file
+    from hourglass.evaluation import markdown
+    from hourglass.report import image_rows, save
+
+    with replace_file(output / "results.json") as beside:
+        beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    with replace_file(output / "results.md") as beside:
+        beside.write_text(markdown(comparison.rows), encoding="utf-8")
+    save(image_rows(comparison.images), output / "images.png")

@@ -1,0 +1,54 @@
+"""hourglass info"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hourglass.cli.options import json_option
+
+
+@click.command()
+@click.argument("model", required=False, type=click.Path(path_type=Path))
+@json_option
+def info(model: Path | None, as_json: bool) -> None:
+    """Describe MODEL: its task, settings, layers and training. Without MODEL, describe the installation."""
+    from hourglass.cli.output import print_json, print_table
+    from hourglass.evaluation import machine
+
+    if model is None:
+        content = machine()
+        if as_json:
+            print_json(content)
+        else:
+            print_table("", ["what", "is"], [[key, str(value)] for key, value in content.items()])
+        return
+    from hourglass.estimators import load_model
+    from hourglass.networks import describe
+
+    loaded = load_model(model, device="cpu")
+    layers = describe(loaded.network_, loaded.layout_.network_shape)
+    settings = {key: str(value) for key, value in loaded.settings_.items()}
+    if as_json:
+        print_json(
+            {
+                "task": type(loaded).__name__.lower(),
+                "shape": loaded.layout_.shape,
+                "settings": settings,
+                "layers": layers,
+                "history": loaded.history_,
+            }
+        )
+        return
+    weights = sum(int(layer["weights"]) for layer in layers)
+    click.echo(f"{type(loaded).__name__} for samples of shape {loaded.layout_.shape}, {weights:,} weights")
+    print_table("settings", ["setting", "value"], [[key, value] for key, value in settings.items()])
+    print_table(
+        "layers",
+        ["part", "layer", "output", "weights"],
+        [[str(layer[key]) for key in ("part", "layer", "output", "weights")] for layer in layers],
+    )
+    row = loaded.history_[-1]
+    validation = "" if row["validation_loss"] is None else f", validation loss {row['validation_loss']:.5f}"
+    click.echo(f"{row['epoch']} epochs, loss {row['loss']:.5f}{validation}")

@@ -1,0 +1,68 @@
+"""The command `hourglass`: its verbs, and what becomes of errors.
+
+Nothing heavy is imported here or at the top of a verb's module: `hourglass --help` answers without torch.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any, NoReturn
+
+import click
+
+from hourglass._version import __version__
+from hourglass.cli.data import data
+from hourglass.cli.demo import demo
+from hourglass.cli.denoise import denoise
+from hourglass.cli.evaluate import evaluate
+from hourglass.cli.info import info
+from hourglass.cli.train import train
+from hourglass.errors import HourglassError, HourglassWarning
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="hourglass")
+def hourglass() -> None:
+    """Train one autoencoder on images and put it to use.
+
+    DATA is a name (auto, mnist, fashion-mnist, mnist-5k, digits), a folder of images (subfolders are labels), an image,
+    or an IDX, npy or npz file.
+    """
+
+
+for verb in (demo, train, denoise, evaluate, data, info):
+    hourglass.add_command(verb)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 done, 2 bad input (one line on standard error says what), 130 interrupted."""
+    warnings.showwarning = _show_warning
+    warnings.simplefilter("always", HourglassWarning)
+    try:
+        hourglass.main(arguments, prog_name="hourglass", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(BAD_INPUT)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except (HourglassError, OSError) as error:
+        _fail(str(error))
+    except MemoryError:
+        _fail("out of memory; use a smaller batch size or fewer images.")
+    except (KeyboardInterrupt, click.Abort):
+        print("interrupted.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    sys.exit(0)
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(BAD_INPUT)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    label = "note" if issubclass(category, HourglassWarning) else "warning"
+    print(f"{label}: {message}", file=sys.stderr)

@@ -1,0 +1,105 @@
+"""Options that several verbs share, and how their values are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from hourglass.corruption import Corruption
+
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType  # not generic before click 8.4
+
+SEED = 6020  # the chapter's
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+data_option = click.option("--data", default="auto", show_default=True, metavar="DATA", help="What to read.")
+seed_option = click.option("--seed", default=SEED, show_default=True, help="Of everything left to chance.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print figures as JSON.")
+device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, …")
+
+
+def output_option(default: str | None = None, what: str = "Where to write.") -> Callable[[F], F]:
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path),
+        default=default,
+        required=default is None,
+        show_default=default is not None,
+        help=what,
+    )
+
+
+class SizeType(ParamType):
+    """HEIGHTxWIDTH as two integers."""
+
+    name = "HEIGHTxWIDTH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        sides = str(value).lower().split("x")
+        if len(sides) != 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+            self.fail(f"{value!r} is no size; allowed: HEIGHTxWIDTH, as in 64x96.", param, ctx)
+        return int(sides[0]), int(sides[1])
+
+
+class WidthsType(ParamType):
+    """Integers with commas between them; a slash parts the encoder's from the decoder's."""
+
+    name = "N,N[/N,N]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+        try:
+            parts = [tuple(int(width) for width in part.split(",") if width) for part in str(value).split("/")]
+        except ValueError:
+            parts = []
+        if len(parts) not in (1, 2):
+            self.fail(f"{value!r}; allowed: widths like 128,64, or 128,64/256 for encoder/decoder.", param, ctx)
+        return parts[0] if len(parts) == 1 else tuple(parts)
+
+
+class CorruptionType(ParamType):
+    """NAME or NAME:FIELD=VALUE,FIELD=VALUE."""
+
+    name = "NAME[:FIELD=VALUE,…]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Corruption:
+        from hourglass.corruption import CORRUPTIONS, from_config
+        from hourglass.errors import HourglassError
+
+        kind, _, rest = str(value).partition(":")
+        simple = [name for name in CORRUPTIONS if name != "compose"]
+        try:
+            fields = {name: float(number) for name, _, number in (pair.partition("=") for pair in rest.split(",") if pair)}
+        except ValueError:
+            self.fail(f"{value!r}; allowed: NAME:FIELD=VALUE,… with numbers.", param, ctx)
+        if kind not in simple:
+            self.fail(f"{kind!r} is no corruption; allowed: {', '.join(simple)}.", param, ctx)
+        try:
+            return from_config({"name": kind, **fields})
+        except HourglassError as error:
+            self.fail(str(error), param, ctx)
+
+
+corruption_option = click.option(
+    "--corruption",
+    "corruptions",
+    type=CorruptionType(),
+    multiple=True,
+    help="As in gaussian_noise:mean=0,std=0.2; salt_and_pepper, masking. Several are applied in order.",
+)
+
+
+def combined(corruptions: tuple[Corruption, ...]) -> Corruption | None:
+    """None, the one, or all in their order."""
+    from hourglass.corruption import Compose
+
+    if len(corruptions) > 1:
+        return Compose(corruptions)
+    return corruptions[0] if corruptions else None

@@ -1,0 +1,28 @@
+"""What the verbs print: tables and JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+
+def print_json(content: Any) -> None:
+    print(json.dumps(content, indent=1))
+
+
+def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on a terminal; Markdown in a pipe."""
+    if not sys.stdout.isatty():
+        print("\n".join("| " + " | ".join(line) + " |" for line in [headings, ["---"] * len(headings), *rows]))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if index == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

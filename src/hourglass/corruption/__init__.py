@@ -1,0 +1,18 @@
+"""Corruption: damage to images, composable, with all chance in a generator."""
+
+from hourglass.corruption.base import Corruption, seeded
+from hourglass.corruption.compose import Compose
+from hourglass.corruption.noise import GaussianNoise, Masking, SaltAndPepper
+from hourglass.corruption.registry import CORRUPTIONS, from_config, to_config
+
+__all__ = [
+    "CORRUPTIONS",
+    "Compose",
+    "Corruption",
+    "GaussianNoise",
+    "Masking",
+    "SaltAndPepper",
+    "from_config",
+    "seeded",
+    "to_config",
+]

@@ -1,0 +1,86 @@
+"""What every corruption is: a pure function (images, generator) -> images of the same shape."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hourglass.errors import ParameterError
+from hourglass.images import Array, Float32, Layout, check_images
+
+
+class Corruption(ABC):
+    """Base of all corruptions: frozen dataclasses whose fields say how strong the damage is.
+
+    A subclass defines `corrupt`; users call the object itself.
+    """
+
+    @abstractmethod
+    def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Damage a batch.
+
+        Parameters
+        ----------
+        images : Tensor of shape (n, c, h, w) or (n, features), float32 in 0..1
+            Left as they are.
+        generator : torch.Generator
+            Where all chance comes from; its state moves on.
+
+        Returns
+        -------
+        Tensor of the same shape, float32 in 0..1
+        """
+
+    @overload
+    def __call__(self, images: Tensor, generator: torch.Generator | int | None = None) -> Tensor: ...
+    @overload
+    def __call__(self, images: Array, generator: torch.Generator | int | None = None) -> Float32: ...
+    def __call__(self, images: Tensor | Array, generator: torch.Generator | int | None = None) -> Tensor | Float32:
+        """Damage images.
+
+        Parameters
+        ----------
+        images : ndarray (n, h, w), (n, h, w, c) or (n, features), uint8 or float in 0..1; or Tensor as `corrupt` takes it
+        generator : torch.Generator, int or None
+            An int is a seed; None draws another damage at every call.
+
+        Returns
+        -------
+        ndarray of the same shape, float32 in 0..1; or a Tensor
+        """
+        if not isinstance(generator, torch.Generator):
+            generator = seeded(generator)
+        if isinstance(images, Tensor):
+            return self.corrupt(images, generator)
+        array = np.asarray(images)
+        if array.ndim == 2:  # a row of values is damaged like an image one pixel wide
+            return self(array[..., None], generator)[..., 0]
+        array = check_images(array)
+        layout = Layout(array.shape[1:])
+        damaged = self.corrupt(torch.from_numpy(layout.to_network(array)), generator)
+        return np.ascontiguousarray(layout.from_network(damaged.numpy()))
+
+    def config(self) -> dict[str, Any]:
+        """The fields by name, as JSON can hold them."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]  # every subclass is a dataclass
+
+
+def seeded(seed: int | None) -> torch.Generator:
+    """A generator on the CPU, seeded by `seed` or, for None, by the system."""
+    generator = torch.Generator()
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(seed)
+    return generator
+
+
+def check_share(name: str, value: float) -> None:
+    """ParameterError unless `value` is a share in 0..1."""
+    if not 0 <= value <= 1:
+        raise ParameterError(f"{name}={value!r}; allowed: 0..1.")

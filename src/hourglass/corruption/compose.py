@@ -1,0 +1,42 @@
+"""One corruption after another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hourglass.corruption.base import Corruption
+from hourglass.errors import ParameterError
+
+
+@dataclass(frozen=True)
+class Compose(Corruption):
+    """Apply `corruptions` in their order.
+
+    Examples
+    --------
+    >>> import hourglass as hg
+    >>> hg.Compose((hg.Masking(0.1), hg.GaussianNoise(0.0, 0.1)))
+    Compose(corruptions=(Masking(amount=0.1), GaussianNoise(mean=0.0, std=0.1)))
+    """
+
+    corruptions: tuple[Corruption, ...] = ()
+
+    def __post_init__(self) -> None:
+        for corruption in self.corruptions:
+            if not isinstance(corruption, Corruption):
+                raise ParameterError(f"Compose takes corruptions; got {corruption!r}.")
+        object.__setattr__(self, "corruptions", tuple(self.corruptions))
+
+    def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        for corruption in self.corruptions:
+            images = corruption.corrupt(images, generator)
+        return images
+
+    def config(self) -> dict[str, Any]:
+        from hourglass.corruption.registry import to_config
+
+        return {"corruptions": [to_config(corruption) for corruption in self.corruptions]}

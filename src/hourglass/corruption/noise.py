@@ -1,0 +1,82 @@
+"""Corruptions that change each pixel by chance."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hourglass.corruption.base import Corruption, check_share
+from hourglass.errors import ParameterError
+
+
+@dataclass(frozen=True)
+class GaussianNoise(Corruption):
+    """Add a draw from N(mean, std²) to every value and clamp to 0..1; the chapter's noise by default.
+
+    Parameters
+    ----------
+    mean, std : float
+        In pixel units, where 0 is black and 1 is white; std >= 0.
+
+    Examples
+    --------
+    >>> import numpy as np, hourglass as hg
+    >>> noisy = hg.GaussianNoise(mean=0.5, std=0.4)(np.zeros((1, 28, 28)), 0)
+    >>> noisy.shape, float(noisy.min()) >= 0
+    ((1, 28, 28), True)
+    """
+
+    mean: float = 0.5
+    std: float = 0.4
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.mean) or not 0 <= self.std < math.inf:
+            raise ParameterError(f"GaussianNoise(mean={self.mean!r}, std={self.std!r}); allowed: finite, std >= 0.")
+
+    def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        noise = torch.randn(images.shape, generator=generator).mul_(self.std).add_(self.mean)
+        return noise.add_(images).clamp_(0, 1)
+
+
+@dataclass(frozen=True)
+class SaltAndPepper(Corruption):
+    """Set a share of the values to 0 or to 1, each with the same chance.
+
+    Parameters
+    ----------
+    amount : float in 0..1
+        The chance of each value to be replaced.
+    """
+
+    amount: float = 0.2
+
+    def __post_init__(self) -> None:
+        check_share("amount", self.amount)
+
+    def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        draw = torch.rand(images.shape, generator=generator)
+        damaged = images.masked_fill(draw < self.amount / 2, 0.0)
+        return damaged.masked_fill_(draw >= 1 - self.amount / 2, 1.0)
+
+
+@dataclass(frozen=True)
+class Masking(Corruption):
+    """Set a share of the values to 0 (masking noise; Vincent et al. 2008). All channels of a pixel go together.
+
+    Parameters
+    ----------
+    amount : float in 0..1
+        The chance of each pixel to be lost.
+    """
+
+    amount: float = 0.3
+
+    def __post_init__(self) -> None:
+        check_share("amount", self.amount)
+
+    def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        shape = images.shape if images.ndim == 2 else (len(images), 1, *images.shape[2:])
+        return images.masked_fill(torch.rand(shape, generator=generator) < self.amount, 0.0)

@@ -1,0 +1,37 @@
+"""Every corruption by name, and how one is written to a model's config.json and read back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hourglass.corruption.base import Corruption
+from hourglass.corruption.compose import Compose
+from hourglass.corruption.noise import GaussianNoise, Masking, SaltAndPepper
+from hourglass.errors import FormatError
+
+CORRUPTIONS: dict[str, type[Corruption]] = {
+    "gaussian_noise": GaussianNoise,
+    "salt_and_pepper": SaltAndPepper,
+    "masking": Masking,
+    "compose": Compose,
+}
+
+
+def to_config(corruption: Corruption) -> dict[str, Any]:
+    """`corruption` as JSON can hold it: its name in the dict and its fields."""
+    names = {kind: name for name, kind in CORRUPTIONS.items()}
+    return {"name": names[type(corruption)], **corruption.config()}
+
+
+def from_config(config: dict[str, Any]) -> Corruption:
+    """The corruption that `to_config` wrote. FormatError if this version has none of that name or with those fields."""
+    fields = dict(config)
+    name = fields.pop("name", None)
+    if name not in CORRUPTIONS:
+        raise FormatError(f"corruption {name!r} is unknown here; known: {', '.join(CORRUPTIONS)}.")
+    if "corruptions" in fields:
+        fields["corruptions"] = tuple(from_config(part) for part in fields["corruptions"])
+    try:
+        return CORRUPTIONS[name](**fields)
+    except TypeError as error:
+        raise FormatError(f"corruption {name!r} cannot be made from {fields}: {error}") from error

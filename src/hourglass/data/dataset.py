@@ -1,0 +1,94 @@
+"""What `load` returns: images with their labels and paths, in a training and a test part."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hourglass.errors import DataError
+from hourglass.images import Array, check_images
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and what is known of each.
+
+    Attributes
+    ----------
+    images : ndarray of shape (n, h, w) or (n, h, w, c), uint8 or float in 0..1
+    labels : ndarray of shape (n,), or None
+        Integers, or the names of the subfolders the images came from.
+    paths : tuple of Path, or None
+        Where each image was read, if each has a file of its own.
+    """
+
+    images: Array
+    labels: NDArray[Any] | None = None
+    paths: tuple[Path, ...] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "images", check_images(self.images))
+        if self.labels is not None and self.labels.shape != (len(self.images),):
+            raise DataError(
+                f"labels have shape {self.labels.shape} for {len(self.images)} images; one label an image is needed."
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, rows: NDArray[np.intp]) -> Split:
+        """The images of these rows, in this order, with their labels and paths."""
+        return Split(
+            self.images[rows],
+            None if self.labels is None else self.labels[rows],
+            None if self.paths is None else tuple(self.paths[row] for row in rows),
+        )
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A named source of images.
+
+    Attributes
+    ----------
+    name : str
+        The catalogue name, or the name of the file or folder.
+    train : Split
+        What models are fitted on; a source without parts is all training images.
+    source : str
+        Where it was found, in words.
+    """
+
+    name: str
+    train: Split
+    source: str
+    test_split: Split | None = None
+
+    @property
+    def has_test(self) -> bool:
+        return self.test_split is not None
+
+    def with_test(self, seed: int, share: float = 0.1) -> Dataset:
+        """This data set; without a test part, a `share` of its images, drawn with `seed`, becomes one."""
+        if self.has_test:
+            return self
+        order = np.random.default_rng(seed).permutation(len(self.train))
+        n_test = max(1, int(share * len(self.train)))
+        if n_test == len(self.train):
+            raise DataError(f"{self.name} holds one image; to hold out some for a test, more are needed.")
+        return dataclasses.replace(self, train=self.train.take(order[n_test:]), test_split=self.train.take(order[:n_test]))
+
+    @property
+    def test(self) -> Split:
+        """The part that figures are reported on; DataError if the source has none."""
+        if self.test_split is None:
+            raise DataError(
+                f"{self.name} has no test part. A folder has one if its subfolders are train/ and test/; "
+                "an npz file, if it holds x_train and x_test."
+            )
+        return self.test_split

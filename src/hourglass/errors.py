@@ -1,0 +1,48 @@
+"""Every error that Hourglass raises on purpose.
+
+    HourglassError
+    ├── DataError (ValueError)        images, labels or files that cannot be used as they are
+    │   └── DownloadError             a data set that is not at hand and could not be fetched
+    ├── ParameterError (ValueError)   an argument that is out of range or does not fit the others
+    ├── ModelError (ValueError)       a network that cannot be built, or does not fit the images
+    ├── FormatError (ValueError)      a saved model or checkpoint that is damaged or of an unknown version
+    └── DivergenceError               a training run whose loss is no longer a finite number
+
+    HourglassWarning (UserWarning)    something was converted or left out; the message says what
+
+scikit-learn's ``NotFittedError`` is raised as it is. A message says what came, what is allowed and what to do.
+"""
+
+from __future__ import annotations
+
+
+class HourglassError(Exception):
+    """Base of all errors that Hourglass raises on purpose."""
+
+
+class DataError(HourglassError, ValueError):
+    """Images, labels or files that cannot be used as they are."""
+
+
+class DownloadError(DataError):
+    """A data set that is not at hand and could not be fetched."""
+
+
+class ParameterError(HourglassError, ValueError):
+    """An argument that is out of range or does not fit the others."""
+
+
+class ModelError(HourglassError, ValueError):
+    """A network that cannot be built, or does not fit the images."""
+
+
+class FormatError(HourglassError, ValueError):
+    """A saved model or checkpoint that is damaged or of an unknown version."""
+
+
+class DivergenceError(HourglassError, ArithmeticError):
+    """A training run whose loss is no longer a finite number."""
+
+
+class HourglassWarning(UserWarning):
+    """Something was converted or left out; the message says what."""

@@ -1,0 +1,121 @@
+"""A model of one image size, used on an image of any size: by overlapping tiles, or by resizing."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from PIL import Image
+
+from hourglass.errors import HourglassWarning
+from hourglass.images import Array, Float32, check_images, to_float
+
+Model = Callable[[Float32], Float32]
+_TILES = 256  # tiles a call, so that memory does not grow with the image
+
+
+def restore_image(image: Array, shape: tuple[int, ...], model: Model, *, is_local: bool) -> Float32:
+    """Run `model`, which maps (n, *shape) to (n, *shape), on one image of any height, width and number of channels.
+
+    Parameters
+    ----------
+    image : ndarray (h, w) or (h, w, c), uint8 or float in 0..1
+    shape : (h, w) or (h, w, c)
+        What the model takes.
+    is_local : bool
+        Tile the image (True) or resize it, with a HourglassWarning.
+
+    Returns
+    -------
+    ndarray of the shape of `image`, float32 in 0..1
+    """
+    values = to_float(check_images(np.asarray(image)[None], name="image")[0])
+    stack = _as_channels(values, shape)
+    height, width = shape[:2]
+    if stack.shape[1:3] == (height, width):
+        restored = model(stack)
+    elif is_local:
+        restored = np.stack([_tiled(one, (height, width), model) for one in stack])
+    else:
+        warnings.warn(
+            f"the network is not convolutional: an image of {values.shape[1]}×{values.shape[0]} is resized to "
+            f'{width}×{height} and back, and loses detail. Train with network="conv" or preset="skip" to keep it.',
+            HourglassWarning,
+            stacklevel=3,
+        )
+        small = np.stack([_resized(one, (height, width)) for one in stack])
+        restored = np.stack([_resized(one, values.shape[:2]) for one in model(small)])
+    return _from_channels(restored, values.shape)
+
+
+def _as_channels(values: Float32, shape: tuple[int, ...]) -> Float32:
+    """The image as a stack (n, h, w[, c]) of what the model takes: one image, or one for each channel."""
+    grey_model = len(shape) == 2
+    if values.ndim == 2:
+        return values[None] if grey_model else np.repeat(values[..., None], shape[2], axis=2)[None]
+    if grey_model:
+        return np.ascontiguousarray(np.moveaxis(values, 2, 0))
+    if values.shape[2] == shape[2]:
+        return values[None]
+    return np.repeat(values.mean(axis=2, keepdims=True), shape[2], axis=2)[None]
+
+
+def _from_channels(stack: Float32, shape: tuple[int, ...]) -> Float32:
+    """The stack that `_as_channels` made, after the model, as an image of `shape`."""
+    image: Float32 = np.moveaxis(stack, 0, 2) if stack.ndim == 3 else stack[0]  # one plane a channel, or all together
+    if image.shape[2:] != shape[2:]:
+        image = image.mean(axis=2, keepdims=True)
+    if len(shape) == 2:
+        return np.ascontiguousarray(image[..., 0])
+    return np.ascontiguousarray(np.broadcast_to(image, shape))
+
+
+def _tiled(image: Float32, size: tuple[int, int], model: Model) -> Float32:
+    """Cover the image with tiles of `size` that overlap by half; blend them with weights that fall towards the edges."""
+    height, width = image.shape[:2]
+    pad = [(0, max(0, side - have)) for side, have in zip(size, (height, width), strict=True)]
+    padded = np.pad(image, (*pad, *[(0, 0)] * (image.ndim - 2)), mode="symmetric")
+    window = np.outer(*(_ramp(side) for side in size)).astype(np.float32)
+    window = window.reshape(*size, *[1] * (image.ndim - 2))
+    total, weight = np.zeros_like(padded), np.zeros(padded.shape[:2] + (1,) * (image.ndim - 2), dtype=np.float32)
+    for corners in _chunks(_corners(padded.shape[:2], size)):
+        tiles = np.stack([padded[y : y + size[0], x : x + size[1]] for y, x in corners])
+        for (y, x), tile in zip(corners, model(tiles), strict=True):
+            total[y : y + size[0], x : x + size[1]] += tile * window
+            weight[y : y + size[0], x : x + size[1]] += window
+    blended: Float32 = (total / weight)[:height, :width]
+    return blended
+
+
+def _ramp(side: int) -> Float32:
+    """1, 2, … up to the middle and down again: never zero, so that every pixel has a weight."""
+    return np.minimum(np.arange(1, side + 1), np.arange(side, 0, -1)).astype(np.float32)
+
+
+def _corners(shape: tuple[int, ...], size: tuple[int, int]) -> list[tuple[int, int]]:
+    """Upper left corners, half a tile apart, the last ones at the border."""
+
+    def starts(length: int, side: int) -> list[int]:
+        return sorted({*range(0, length - side, max(1, side // 2)), length - side})
+
+    return [(y, x) for y in starts(shape[0], size[0]) for x in starts(shape[1], size[1])]
+
+
+def _chunks(corners: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+    for start in range(0, len(corners), _TILES):
+        yield corners[start : start + _TILES]
+
+
+def _resized(image: Float32, size: tuple[int, ...]) -> Float32:
+    """(h, w[, c]) resized to `size`, Lanczos, clipped to 0..1."""
+    planes = image[..., None] if image.ndim == 2 else image
+    resized = np.stack(
+        [
+            np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize((size[1], size[0]), Image.Resampling.LANCZOS))
+            for plane in np.moveaxis(planes, 2, 0)
+        ],
+        axis=2,
+    )
+    clipped: Float32 = np.clip(resized, 0, 1)
+    return clipped[..., 0] if image.ndim == 2 else clipped

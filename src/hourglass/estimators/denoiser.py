@@ -1,0 +1,131 @@
+"""The denoiser: damaged images to clean ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from hourglass.errors import DataError
+from hourglass.estimators.anysize import restore_image
+from hourglass.estimators.base import ImageEstimator
+from hourglass.estimators.documentation import documented
+from hourglass.estimators.presets import CHAPTER_NOISE
+from hourglass.images import Array, Float32
+from hourglass.training import Callback
+
+
+@documented
+class Denoiser(ImageEstimator):
+    """A denoising autoencoder (Vincent et al. 2008): given damaged samples, it answers with the clean ones.
+
+    Fitted on clean samples it damages them itself, by `corruption` (by default the chapter's noise, drawn from
+    N(0.5, 0.4²)); fitted on pairs it learns what separates them.
+
+    {parameters}
+
+    Examples
+    --------
+    >>> import hourglass as hg
+    >>> digits = hg.load("digits")
+    >>> noise = hg.GaussianNoise(mean=0.0, std=0.3)
+    >>> denoiser = hg.Denoiser(corruption=noise, epochs=2, random_state=0).fit(digits.train.images)
+    >>> denoiser.transform(noise(digits.test.images, 0)).shape
+    (360, 8, 8)
+    """
+
+    _damages_when_scored = True
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        callbacks: Sequence[Callback] = (),
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+    ) -> Self:
+        """Train a new network to clean.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features)
+            Clean samples; or, if `y` is given, damaged ones. uint8 in 0..255 or float in 0..1; features in any units.
+        y : array-like of the shape of X, optional
+            The clean samples. One value a sample (labels, as scikit-learn's pipelines pass them) is ignored.
+        {fit_parameters}
+
+        Raises
+        ------
+        DataError, ParameterError, ModelError, DivergenceError
+        """
+        self._check_parameters()
+        targets, inputs = self._pairs(X, y, reset=True)
+        return self._fit(targets, inputs, callbacks=callbacks, checkpoint=checkpoint, resume=resume)
+
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """One more pass over `X`, clean, or over the pairs (`X` damaged, `y` clean), at a constant learning rate."""
+        self._check_parameters()
+        targets, inputs = self._pairs(X, y, reset=not self.__sklearn_is_fitted__())
+        return self._partial_fit(targets, inputs)
+
+    def transform(self, X: Any) -> Float32:
+        """Clean samples for the damaged `X` of the fitted shape: float32 of the shape of `X`, images in 0..1."""
+        check_is_fitted(self, "network_")
+        return self._reconstruct(self._check_samples(X, reset=False))
+
+    reconstruct = transform
+
+    def encode(self, X: Any) -> Float32:
+        """Codes of `X`: float32 (n, n_components)."""
+        check_is_fitted(self, "network_")
+        return self._encode(self._check_samples(X, reset=False))
+
+    def inverse_transform(self, X: Any) -> Float32:
+        """Samples that codes (n, n_components) stand for: float32, images in 0..1, features in their own units."""
+        return self._decode(self._check_codes(X))
+
+    def transform_image(self, image: Array) -> Float32:
+        """Clean one image of any height and width, grey or coloured.
+
+        Where the network is convolutional the image is cut into overlapping tiles of the fitted size; else it is resized to
+        the fitted size and back, with a HourglassWarning, for detail is lost. A grey model cleans each channel of a coloured
+        image by itself; a coloured model takes a grey image as three equal channels.
+
+        Parameters
+        ----------
+        image : ndarray of shape (h, w) or (h, w, c), uint8 or float in 0..1
+
+        Returns
+        -------
+        ndarray of the same shape, float32 in 0..1
+        """
+        check_is_fitted(self, "network_")
+        return restore_image(image, self.layout_.shape, self.transform, is_local=self.network_.is_local)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Minus the mean squared error after cleaning, in squared units of the samples (images: of 0..1).
+
+        `X` and `y` as for `fit`: clean samples, which are damaged with a fixed seed, or pairs. Greater is better.
+        """
+        check_is_fitted(self, "network_")
+        targets, inputs = self._pairs(X, y, reset=False)
+        return self._negative_error(targets, inputs)
+
+    def _resolve(self, n_samples: int) -> dict[str, Any]:
+        settings = super()._resolve(n_samples)
+        return settings | {"corruption": settings["corruption"] or CHAPTER_NOISE}
+
+    def _pairs(self, X: Any, y: Any, *, reset: bool) -> tuple[Array, Array | None]:
+        """(clean targets, damaged inputs or None)"""
+        samples = self._check_samples(X, reset=reset)
+        wanted = np.asarray(y)  # None becomes an array without axes
+        if wanted.ndim <= 1 or (wanted.shape[1:] == (1,) != samples.shape[1:]):
+            return samples, None
+        targets = self._check_samples(wanted, reset=reset, name="y")
+        if targets.shape != samples.shape:
+            raise DataError(f"X has shape {samples.shape} and y {targets.shape}; pairs must be equal in shape.")
+        return targets, samples

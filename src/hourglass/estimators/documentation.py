@@ -1,0 +1,83 @@
+"""The description of the arguments that all estimators share, written once."""
+
+from __future__ import annotations
+
+import inspect
+from textwrap import indent
+from typing import TypeVar
+
+PARAMETERS = """Parameters
+----------
+n_components : int, optional
+    Numbers in a code. The preset's (32) by default, as for every argument below whose default is None.
+network : str, or (encoder, decoder), optional
+    "linear", "mlp", "conv", "skip"; or a pair, each part such a name or a torch module of your own:
+    float32 (n, c, h, w) or (n, features) -> (n, n_components), and back. Modules are copied before training.
+hidden : sequence of int, or (encoder's, decoder's), optional
+    Widths (mlp) or channels (conv, skip) between input and code, in the encoder's order. One sequence serves
+    both; with a pair they need not mirror each other.
+preset : {"default", "chapter", "best", "skip"}
+    A named set of values; an argument given beside it wins. "chapter" is the textbook's own training, "default" the
+    same network trained well, "best" a wider network, "skip" one with connections past the code.
+epochs : int, optional
+    Passes over the training samples. By default the preset's, or on few samples as many as make 300 steps.
+batch_size : int, optional
+    Samples a step. By default a hundredth of the training samples, between 32 and 512.
+learning_rate : float, optional
+    The optimiser's largest step.
+optimizer : {"muon", "adam"}, optional
+schedule : {"linear", "constant"}, optional
+    "linear" rises over the first tenth of the steps, then falls to zero.
+initialization : {"centered", "torch"}, optional
+    torch's own first weights; "centered" also shifts two biases so that training starts at the data's mean.
+loss : {"mse", "bce", "mae", "ssim"}
+    bce needs values in 0..1, ssim images.
+penalty : Penalty or sequence of Penalty, optional
+    Added to the loss: `L1(1e-3)`, `L2(1e-3)`.
+corruption : Corruption, optional
+    Damages the inputs in training, never the targets.
+redraw : bool, optional
+    Draw the damage anew for every batch (True), or once for all epochs, as the chapter does (False).
+validation_fraction : float in [0, 1)
+    Share of the samples that is not trained on but gives the validation loss.
+early_stopping : bool
+    End after `patience` epochs without a lower validation loss, and keep the best epoch's weights.
+patience : int
+random_state : int, RandomState or None
+    Where the split, first weights, order and noise come from; an int gives the same weights every time.
+device : str
+    "auto" (a CUDA device if there is one), "cpu", "cuda", …
+verbose : bool or int
+    Print a line an epoch to standard error.
+
+Attributes
+----------
+encoder_, decoder_ : torch.nn.Module
+    Each usable alone.
+network_ : Network
+    Both together.
+history_ : list of dict
+    A row an epoch: epoch, loss, validation_loss, learning_rate, seconds, images_per_second.
+settings_ : dict
+    The preset's values with those that were given, as training used them.
+n_iter_ : int
+    Epochs trained.
+n_features_in_ : int
+    Values a sample."""
+
+FIT_PARAMETERS = """callbacks : sequence of Callback
+    Told of every batch and epoch.
+checkpoint : path, optional
+    A file that holds all of the run after every epoch.
+resume : bool
+    Go on from `checkpoint` if it exists, bit for bit as if never interrupted."""
+
+Class = TypeVar("Class", bound=type)
+
+
+def documented(kind: Class) -> Class:
+    """Put the shared descriptions where the docstrings of `kind` name them."""
+    kind.__doc__ = inspect.cleandoc(kind.__doc__ or "").replace("{parameters}", PARAMETERS)
+    fit = kind.__dict__["fit"]
+    fit.__doc__ = (fit.__doc__ or "").replace("{fit_parameters}", indent(FIT_PARAMETERS, " " * 8).lstrip())
+    return kind

@@ -1,0 +1,191 @@
+"""A fitted model as a folder: model.safetensors (weights), config.json (everything else), README.md (the model's card).
+
+    config.json
+        format        the version of this layout, an integer
+        hourglass     the version of the library that wrote it
+        estimator     the estimator's name in ESTIMATORS
+        parameters    the constructor's arguments
+        fitted        what was learned beside the weights: settings, layout, history, number of features
+        payload       name, size and SHA-256 of the weights' file: safetensors carries no checksum of its own
+        sha256        of this file without this line
+
+Nothing in it is executed: names are looked up in the library's own dicts. The card may be edited; the other two files are
+refused if one bit has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save as to_bytes
+
+from hourglass._version import __version__
+from hourglass.corruption import Corruption, from_config, to_config
+from hourglass.data.write import recover_folder, replace_folder
+from hourglass.errors import FormatError
+from hourglass.images import Layout
+from hourglass.objectives import PENALTIES, Penalty
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from hourglass.estimators.base import ImageEstimator
+
+FORMAT = 1
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+
+
+def write_model(model: ImageEstimator, name: str, path: Path) -> None:
+    """Write the fitted `model` beside `path`, then rename; a model that was there is replaced."""
+    if path.exists() and not (path / CONFIG).is_file():
+        raise FormatError(f"{path} exists and is no model; choose another name.")
+    tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in model.network_.state_dict().items()}
+    payload = to_bytes(tensors)
+    config = {
+        "format": FORMAT,
+        "hourglass": __version__,
+        "estimator": name,
+        "parameters": {key: _plain(value) for key, value in model.get_params(deep=False).items()},
+        "fitted": {
+            "settings": {key: _plain(value) for key, value in model.settings_.items()},
+            "layout": asdict(model.layout_),
+            "history": model.history_,
+            "n_features_in": model.n_features_in_,
+            "feature_names_in": _plain(getattr(model, "feature_names_in_", None)),
+        },
+        "payload": {"file": WEIGHTS, "bytes": len(payload), "sha256": hashlib.sha256(payload).hexdigest()},
+    }
+    config["sha256"] = hashlib.sha256(_dump(config).encode()).hexdigest()
+    with replace_folder(path) as folder:
+        (folder / WEIGHTS).write_bytes(payload)
+        (folder / CONFIG).write_text(_dump(config), encoding="utf-8")
+        (folder / CARD).write_text(_card(model, config), encoding="utf-8")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The checked config.json of the model folder `path`. FormatError if there is none, or it is damaged."""
+    recover_folder(path)
+    file = path / CONFIG
+    if not file.is_file():
+        what = "no model (a folder with config.json and model.safetensors)" if path.exists() else "no such model"
+        raise FormatError(f"{path}: {what}.")
+    try:
+        text = file.read_bytes().decode()
+        config: dict[str, Any] = json.loads(text)
+        claimed = config["sha256"]
+        rest = {key: value for key, value in config.items() if key != "sha256"}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FormatError(f"{file}: damaged, not the JSON that was written ({error}).") from error
+    if text != _dump(config) or claimed != hashlib.sha256(_dump(rest).encode()).hexdigest():
+        raise FormatError(f"{file}: damaged or edited (SHA-256 differs). Copy the model again, or save it anew.")
+    if config["format"] != FORMAT:
+        raise FormatError(
+            f"{path}: model format {config['format']!r}, written by version {config['hourglass']}; this version reads "
+            f"format {FORMAT}. Upgrade hourglass."
+        )
+    return config
+
+
+def read_weights(path: Path, config: dict[str, Any]) -> dict[str, Tensor]:
+    """The checked weights of the model folder `path`. FormatError if they are missing or damaged."""
+    file = path / WEIGHTS
+    if not file.is_file():
+        raise FormatError(f"{path}: {WEIGHTS} is missing.")
+    payload = file.read_bytes()
+    if hashlib.sha256(payload).hexdigest() != config["payload"]["sha256"]:
+        raise FormatError(f"{file}: damaged (SHA-256 differs). Copy the model again, or save it anew.")
+    try:
+        return from_bytes(payload)
+    except SafetensorError as error:
+        raise FormatError(f"{file}: not a safetensors file ({error}).") from error
+
+
+def restore_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
+    """The constructor's arguments as they were."""
+    return {key: _restored(value) for key, value in parameters.items()}
+
+
+def restore_fitted(model: ImageEstimator, fitted: dict[str, Any]) -> None:
+    """Set on `model` what was learned beside the weights."""
+    layout = fitted["layout"]
+    model.layout_ = Layout(tuple(layout["shape"]), layout["offset"], layout["scale"])
+    model.settings_ = restore_parameters(fitted["settings"])
+    model.history_ = fitted["history"]
+    model.n_iter_ = len(fitted["history"])
+    model.n_features_in_ = fitted["n_features_in"]
+    if fitted["feature_names_in"] is not None:
+        import numpy as np
+
+        model.feature_names_in_ = np.array(fitted["feature_names_in"], dtype=object)
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON has it; what JSON cannot have (modules of one's own, a random state) as None."""
+    if isinstance(value, Corruption):
+        return {"corruption": to_config(value)}
+    if isinstance(value, Penalty):
+        names = {kind: name for name, kind in PENALTIES.items()}
+        return {"penalty": {"name": names[type(value)], **asdict(value)}}
+    if isinstance(value, (list, tuple)):
+        plain = [_plain(item) for item in value]
+        return None if any(item is None for item in plain) else plain
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return value if value is None or isinstance(value, (bool, int, float, str)) else None
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_restored(item) for item in value)
+    if isinstance(value, dict) and "corruption" in value:
+        return from_config(value["corruption"])
+    if isinstance(value, dict) and "penalty" in value:
+        fields = dict(value["penalty"])
+        name = fields.pop("name")
+        if name not in PENALTIES:
+            raise FormatError(f"penalty {name!r} is unknown here; known: {', '.join(PENALTIES)}.")
+        return PENALTIES[name](**fields)
+    return value
+
+
+def _dump(config: dict[str, Any]) -> str:
+    return json.dumps(config, indent=1) + "\n"
+
+
+def _card(model: ImageEstimator, config: dict[str, Any]) -> str:
+    """The model's card: what it is, how it was made, how to use it."""
+    settings, rows = config["fitted"]["settings"], model.history_
+    epochs = "\n".join(
+        f"| {row['epoch']} | {row['loss']:.5f} | "
+        f"{'' if row['validation_loss'] is None else format(row['validation_loss'], '.5f')} |"
+        for row in rows
+    )
+    values = "\n".join(f"| {key} | `{json.dumps(value)}` |" for key, value in settings.items())
+    parameters = sum(parameter.numel() for parameter in model.network_.parameters())
+    return f"""# {type(model).__name__}
+
+Made by hourglass {config["hourglass"]}. Takes samples of shape {model.layout_.shape} and makes codes of
+{settings["n_components"]} numbers; {parameters:,} weights.
+
+```python
+import hourglass as hg
+
+model = hg.load_model("path/to/this/folder")
+```
+
+| setting | value |
+| --- | --- |
+{values}
+
+| epoch | loss | validation loss |
+| --- | --- | --- |
+{epochs}
+
+Weights: `{WEIGHTS}`, {config["payload"]["bytes"]:,} bytes, SHA-256 `{config["payload"]["sha256"]}`.
+"""

@@ -1,0 +1,56 @@
+"""Every estimator by name, and loading a saved one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hourglass.errors import FormatError, ParameterError
+from hourglass.estimators.autoencoder import Autoencoder
+from hourglass.estimators.base import ImageEstimator
+from hourglass.estimators.denoiser import Denoiser
+from hourglass.estimators.persistence import read_config, read_weights, restore_fitted, restore_parameters
+
+ESTIMATORS: dict[str, type[ImageEstimator]] = {"autoencoder": Autoencoder, "denoiser": Denoiser}
+
+
+def load_model(path: str | Path, *, network: Any = None, device: str = "auto") -> Any:
+    """Load a model that `save` wrote.
+
+    Parameters
+    ----------
+    path : path
+        The model's folder.
+    network : (encoder, decoder), optional
+        Only for a model that was trained with torch modules of your own: new ones of the same make, for their weights alone
+        are saved.
+    device : str
+        Where to put it: "auto", "cpu", "cuda", …
+
+    Returns
+    -------
+    The fitted estimator, of the class that was saved.
+
+    Raises
+    ------
+    FormatError
+        If it is damaged, of another version, or no model.
+    """
+    path = Path(path)
+    config = read_config(path)
+    weights = read_weights(path, config)
+    if config["estimator"] not in ESTIMATORS:
+        raise FormatError(f"{path}: estimator {config['estimator']!r} is unknown here; known: {', '.join(ESTIMATORS)}.")
+    try:
+        parameters = restore_parameters(config["parameters"]) | {"device": device}
+        if network is not None:
+            parameters["network"] = network
+        model = ESTIMATORS[config["estimator"]](**parameters)
+        restore_fitted(model, config["fitted"])
+    except (KeyError, TypeError) as error:
+        raise FormatError(f"{path}: config.json lacks what this version needs ({error}).") from error
+    if network is not None:
+        model.settings_["network"] = network
+    elif model.settings_["network"] is None:
+        raise ParameterError(f"{path}: trained with modules of your own; pass network=(encoder, decoder).")
+    return model._load(weights)

@@ -1,0 +1,69 @@
+"""How far reconstructions are from the images they should be."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hourglass.errors import DataError
+from hourglass.images import Array, Layout, to_float
+from hourglass.objectives import ssim_deviation
+
+_BATCH = 500
+
+
+class Metrics(TypedDict):
+    """mse: mean squared error in squared units of 0..1; psnr: dB, of that error; ssim: -1..1, the mean over images."""
+
+    mse: float
+    psnr: float
+    ssim: float
+
+
+def image_metrics(reconstructions: Array, images: Array) -> Metrics:
+    """MSE, PSNR and SSIM of `reconstructions` against `images`.
+
+    Parameters
+    ----------
+    reconstructions, images : ndarray of shape (n, h, w) or (n, h, w, c), uint8 or float in 0..1
+
+    Returns
+    -------
+    Metrics
+        PSNR = 10 log10(1 / MSE) over all pixels of all images; SSIM as Wang et al. (2004), by torchmetrics, with
+        a Gaussian window of 11 pixels (smaller in images with a side below 6).
+
+    Raises
+    ------
+    DataError
+        If the shapes differ.
+    """
+    if reconstructions.shape != images.shape:
+        raise DataError(f"reconstructions have shape {reconstructions.shape} and images {images.shape}; they must agree.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # raised inside torchmetrics' own imports
+        from torchmetrics.functional.image import (
+            peak_signal_noise_ratio,
+            structural_similarity_index_measure,
+        )
+
+    layout = Layout(images.shape[1:])
+    deviation = ssim_deviation(images.shape[1:3])
+    squares, similarity = 0.0, 0.0
+    for start in range(0, len(images), _BATCH):
+        made, wanted = (_tensor(part[start : start + _BATCH], layout) for part in (reconstructions, images))
+        squares += float(((made - wanted).double() ** 2).sum())
+        scores = structural_similarity_index_measure(made, wanted, sigma=deviation, data_range=1.0, reduction="sum")
+        assert isinstance(scores, Tensor)  # a pair only if asked for the whole image
+        similarity += float(scores)
+    mse = squares / images.size
+    psnr = peak_signal_noise_ratio(torch.tensor([mse]).sqrt(), torch.zeros(1), data_range=1.0)
+    return Metrics(mse=mse, psnr=float(psnr), ssim=similarity / len(images))
+
+
+def _tensor(images: Array, layout: Layout) -> Tensor:
+    return torch.from_numpy(layout.to_network(to_float(np.asarray(images))))

@@ -1,0 +1,35 @@
+"""A comparison as text, and as what JSON can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+COLUMNS: dict[str, tuple[str, str]] = {  # key -> heading, format
+    "name": ("", "s"),
+    "mse": ("MSE", ".4f"),
+    "psnr": ("PSNR, dB", ".2f"),
+    "ssim": ("SSIM", ".3f"),
+    "seconds": ("seconds to fit", ".1f"),
+    "bar": ("bar, MSE", "≤ .4f"),
+}
+
+
+def cells(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """(headings, rows of formatted cells), for the columns that any row has."""
+    keys = [key for key in COLUMNS if any(row.get(key) is not None for row in rows)]
+    return [COLUMNS[key][0] for key in keys], [[_cell(row.get(key), COLUMNS[key][1]) for key in keys] for row in rows]
+
+
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """A Markdown table, figures to the right."""
+    headings, body = cells(rows)
+    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *body]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _cell(value: Any, form: str) -> str:
+    if value is None:
+        return ""
+    sign, _, spec = form.rpartition(" ")
+    return f"{sign} {format(value, spec)}".strip()

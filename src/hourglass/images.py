@@ -1,0 +1,145 @@
+"""The one image contract.
+
+Images are arrays of shape (n, h, w) or (n, h, w, c) with 1 to 4 channels: uint8 in 0..255, bool, or float in 0..1.
+A 2-D array (n, features) is a table of features in its own units. What a network sees is float32,
+(n, c, h, w) for images and (n, features) for features; what comes back is float32 in 0..1 for images and in
+their own units for features, in the shape of the input.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hourglass.errors import DataError
+
+Array = NDArray[Any]
+Float32 = NDArray[np.float32]
+
+MAX_CHANNELS = 4
+_ROUNDING = 1e-6  # what float32 arithmetic may leave above 1 or below 0
+
+
+def check_images(images: object, *, name: str = "images") -> Array:
+    """Return `images` as an array that keeps the contract, without copying where it already does.
+
+    Parameters
+    ----------
+    images : array-like of shape (n, h, w) or (n, h, w, c)
+        uint8 in 0..255, bool, or float in 0..1. bool becomes float32, 0 and 1.
+    name : str
+        What the message of an error calls them.
+
+    Raises
+    ------
+    DataError
+        For another number of dimensions or channels, no image, another dtype, values outside the range or not finite.
+    """
+    array = np.asarray(images)
+    if array.ndim not in (3, 4):
+        raise DataError(
+            f"{name} have shape {array.shape}; allowed: (n, h, w) or (n, h, w, channels). "
+            "One image alone needs a first axis: image[None]."
+        )
+    if array.ndim == 4 and not 1 <= array.shape[3] <= MAX_CHANNELS:
+        hint = " Channels come last: np.moveaxis(images, 1, -1)." if array.shape[1] <= MAX_CHANNELS else ""
+        raise DataError(f"{name} have {array.shape[3]} channels; allowed: 1 to {MAX_CHANNELS}.{hint}")
+    if 0 in array.shape:
+        raise DataError(f"{name} have shape {array.shape}; at least one image of at least one pixel is needed.")
+    if array.dtype == np.bool_:
+        return array.astype(np.float32)
+    if array.dtype == np.uint8:
+        return array
+    if not np.issubdtype(array.dtype, np.floating):
+        raise DataError(
+            f"{name} are of dtype {array.dtype}; allowed: uint8 in 0..255, bool, or float in 0..1. "
+            "Divide by the largest possible value, as in images / 65535 for 16 bits."
+        )
+    low, high = float(array.min()), float(array.max())  # either is NaN if any pixel is: no mask of the whole array
+    if math.isnan(low) or math.isnan(high):
+        raise DataError(f"{name} contain NaN; fill or drop these pixels first.")
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
+        raise DataError(
+            f"{name} hold floats from {low:g} to {high:g}; allowed: 0..1, or uint8 in 0..255. "
+            "Divide by the largest possible value first."
+        )
+    return array
+
+
+def to_float(images: Array) -> Float32:
+    """Images as float32 in 0..1, same shape; uint8 is divided by 255, anything else is cast."""
+    if images.dtype == np.uint8:
+        return np.multiply(images, np.float32(1 / 255), dtype=np.float32)
+    return images.astype(np.float32, copy=False)
+
+
+def to_uint8(images: Array) -> NDArray[np.uint8]:
+    """Images as uint8 in 0..255, same shape; floats in 0..1 are rounded to the nearest of 256 steps."""
+    if images.dtype == np.uint8:
+        return images
+    rounded: NDArray[np.uint8] = np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)
+    return rounded
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The shape and scale of one estimator's samples: how they go into a network and come out again.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        One sample as the user gives it: (h, w), (h, w, c) or (features,).
+    offset, scale : float
+        Features only: the network sees (x - offset) / scale. One number each for the whole table, so that directions
+        in feature space, and with them the principal subspace, stay what they were.
+    """
+
+    shape: tuple[int, ...]
+    offset: float = 0.0
+    scale: float = 1.0
+
+    @classmethod
+    def of(cls, samples: Array) -> Layout:
+        """The layout of checked `samples`. Features outside 0..1 are brought there by their smallest and largest value."""
+        if samples.ndim > 2 or (samples.min() >= 0 and samples.max() <= 1):
+            return cls(tuple(samples.shape[1:]))
+        low, high = float(samples.min()), float(samples.max())
+        return cls(tuple(samples.shape[1:]), low, (high - low) or 1.0)
+
+    @property
+    def is_image(self) -> bool:
+        return len(self.shape) > 1
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether samples lie in 0..1 by contract, so that a network may end in a sigmoid."""
+        return self.is_image or (self.offset == 0 and self.scale == 1)
+
+    @property
+    def network_shape(self) -> tuple[int, ...]:
+        """One sample as the network sees it: (c, h, w) or (features,)."""
+        if not self.is_image:
+            return self.shape
+        height, width, *channels = self.shape
+        return (*(channels or [1]), height, width)
+
+    def to_network(self, samples: Array) -> Float32:
+        """Samples (n, *shape) as the network sees them, float32 (n, *network_shape), contiguous."""
+        if not self.is_image:
+            if self.is_bounded:
+                return np.ascontiguousarray(samples, dtype=np.float32)
+            return np.ascontiguousarray((samples - self.offset) / self.scale, dtype=np.float32)
+        values = to_float(samples)
+        values = values[:, None] if len(self.shape) == 2 else np.moveaxis(values, 3, 1)
+        return np.ascontiguousarray(values)
+
+    def from_network(self, values: Float32) -> Float32:
+        """What a network gave, (n, *network_shape), as samples (n, *shape): images clipped to 0..1, features in their units."""
+        if not self.is_image:
+            return values if self.is_bounded else (values * np.float32(self.scale) + np.float32(self.offset))
+        values = values[:, 0] if len(self.shape) == 2 else np.moveaxis(values, 1, 3)
+        return np.clip(values, 0, 1)

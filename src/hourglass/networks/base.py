@@ -1,0 +1,99 @@
+"""What every network is: an encoder x -> y and a decoder y -> z, each a module that can be used alone."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from hourglass.errors import ModelError
+
+
+class Output(NamedTuple):
+    """What a network makes of a batch: `reconstructions` like the input, `codes` (n, n_components)."""
+
+    reconstructions: Tensor
+    codes: Tensor
+
+
+class Network(nn.Module, ABC):
+    """An encoder and a decoder between samples and codes of `n_components` numbers.
+
+    A subclass builds both in its one `__init__(shape, n_components, hidden, bounded)`:
+
+    shape : (c, h, w) of an image or (features,)
+        One sample, without the batch axis.
+    n_components : int
+        Numbers in a code.
+    hidden : tuple of int
+        The widths between input and code, in the encoder's order; the decoder mirrors them.
+    bounded : bool
+        Whether samples lie in 0..1; then the decoder ends in a sigmoid.
+    """
+
+    encoder: nn.Module
+    """float32 (n, *shape) -> codes (n, n_components)"""
+    decoder: nn.Module
+    """codes (n, n_components) -> float32 (n, *shape)"""
+
+    default_hidden: ClassVar[tuple[int, ...]] = ()
+    is_local: ClassVar[bool] = False
+    """Whether each output pixel depends on its neighbourhood alone, so that large images may be cut into tiles."""
+
+    def forward(self, samples: Tensor) -> Output:
+        codes = self.encoder(samples)
+        return Output(self.decoder(codes), codes)
+
+
+class Pair(Network):
+    """An encoder and a decoder that were made apart: from two networks of the dict, or the user's own modules."""
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+
+
+def output_activation(bounded: bool) -> nn.Module:
+    return nn.Sigmoid() if bounded else nn.Identity()
+
+
+def image_shape(shape: tuple[int, ...], network: str) -> tuple[int, int, int]:
+    """`shape` as (c, h, w), or ModelError for features."""
+    if len(shape) != 3:
+        raise ModelError(
+            f'network "{network}" needs images of shape (n, h, w) or (n, h, w, c); these are {math.prod(shape)} flat '
+            'features. Use "mlp" or "linear", or reshape.'
+        )
+    channels, height, width = shape
+    return channels, height, width
+
+
+def check_fits(network: Network, shape: tuple[int, ...], n_components: int) -> None:
+    """Pass one sample through, so that modules that do not fit are refused before training, in one sentence.
+
+    Raises
+    ------
+    ModelError
+        If encoder or decoder fail on `shape`, or give codes or images of another shape.
+    """
+    sample = torch.full((2, *shape), 0.5, device=next((p.device for p in network.parameters()), None))
+    was_training = network.training
+    try:
+        with torch.no_grad():
+            codes = network.eval().encoder(sample)
+            decoded = network.decoder(codes) if codes.shape == (2, n_components) else None
+    except (RuntimeError, ValueError, TypeError) as error:
+        reason = str(error).split("\n")[0]
+        raise ModelError(f"the network cannot take samples of shape {shape}: {reason}") from error
+    finally:
+        network.train(was_training)
+    if decoded is None:
+        raise ModelError(
+            f"the encoder gives codes of shape {tuple(codes.shape[1:])} for n_components={n_components}; "
+            f"it must give (n, {n_components})."
+        )
+    if decoded.shape != sample.shape:
+        raise ModelError(f"the decoder gives samples of shape {tuple(decoded.shape[1:])}; the images are {shape}.")

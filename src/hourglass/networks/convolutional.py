@@ -1,0 +1,144 @@
+"""Convolutional networks, for images of any height, width and number of channels."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hourglass.networks.base import Network, Output, image_shape, output_activation
+
+
+class Conv(Network):
+    """Strided 3×3 convolutions down to a dense code; back by nearest-neighbour upsampling and convolutions.
+
+    `hidden` are the channels after each halving of height and width. Upsampling and a convolution instead of a transposed
+    convolution: no checkerboard (Odena et al. 2016).
+    """
+
+    default_hidden = (32, 64)
+    is_local = True
+
+    def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
+        super().__init__()
+        channels, height, width = image_shape(shape, "conv")
+        sizes = [(height, width)]
+        for _ in hidden:
+            sizes.append(_half(sizes[-1]))
+        widths = (channels, *hidden)
+        inner = (widths[-1], *sizes[-1])
+        flat = inner[0] * inner[1] * inner[2]
+
+        down: list[nn.Module] = []
+        for fan_in, fan_out in pairwise(widths):
+            down += [nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1), nn.LeakyReLU()]
+        self.encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(flat, n_components))
+
+        up: list[nn.Module] = [nn.LeakyReLU(), nn.Linear(n_components, flat), nn.Unflatten(1, inner)]
+        for (fan_in, fan_out), size in zip(pairwise(widths[::-1]), sizes[-2::-1], strict=True):
+            up += [nn.LeakyReLU(), nn.Upsample(size=size), nn.Conv2d(fan_in, fan_out, 3, padding=1)]
+        self.decoder = nn.Sequential(*up, output_activation(bounded))
+
+
+class Skip(Network):
+    """A convolutional encoder and decoder with connections past the code (U-Net; Ronneberger et al. 2015).
+
+    The connections carry detail that no code of `n_components` numbers could, so this network denoises and enhances well and
+    compresses nothing: `forward` uses them; `decoder` alone does without, and then sees zeros in their place.
+    `hidden` are the channels at half, quarter, … resolution: 2×2 pixels become channels first, for a convolution at
+    full resolution costs four times as much.
+    """
+
+    default_hidden = (32, 64)
+    is_local = True
+
+    def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
+        super().__init__()
+        checked = image_shape(shape, "skip")
+        self.encoder = _SkipEncoder(checked, n_components, hidden)
+        self.decoder = _SkipDecoder(checked, n_components, hidden, bounded)
+
+    def forward(self, samples: Tensor) -> Output:
+        codes, maps = self.encoder.encode(samples)
+        return Output(self.decoder.decode(codes, maps), codes)
+
+    encoder: _SkipEncoder
+    decoder: _SkipDecoder
+
+
+def _half(size: tuple[int, int]) -> tuple[int, int]:
+    return (size[0] + 1) // 2, (size[1] + 1) // 2  # a convolution of stride 2 with padding rounds up
+
+
+def _maps(shape: tuple[int, int, int], hidden: tuple[int, ...]) -> list[tuple[int, int, int]]:
+    """(channels, h, w) at each resolution of a skip network."""
+    size, maps = _half(shape[1:]), []
+    for channels in hidden:
+        maps.append((channels, *size))
+        size = _half(size)
+    return maps
+
+
+class _Residual(nn.Module):
+    """x + conv(conv(x)), each after a LeakyReLU (He et al. 2016, "identity mappings")."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        residual: Tensor = self.second(F.leaky_relu(self.first(F.leaky_relu(maps))))
+        return maps + residual
+
+
+class _SkipEncoder(nn.Module):
+    def __init__(self, shape: tuple[int, int, int], n_components: int, hidden: tuple[int, ...]) -> None:
+        super().__init__()
+        channels, *self.size = shape
+        self.entry = nn.Conv2d(4 * channels, hidden[0], 3, padding=1)
+        self.blocks = nn.ModuleList(_Residual(width) for width in hidden)
+        self.downs = nn.ModuleList(nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1) for fan_in, fan_out in pairwise(hidden))
+        width, *size = _maps(shape, hidden)[-1]
+        self.code = nn.Linear(width * size[0] * size[1], n_components)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return self.encode(samples)[0]
+
+    def encode(self, samples: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Codes, and the feature maps of every resolution for the decoder."""
+        height, width = samples.shape[-2:]
+        even = F.pad(samples, (0, width % 2, 0, height % 2), mode="replicate")
+        x = self.blocks[0](self.entry(F.pixel_unshuffle(even, 2)))
+        maps = [x]
+        for down, block in zip(self.downs, list(self.blocks)[1:], strict=True):
+            x = block(down(x))
+            maps.append(x)
+        return self.code(x.flatten(1)), maps
+
+
+class _SkipDecoder(nn.Module):
+    def __init__(self, shape: tuple[int, int, int], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
+        super().__init__()
+        channels, *self.size = shape
+        self.maps = _maps(shape, hidden)
+        width, height_, width_ = self.maps[-1]
+        self.code = nn.Sequential(nn.Linear(n_components, width * height_ * width_), nn.Unflatten(1, self.maps[-1]))
+        self.blocks = nn.ModuleList(_Residual(width) for width in hidden[::-1])
+        self.ups = nn.ModuleList(nn.Conv2d(fan_in, fan_out, 1) for fan_in, fan_out in pairwise(hidden[::-1]))
+        self.exit = nn.Conv2d(hidden[0], 4 * channels, 3, padding=1)
+        self.output = output_activation(bounded)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return self.decode(codes, [codes.new_zeros(len(codes), *maps) for maps in self.maps])
+
+    def decode(self, codes: Tensor, maps: list[Tensor]) -> Tensor:
+        """Samples from codes and the encoder's feature maps."""
+        blocks = list(self.blocks)
+        x = blocks[0](self.code(codes) + maps[-1])
+        for up, block, skipped in zip(self.ups, blocks[1:], maps[-2::-1], strict=True):
+            x = block(F.interpolate(up(x), size=skipped.shape[-2:]) + skipped)
+        images = F.pixel_shuffle(self.exit(F.leaky_relu(x)), 2)
+        cropped: Tensor = self.output(images[..., : self.size[0], : self.size[1]])
+        return cropped

@@ -1,0 +1,46 @@
+"""Networks of fully connected layers."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from torch import nn
+
+from hourglass.networks.base import Network, output_activation
+
+
+class Linear(Network):
+    """y = W x + b, z = V y + c, and no nonlinearity anywhere: its best fit spans the principal subspace.
+
+    (Bourlard and Kamp 1988; Baldi and Hornik 1989.) `hidden` and `bounded` have no effect.
+    """
+
+    def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
+        super().__init__()
+        features = math.prod(shape)
+        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(features, n_components))
+        self.decoder = nn.Sequential(nn.Linear(n_components, features), nn.Unflatten(1, shape))
+
+
+class MLP(Network):
+    """Fully connected layers with LeakyReLU between them: the chapter's 784-128-64-32-64-128-784 by default.
+
+    The code is the layer's value before its LeakyReLU, which opens the decoder: the function is the same, and a code may be
+    any real number.
+    """
+
+    default_hidden = (128, 64)
+
+    def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
+        super().__init__()
+        widths = (math.prod(shape), *hidden, n_components)
+        self.encoder = nn.Sequential(nn.Flatten(), *_layers(widths))
+        self.decoder = nn.Sequential(nn.LeakyReLU(), *_layers(widths[::-1]), output_activation(bounded), nn.Unflatten(1, shape))
+
+
+def _layers(widths: tuple[int, ...]) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in pairwise(widths):
+        layers += [nn.Linear(fan_in, fan_out), nn.LeakyReLU()]
+    return layers[:-1]

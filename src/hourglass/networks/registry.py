@@ -1,0 +1,166 @@
+"""Every network by name. A new one is a class and a line here."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hourglass.errors import ParameterError
+from hourglass.networks.base import Network, Pair, check_fits
+from hourglass.networks.convolutional import Conv, Skip
+from hourglass.networks.dense import MLP, Linear
+
+NETWORKS: dict[str, type[Network]] = {
+    "linear": Linear,
+    "mlp": MLP,
+    "conv": Conv,
+    "skip": Skip,
+}
+
+Part = str | nn.Module
+Widths = Sequence[int] | Sequence[Sequence[int]] | None
+
+
+def build(
+    network: str | Sequence[Part],
+    shape: tuple[int, ...],
+    n_components: int,
+    hidden: Widths = None,
+    bounded: bool = True,
+) -> Network:
+    """Make a network for samples of `shape`.
+
+    Parameters
+    ----------
+    network : str or (encoder, decoder)
+        A name in `NETWORKS`; or a pair, each part a name (the encoder of one network, the decoder of another) or a module
+        of your own, which is copied: float32 (n, *shape) -> (n, n_components), and back.
+    shape : (c, h, w) or (features,)
+    n_components : int
+        Numbers in a code.
+    hidden : sequence of int, or a pair of such, optional
+        The widths between input and code, in the encoder's order; a pair gives the decoder its own. None takes
+        the network's `default_hidden`.
+    bounded : bool
+        Whether samples lie in 0..1.
+
+    Raises
+    ------
+    ParameterError
+        For an unknown name, or widths below 1.
+    ModelError
+        If the network cannot take such samples, or encoder and decoder do not fit each other.
+    """
+    encoder, decoder = (network, network) if isinstance(network, str) else _pair_of(network)
+    encoder_hidden, decoder_hidden = _hidden_pair(hidden)
+    if isinstance(encoder, str) and encoder is decoder and encoder_hidden == decoder_hidden:
+        built = _whole(encoder, shape, n_components, encoder_hidden, bounded)
+    else:
+        built = Pair(
+            _whole(encoder, shape, n_components, encoder_hidden, bounded).encoder
+            if isinstance(encoder, str)
+            else copy.deepcopy(encoder),
+            _whole(decoder, shape, n_components, decoder_hidden, bounded).decoder
+            if isinstance(decoder, str)
+            else copy.deepcopy(decoder),
+        )
+    check_fits(built, shape, n_components)
+    return built
+
+
+def _whole(name: str, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...] | None, bounded: bool) -> Network:
+    if name not in NETWORKS:
+        raise ParameterError(f"network={name!r}; allowed: {', '.join(NETWORKS)}, or (encoder, decoder).")
+    kind = NETWORKS[name]
+    return kind(shape, n_components, kind.default_hidden if hidden is None else hidden, bounded)
+
+
+def _pair_of(network: object) -> tuple[Part, Part]:
+    if isinstance(network, Sequence) and len(network) == 2 and all(isinstance(part, (str, nn.Module)) for part in network):
+        return network[0], network[1]
+    raise ParameterError(
+        f"network={network!r}; allowed: {', '.join(NETWORKS)}, or (encoder, decoder), each a name or a torch module."
+    )
+
+
+def _hidden_pair(hidden: object) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
+    def widths(values: object) -> tuple[int, ...]:
+        if isinstance(values, Sequence) and all(isinstance(width, int) and width > 0 for width in values):
+            return tuple(values)
+        raise ParameterError(f"hidden={hidden!r}; allowed: positive integers like (128, 64), or a pair of such.")
+
+    if hidden is None:
+        return None, None
+    if isinstance(hidden, Sequence) and len(hidden) == 2 and all(isinstance(part, Sequence) for part in hidden):
+        return widths(hidden[0]), widths(hidden[1])
+    both = widths(hidden)
+    return both, both
+
+
+@torch.no_grad()
+def center(network: Network, inputs: Tensor, targets: Tensor) -> None:
+    """Shift two biases so that a new network starts at the data's mean (LeCun et al. 1998, "Efficient BackProp", 4.3).
+
+    The first layer, if it is fully connected, then sees inputs with mean zero; the last layer, fully connected or
+    convolutional, begins by answering the mean target. Training need not spend its first steps on finding them.
+
+    Parameters
+    ----------
+    inputs, targets : Tensor of shape (n, *shape), float32
+        A batch as training will see it.
+    """
+    first = next(iter(_layers(network.encoder)), None)
+    if isinstance(first, nn.Linear) and first.bias is not None:
+        first.bias.sub_(first.weight @ inputs.flatten(1).mean(0))
+    last = next(iter(_layers(network.decoder)[::-1]), None)
+    if last is not None and last.bias is not None:
+        mean = targets.mean(0).flatten() if isinstance(last, nn.Linear) else targets.mean().expand(last.bias.shape)
+        is_bounded = any(isinstance(module, nn.Sigmoid) for module in network.decoder.modules())
+        last.bias.copy_(torch.logit(mean, eps=0.005) if is_bounded else mean)
+
+
+def _layers(part: nn.Module) -> list[nn.Linear | nn.Conv2d]:
+    """The layers with weights, in the order in which they were made."""
+    return [module for module in part.modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
+
+
+def place(network: Network, device: torch.device) -> Network:
+    """Bring the network to `device`; convolutions with channels last, which their kernels prefer on CPUs and GPUs alike."""
+    has_convolution = any(isinstance(module, nn.Conv2d) for module in network.modules())
+    layout = torch.channels_last if has_convolution else torch.contiguous_format
+    placed: Network = network.to(device, memory_format=layout)  # type: ignore[call-overload]  # missing from torch's stubs
+    return placed
+
+
+def describe(network: Network, shape: tuple[int, ...]) -> list[dict[str, Any]]:
+    """The layers of both parts in the order in which they run on one sample of `shape`.
+
+    Returns
+    -------
+    list of dict
+        part ("encoder" or "decoder"), layer (its class and size), output (shape of one sample after it), weights (a count).
+    """
+    rows: list[dict[str, Any]] = []
+
+    def record(part: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, _: Any, output: Any) -> None:
+            weights = sum(parameter.numel() for parameter in module.parameters())
+            rows.append({"part": part, "layer": str(module), "output": list(output.shape[1:]), "weights": weights})
+
+        return hook
+
+    hooks = [
+        module.register_forward_hook(record(part))
+        for part, half in (("encoder", network.encoder), ("decoder", network.decoder))
+        for module in half.modules()
+        if next(module.children(), None) is None
+    ]
+    with torch.inference_mode():
+        network.decoder(network.encoder(torch.zeros(1, *shape)))
+    for hook in hooks:
+        hook.remove()
+    return rows

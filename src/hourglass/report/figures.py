@@ -1,0 +1,89 @@
+"""Figures, as PNG and SVG, drawn without a screen and the same at every run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from hourglass.data.write import replace_file
+from hourglass.images import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Colour-blind safe (Okabe and Ito).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+
+def image_rows(rows: Mapping[str, Array], captions: Mapping[str, str] | None = None) -> Figure:
+    """Rows of images with their names on the left.
+
+    Parameters
+    ----------
+    rows : dict of str to ndarray (k, h, w) or (k, h, w, c)
+        Name of the row -> its images, uint8 or float in 0..1; all rows equally long.
+    captions : dict of str to str, optional
+        A second, smaller line below a row's name.
+    """
+    count = len(next(iter(rows.values())))
+    margin = 2.4
+    figure = Figure(figsize=(margin + 0.72 * count, 0.76 * len(rows) + 0.1), dpi=150, layout=None)
+    grid = figure.subplots(
+        len(rows),
+        count,
+        squeeze=False,
+        gridspec_kw={
+            "left": margin / figure.get_figwidth(),
+            "right": 0.995,
+            "top": 0.99,
+            "bottom": 0.01,
+            "wspace": 0.05,
+            "hspace": 0.05,
+        },
+    )
+    for line, (name, images) in zip(grid, rows.items(), strict=True):
+        for cell, image in zip(line, images, strict=True):
+            top = 255 if image.dtype == np.uint8 else 1
+            cell.imshow(image, cmap="gray", vmin=0, vmax=top, interpolation="nearest")
+            cell.set_axis_off()
+        _label(line[0], name, (captions or {}).get(name, ""))
+    return figure
+
+
+def _label(cell: Axes, name: str, caption: str) -> None:
+    place: dict[str, Any] = {"transform": cell.transAxes, "ha": "right", "va": "center"}
+    cell.text(-0.12, 0.6 if caption else 0.5, name, fontsize=9, **place)
+    cell.text(-0.12, 0.32, caption, fontsize=7.5, color="#666666", **place)
+
+
+def learning_curves(histories: Mapping[str, Sequence[dict[str, Any]]], references: Mapping[str, float]) -> Figure:
+    """Validation loss over epochs, a line a history; `references` are levels to compare with, dashed."""
+    figure = Figure(figsize=(7.2, 4.2), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    for (name, rows), colour in zip(histories.items(), COLOURS, strict=False):
+        epochs = [row["epoch"] for row in rows]
+        axes.plot(epochs, [row["validation_loss"] for row in rows], "o-", color=colour, markersize=3.5, label=name)
+        axes.plot(epochs, [row["loss"] for row in rows], ":", color=colour, linewidth=1, label=f"{name}, training")
+    for name, level in references.items():
+        axes.axhline(level, color="#666666", linewidth=1, linestyle="--")
+        axes.annotate(name, (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
+    axes.set(xlabel="epoch", ylabel="mean squared error")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def save(figure: Figure, *paths: Path) -> None:
+    """Write the figure in the format each name ends with, beside first, then renamed."""
+    for path in paths:
+        kind = path.suffix.removeprefix(".")
+        # A fixed salt and no date: the same figure is the same file.
+        with mpl.rc_context({"svg.hashsalt": "hourglass"}), replace_file(path) as beside:
+            figure.savefig(beside, format=kind, metadata={"Date": None} if kind == "svg" else None)

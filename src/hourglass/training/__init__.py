@@ -1,0 +1,24 @@
+"""Training: the one loop, its optimisers, what it is fed, and checkpoints."""
+
+from hourglass.training.callbacks import Callback, PrintEpochs, WriteHistory
+from hourglass.training.checkpoints import WriteCheckpoint, load_checkpoint, save_checkpoint
+from hourglass.training.examples import Examples
+from hourglass.training.loop import Run, train
+from hourglass.training.optimizers import OPTIMIZERS, Muon
+from hourglass.training.plan import SCHEDULES, Plan
+
+__all__ = [
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "Callback",
+    "Examples",
+    "Muon",
+    "Plan",
+    "PrintEpochs",
+    "Run",
+    "WriteCheckpoint",
+    "WriteHistory",
+    "load_checkpoint",
+    "save_checkpoint",
+    "train",
+]

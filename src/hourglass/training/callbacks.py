@@ -1,0 +1,51 @@
+"""What happens beside training: at its begin and end, after a batch and after an epoch."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hourglass.training.loop import Run
+
+
+class Callback:
+    """Base of all callbacks; each method is given the run and may set `run.stop` to end it after this epoch."""
+
+    def on_train_begin(self, run: Run) -> None:
+        """Before the first epoch of this call."""
+
+    def on_batch_end(self, run: Run) -> None:
+        """After every step; `run.loss` is its loss."""
+
+    def on_epoch_end(self, run: Run) -> None:
+        """After every epoch; `run.history[-1]` is its row."""
+
+    def on_train_end(self, run: Run) -> None:
+        """After the last epoch."""
+
+
+class PrintEpochs(Callback):
+    """One line an epoch on standard error."""
+
+    def on_epoch_end(self, run: Run) -> None:
+        row = run.history[-1]
+        validation = "" if row["validation_loss"] is None else f"  validation {row['validation_loss']:.5f}"
+        print(
+            f"epoch {row['epoch']}/{run.n_epochs}  loss {row['loss']:.5f}{validation}  "
+            f"{row['images_per_second']:,.0f} images/s",
+            file=sys.stderr,
+        )
+
+
+class WriteHistory(Callback):
+    """The history as JSON lines, one a finished epoch, in the file `path`."""
+
+    def __init__(self, path: Path, **labels: str) -> None:
+        self.path, self.labels = path, labels
+
+    def on_epoch_end(self, run: Run) -> None:
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({**self.labels, **run.history[-1]}) + "\n")

@@ -1,0 +1,110 @@
+"""Checkpoints: one safetensors file that holds all of a run, checked by SHA-256, replaced in one step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from hourglass.data.write import replace_file
+from hourglass.errors import FormatError, ParameterError
+from hourglass.training.callbacks import Callback
+from hourglass.training.loop import Run
+
+FORMAT = 1
+
+
+class WriteCheckpoint(Callback):
+    """Save the run after every epoch to the file `path`; `identity` is what a run must share to go on from it."""
+
+    def __init__(self, path: Path, identity: dict[str, Any]) -> None:
+        self.path, self.identity = path, identity
+
+    def on_epoch_end(self, run: Run) -> None:
+        save_checkpoint(self.path, run, self.identity)
+
+
+def save_checkpoint(path: Path, run: Run, identity: dict[str, Any]) -> None:
+    """Write network, optimiser, random state, history and best weights of `run` beside `path`, then rename."""
+    tensors = {f"network.{name}": tensor for name, tensor in run.network.state_dict().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in (run.best or {}).items()}
+    for index, state in run.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
+    tensors |= {"random.order": run.order.get_state(), "random.noise": run.noise.get_state()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    state = json.dumps(
+        {
+            "format": FORMAT,
+            "identity": identity,
+            "epoch": run.epoch,
+            "step": run.step,
+            "stop": run.stop,
+            "history": run.history,
+        },
+        sort_keys=True,
+    )
+    with replace_file(path) as beside:
+        beside.write_bytes(to_bytes(tensors, {"state": state, "sha256": _digest(tensors, state)}))
+
+
+def load_checkpoint(path: Path, run: Run, identity: dict[str, Any]) -> None:
+    """Bring `run`, freshly made with the same settings, to where the checkpoint left off.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged or of another version.
+    ParameterError
+        If it was made with other settings or other data.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
+    except (SafetensorError, OSError, ValueError) as error:
+        raise FormatError(f"{path}: not a readable checkpoint ({error}). Start again without resume.") from error
+    if metadata.get("sha256") != _digest(tensors, metadata.get("state", "")):
+        raise FormatError(f"{path}: damaged (SHA-256 differs). Start again without resume.")
+    state = json.loads(metadata["state"])
+    if state["format"] != FORMAT:
+        raise FormatError(f"{path}: checkpoint format {state['format']}; this version reads {FORMAT}.")
+    wanted = json.loads(json.dumps(identity))  # tuples as JSON has them
+    differing = [name for name in wanted if state["identity"].get(name) != wanted[name]]
+    if differing:
+        changes = ", ".join(f"{name} {state['identity'].get(name)!r} -> {wanted[name]!r}" for name in differing)
+        raise ParameterError(f"{path}: made by another run ({changes}). Use its settings, or start without resume.")
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+    run.network.load_state_dict(part("network."))
+    run.best = part("best.") or None
+    parameters = [parameter for group in run.optimizer.param_groups for parameter in group["params"]]
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in part("optimizer.").items():
+        index, _, key = name.partition(".")
+        states.setdefault(int(index), {})[key] = _laid_out_as(parameters[int(index)], tensor)
+    run.optimizer.load_state_dict({"state": states, "param_groups": run.optimizer.state_dict()["param_groups"]})
+    run.order.set_state(tensors["random.order"])
+    run.noise.set_state(tensors["random.noise"])
+    run.epoch, run.step, run.stop, run.history = state["epoch"], state["step"], state["stop"], state["history"]
+
+
+def _laid_out_as(parameter: Tensor, state: Tensor) -> Tensor:
+    """`state` with the strides of its parameter: fused optimisers walk through both in the order of memory."""
+    return torch.empty_like(parameter).copy_(state) if state.shape == parameter.shape else state
+
+
+def _digest(tensors: dict[str, Tensor], state: str) -> str:
+    digest = hashlib.sha256(state.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,155 @@
+"""The training loop. There is one, and this is it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hourglass.corruption import seeded
+from hourglass.errors import DivergenceError
+from hourglass.networks import Network
+from hourglass.objectives import Objective
+from hourglass.training.callbacks import Callback
+from hourglass.training.examples import Examples
+from hourglass.training.plan import Plan
+
+_VALIDATION_BATCH = 512
+
+
+@dataclass
+class Run:
+    """A training run between two steps: all that a checkpoint holds, and what callbacks may read.
+
+    Attributes
+    ----------
+    epoch, step : int
+        How many of each are finished.
+    history : list of dict
+        A row an epoch: epoch, loss, validation_loss (None without validation), learning_rate, seconds, images_per_second.
+    best : dict of str to Tensor, optional
+        The weights of the epoch with the lowest validation loss, if the plan has patience.
+    stop : bool
+        Set by a callback, it ends the run after this epoch.
+    """
+
+    network: Network
+    optimizer: torch.optim.Optimizer
+    order: torch.Generator
+    noise: torch.Generator
+    validation_seed: int
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    epoch: int = 0
+    step: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Tensor] | None = None
+    stop: bool = False
+    # for progress displays: what this call of `train` is up to
+    n_epochs: int = 0
+    n_batches: int = 0
+    n_images: int = 0
+    loss: float = math.nan
+
+
+def train(
+    run: Run,
+    plan: Plan,
+    objective: Objective,
+    examples: Examples,
+    validation: Examples | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> None:
+    """Train `run.network` until `plan.epochs` are finished, or patience or a callback ends it.
+
+    Raises
+    ------
+    DivergenceError
+        If the loss is no longer finite. Checkpoints of earlier epochs stay as they are.
+    """
+    run.n_images, run.n_epochs = len(examples), plan.epochs
+    run.n_batches = math.ceil(len(examples) / plan.batch_size)
+    for callback in callbacks:
+        callback.on_train_begin(run)
+
+    while run.epoch < plan.epochs and not run.stop:
+        start, total = time.perf_counter(), 0.0
+        run.network.train()
+        for inputs, targets in examples.shuffled(plan.batch_size, run.order, run.noise):
+            set_rate(run.optimizer, plan.rate(run.step, plan.epochs * run.n_batches))
+            run.loss = train_step(run, objective, inputs.to(run.device), targets.to(run.device))
+            total += run.loss * len(targets)
+            run.step += 1
+            for callback in callbacks:
+                callback.on_batch_end(run)
+
+        run.epoch += 1
+        seconds = time.perf_counter() - start
+        run.history.append(
+            {
+                "epoch": run.epoch,
+                "loss": total / len(examples),
+                "validation_loss": None if validation is None else evaluate(run, objective, validation),
+                "learning_rate": plan.rate(run.step - 1, plan.epochs * run.n_batches),
+                "seconds": round(seconds, 4),
+                "images_per_second": round(len(examples) / seconds, 1),
+            }
+        )
+        check_finite(run)
+        if plan.patience is not None:
+            keep_best(run, plan.patience)
+        for callback in callbacks:
+            callback.on_epoch_end(run)
+
+    if run.best is not None:
+        run.network.load_state_dict(run.best)
+    for callback in callbacks:
+        callback.on_train_end(run)
+
+
+def train_step(run: Run, objective: Objective, inputs: Tensor, targets: Tensor) -> float:
+    """One step down the gradient; the loss before it."""
+    output = run.network(inputs)
+    loss: Tensor = objective(output.reconstructions, targets, output.codes)
+    run.optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    run.optimizer.step()
+    return loss.item()
+
+
+def evaluate(run: Run, objective: Objective, examples: Examples) -> float:
+    """The mean objective over `examples`, with the same damage at every call."""
+    total = 0.0
+    run.network.eval()
+    with torch.inference_mode():
+        for inputs, targets in examples.in_order(_VALIDATION_BATCH, seeded(run.validation_seed)):
+            output = run.network(inputs.to(run.device))
+            total += objective(output.reconstructions, targets.to(run.device), output.codes).item() * len(targets)
+    return total / len(examples)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def check_finite(run: Run) -> None:
+    row = run.history[-1]
+    if not all(math.isfinite(row[name]) for name in ("loss", "validation_loss") if row[name] is not None):
+        raise DivergenceError(
+            f"the loss is no longer finite in epoch {run.epoch} (loss {row['loss']}); "
+            "use a smaller learning_rate, and see that the inputs are in the range that they should be."
+        )
+
+
+def keep_best(run: Run, patience: int) -> None:
+    """Remember the best epoch's weights; stop after `patience` epochs without a better one."""
+    losses = [row["validation_loss"] for row in run.history]
+    best = losses.index(min(losses)) + 1
+    if best == run.epoch:
+        run.best = {name: tensor.detach().clone() for name, tensor in run.network.state_dict().items()}
+    run.stop = run.epoch - best >= patience

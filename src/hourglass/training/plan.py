@@ -1,0 +1,47 @@
+"""How long and how fast to train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+def _constant(progress: float) -> float:
+    return 1.0
+
+
+def _linear(progress: float) -> float:
+    """Up over the first tenth, then down to zero in a straight line."""
+    return min(progress / 0.1, (1 - progress) / 0.9)
+
+
+SCHEDULES: dict[str, Callable[[float], float]] = {"constant": _constant, "linear": _linear}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the loop needs to know.
+
+    Attributes
+    ----------
+    epochs : int
+        Passes over the training samples.
+    batch_size : int
+        Samples a step; the last batch of an epoch may be smaller.
+    learning_rate : float
+        The optimiser's step at its largest.
+    schedule : str
+        A name in `SCHEDULES`: the share of the learning rate over the progress 0..1 of the run.
+    patience : int, optional
+        Stop after so many epochs without a lower validation loss, and go back to the best epoch's weights.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    schedule: str = "constant"
+    patience: int | None = None
+
+    def rate(self, step: int, n_steps: int) -> float:
+        """The learning rate of step number `step` (from 0) of `n_steps`."""
+        return self.learning_rate * SCHEDULES[self.schedule]((step + 0.5) / n_steps)

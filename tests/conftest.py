@@ -1,0 +1,51 @@
+"""Data that several tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hourglass as hg
+
+MNIST_AT_HAND = (Path(os.environ.get("HOURGLASS_DATA", "")) / "mnist").is_dir()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on the real MNIST are skipped where it is not at hand, and fail if HOURGLASS_REQUIRE_MNIST says that it must be."""
+    if MNIST_AT_HAND:
+        return
+    if os.environ.get("HOURGLASS_REQUIRE_MNIST"):
+        pytest.exit("HOURGLASS_REQUIRE_MNIST is set, but HOURGLASS_DATA holds no mnist/.", returncode=1)
+    skip = pytest.mark.skip(reason="HOURGLASS_DATA names no folder that holds mnist/")
+    for item in items:
+        if item.get_closest_marker("mnist"):
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def mnist() -> hg.Dataset:
+    return hg.load("mnist")
+
+
+@pytest.fixture(scope="session")
+def digits() -> np.ndarray:
+    """200 real digits of 8×8, uint8."""
+    return hg.load("digits").train.images[:200]
+
+
+@pytest.fixture(scope="session")
+def colours() -> np.ndarray:
+    """40 smooth images of 13×11 in three colours, float32: odd sides and channels, which shape errors do not survive."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[0:1:13j, 0:1:11j]
+    phase = rng.uniform(0, 2 * np.pi, (40, 1, 1, 3))
+    return (0.5 + 0.5 * np.sin(5 * x[..., None] + 3 * y[..., None] + phase)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _no_surprises(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads or writes the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))

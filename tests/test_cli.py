@@ -1,0 +1,279 @@
+"""The command line, run in process as a person would: exit codes, one-line errors, files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hourglass as hg
+from hourglass.cli.main import hourglass, main
+from hourglass.data.files import read_image, write_image
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]):
+    """Run the command; (exit code, standard output, standard error)."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        with warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "digits.hg"
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--data", "digits", "-o", str(path), "--epochs", "2", "--corruption", "gaussian_noise:mean=0,std=0.3"])
+    assert not ended.value.code
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    write_image(tmp_path / "photos" / "grey.png", rng.integers(0, 256, (20, 31), dtype=np.uint8))
+    write_image(tmp_path / "photos" / "below" / "colour.jpg", rng.integers(0, 256, (9, 40, 3), dtype=np.uint8))
+    return tmp_path / "photos"
+
+
+def test_help_needs_neither_torch_nor_scikit_learn() -> None:
+    code = (
+        "import sys\nfrom hourglass.cli.main import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print([name for name in ('torch', 'sklearn', 'matplotlib', 'rich') if name in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip().endswith("[]")
+    lean = "import sys, hourglass; hourglass.__version__; print('torch' in sys.modules, 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", lean], capture_output=True, text=True, check=True).stdout == "False False\n"
+
+
+@pytest.mark.parametrize("verb", sorted(hourglass.commands))
+def test_every_verb_explains_itself(verb: str, run) -> None:
+    code, out, _ = run(verb, "--help")
+    assert code == 0
+    assert "Usage: hourglass" in out
+
+
+def test_train_evaluate_info(trained: Path, run, tmp_path: Path) -> None:
+    assert sorted(path.name for path in trained.parent.iterdir()) == ["digits.hg"]  # the checkpoint is gone
+    code, out, _ = run("evaluate", trained, "--data", "digits", "--json", "-o", tmp_path / "results")
+    content = json.loads(out)
+    assert code == 0
+    assert [row["name"] for row in content["rows"]][-1] == str(trained)
+    assert {file.name for file in (tmp_path / "results").iterdir()} == {"results.json", "results.md", "images.png"}
+    assert json.loads((tmp_path / "results" / "results.json").read_text()) == content
+    code, out, _ = run("info", trained)
+    assert code == 0
+    assert "Denoiser" in out
+    assert "Linear(in_features=64, out_features=128" in out
+    code, out, _ = run("info", trained, "--json")
+    assert json.loads(out)["settings"]["n_components"] == "32"
+    assert json.loads(run("info", "--json")[1])["hourglass"] == hg.__version__
+
+
+def test_a_seed_makes_the_same_model(run, tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run("train", "--data", "digits", "-o", tmp_path / name, "--epochs", 1, "--seed", seed, "--task", "autoencoder")
+    a, b, c = ((tmp_path / name / "model.safetensors").read_bytes() for name in "abc")
+    assert a == b != c
+    code, out, _ = run("evaluate", tmp_path / "a", "--data", "digits")
+    assert code == 0
+    assert "PCA, 32 components" in out
+
+
+def test_denoise_a_folder_of_any_sizes(trained: Path, photos: Path, run, tmp_path: Path) -> None:
+    code, out, err = run("denoise", trained, photos, "-o", tmp_path / "clean")
+    assert code == 0
+    assert "2 written" in out
+    assert err.count("note:") == 1
+    assert "not convolutional" in err
+    assert read_image(tmp_path / "clean" / "grey.png").shape == (20, 31)
+    assert read_image(tmp_path / "clean" / "below" / "colour.jpg").shape == (9, 40, 3)
+    run("train", "--data", "digits", "-o", tmp_path / "conv.hg", "--network", "conv", "--epochs", 1)
+    code, out, err = run("denoise", tmp_path / "conv.hg", photos / "grey.png", "-o", tmp_path / "tiled", "--json")
+    assert code == 0
+    assert err == ""
+    assert json.loads(out)["written"] == [str(tmp_path / "tiled" / "grey.png")]
+
+
+def test_denoise_an_array(trained: Path, run, tmp_path: Path) -> None:
+    images = hg.load("digits").test.images
+    np.save(tmp_path / "x.npy", images)
+    code, _, _ = run("denoise", trained, tmp_path / "x.npy", "-o", tmp_path / "clean.npy")
+    assert code == 0
+    assert np.array_equal(np.load(tmp_path / "clean.npy"), hg.load_model(trained).transform(images))
+
+
+def test_train_on_a_folder_of_photos(photos: Path, run, tmp_path: Path) -> None:
+    code, _, err = run(
+        "train", "--data", photos, "--size", "16x12", "--network", "conv", "--hidden", "4,8/16", "-o", tmp_path / "m.hg"
+    )
+    assert code == 0, err
+    assert hg.load_model(tmp_path / "m.hg").layout_.shape == (16, 12, 3)
+    code, out, _ = run("evaluate", tmp_path / "m.hg", "--data", photos, "--size", "16x12")
+    assert code == 0
+    assert "the models may have" in out
+
+
+def test_demo_writes_all_it_says(run, tmp_path: Path) -> None:
+    code, out, err = run("demo", "--data", "digits", "-o", tmp_path / "demo")
+    assert code == 0, err
+    names = {"model.hg", "history.jsonl", "metrics.json", "denoised.png", "denoised.svg", "learning-curve.svg"}
+    assert {file.name for file in (tmp_path / "demo").iterdir()} == names
+    rows = json.loads((tmp_path / "demo" / "metrics.json").read_text())["rows"]
+    assert [row["name"] for row in rows] == [
+        "noisy input",
+        "median filter",
+        "best linear map (ridge)",
+        "autoencoder, chapter",
+        "autoencoder, default",
+    ]
+    for row in rows:
+        assert f"{row['mse']:.4f}" in out
+    assert "Try next:" in out
+    assert "the best linear map" in out
+    assert hg.load_model(tmp_path / "demo" / "model.hg").settings_["optimizer"] == "muon"
+    lines = [json.loads(line) for line in (tmp_path / "demo" / "history.jsonl").read_text().splitlines()]
+    for name in ("chapter", "default"):
+        epochs = [line["epoch"] for line in lines if line["model"] == name]
+        assert epochs == list(range(1, len(epochs) + 1))
+        assert len(epochs) >= 5
+    svg = (tmp_path / "demo" / "learning-curve.svg").read_text()
+    code, _, _ = run("demo", "--data", "digits", "-o", tmp_path / "again")
+    assert (tmp_path / "again" / "learning-curve.svg").read_text() == svg  # same seed, same figure
+
+
+def test_data(run, photos: Path) -> None:
+    assert "mnist-5k" in run("data")[1].splitlines()
+    code, out, _ = run("data", "digits")
+    assert code == 0
+    assert "| train | 1437 | 8×8 | uint8 | 0..255 | 10 |" in out
+    described = json.loads(run("data", photos.parent, "--size", "8x8", "--json")[1])
+    assert described["parts"]["train"]["shape"] == "8×8×3"
+
+
+def test_suite(run, tmp_path: Path) -> None:
+    arguments = ("evaluate", "--suite", "denoise", "--data", "digits", "--preset", "chapter", "-o", tmp_path / "r")
+    code, out, _ = run(*arguments)
+    assert code == 0
+    assert "autoencoder, chapter" in out
+    assert "autoencoder, chapter" in (tmp_path / "r" / "results.md").read_text()
+
+
+def test_an_interrupted_run_says_how_to_go_on_and_does(run, tmp_path: Path, monkeypatch) -> None:
+    from hourglass.training.loop import Run
+
+    arguments = ("train", "--data", "digits", "--epochs", 3, "-o", tmp_path / "m.hg")
+    straight = run("train", "--data", "digits", "--epochs", 3, "-o", tmp_path / "straight.hg")
+    assert straight[0] == 0
+
+    from hourglass.cli.progress import ShowProgress
+
+    def interrupted(self: ShowProgress, run_: Run) -> None:
+        if run_.epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ShowProgress, "on_batch_end", interrupted)
+    code, _, err = run(*arguments)
+    assert code == 130
+    assert "--resume" in err
+    assert not (tmp_path / "m.hg").exists()
+    monkeypatch.undo()
+    assert run(*arguments, "--resume")[0] == 0
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("m.hg", "straight.hg")]
+    assert weights[0] == weights[1]
+
+
+def bad_inputs(folder: Path, model: Path) -> dict[str, list[object]]:
+    """Every way to be wrong that the command line promises to answer in one line."""
+    (folder / "empty").mkdir()
+    (folder / "text").mkdir()
+    (folder / "text" / "a.png").write_text("text")
+    for name, shape in (("a", (8, 8)), ("b", (9, 8))):
+        write_image(folder / "mixed" / f"{name}.png", np.zeros(shape, np.uint8))
+    np.save(folder / "nan.npy", np.full((4, 8, 8), np.nan))
+    np.savez(folder / "labels.npz", images=np.zeros((4, 8, 8)), labels=np.zeros(3))
+    (folder / "cut-ubyte").write_bytes(b"\0\0\x08\x03\0\0\0\x09\0\0\0\x09\0\0\0\x09")
+    flipped = folder / "flipped.hg"
+    flipped.mkdir()
+    for file in model.iterdir():
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= file.suffix == ".safetensors"
+        (flipped / file.name).write_bytes(content)
+    (folder / "plain").mkdir()
+    train = ["train", "-o", folder / "out.hg", "--epochs", 1, "--data"]
+    return {
+        "no such file": [*train, folder / "missing.npy"],
+        "neither a data set": [*train, "mnits"],
+        "truncated": [*train, folder / "cut-ubyte"],
+        "not a readable image": [*train, folder / "text"],
+        "NaN": [*train, folder / "nan.npy"],
+        "sizes differ": [*train, folder / "mixed"],
+        "holds no image": [*train, folder / "empty"],
+        "one label an image": [*train, folder / "labels.npz"],
+        "damaged": ["denoise", flipped, folder / "mixed", "-o", folder / "out.hg"],
+        "no model": ["info", folder / "plain"],
+        "no such model": ["evaluate", folder / "nothing.hg"],
+        "exists and is no model": ["train", "-o", folder / "plain", "--data", "digits"],
+        "evaluate needs": ["evaluate", "--data", "digits"],
+        "no size": [*train, "digits", "--size", "8"],
+        "is no corruption": [*train, "digits", "--corruption", "rain"],
+        "amount=3.0": [*train, "digits", "--corruption", "masking:amount=3"],
+        "'network' parameter": [*train, "digits", "--network", "resnet"],
+        "No such option": ["train", "--speed", "3"],
+        "No such command": ["fly"],
+        "must then name a .npy": ["denoise", model, folder / "nan.npy", "-o", folder / "out.hg"],
+        "originals would be lost": ["denoise", model, folder / "mixed", "-o", folder / "mixed"],
+        "allowed: autoencoder, denoiser": [*train, "digits", "--task", "cook"],
+        "allowed: denoise, with": ["evaluate", "--suite", "cooking", "--data", "digits"],
+    }
+
+
+def test_bad_input_gets_one_line_and_leaves_nothing(trained: Path, run, tmp_path: Path) -> None:
+    cases = bad_inputs(tmp_path, trained)
+    before = sorted(tmp_path.rglob("*"))
+    for match, arguments in cases.items():
+        code, out, err = run(*arguments)
+        assert code == 2, (arguments, err)
+        assert err.startswith("error: "), err
+        assert err.count("\n") == 1, err
+        assert match in err
+        assert out == ""
+        assert sorted(tmp_path.rglob("*")) == before, arguments
+
+
+def test_a_full_disk_is_one_line_too(trained: Path, photos: Path, run, tmp_path: Path, monkeypatch) -> None:
+    from PIL import Image
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    code, _, err = run("denoise", trained, photos / "grey.png", "-o", tmp_path / "clean")
+    assert code == 2
+    assert "No space left on device" in err
+    assert err.splitlines()[-1].startswith("error: ")
+    assert not list((tmp_path / "clean").iterdir())
+
+
+def test_as_a_module(tmp_path: Path) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "hourglass", "train", "--data", "nowhere.npy", "-o", str(tmp_path / "m.hg")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 2
+    assert answer.stderr == "error: nowhere.npy: no such file or folder.\n"

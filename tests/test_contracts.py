@@ -1,0 +1,279 @@
+"""What every network, loss, penalty, corruption and optimiser must keep; a new one is taken up from its dict."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+import hourglass as hg
+from hourglass.corruption import CORRUPTIONS, from_config, seeded, to_config
+from hourglass.networks import NETWORKS, build, center
+from hourglass.networks.base import Network
+from hourglass.objectives import LOSSES, NEED_IMAGES, PENALTIES, Objective, ssim_deviation
+from hourglass.training import OPTIMIZERS
+from hourglass.training.optimizers import orthogonalize
+
+IMAGE_SHAPES = [(1, 8, 8), (3, 13, 11), (1, 28, 28)]
+FLAT = (20,)
+
+
+def made(name: str, shape: tuple[int, ...], n_components: int = 6, hidden: tuple[int, ...] = (8, 12)) -> Network:
+    torch.manual_seed(0)
+    return build(name, shape, n_components, hidden)
+
+
+def takes_features(name: str) -> bool:
+    return name in ("linear", "mlp")
+
+
+def small_corruptions() -> list[hg.Corruption]:
+    parts = [kind() for name, kind in CORRUPTIONS.items() if name != "compose"]
+    return [*parts, hg.Compose(tuple(parts))]
+
+
+# --- networks ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [*IMAGE_SHAPES, FLAT], ids=str)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_network_shapes(name: str, shape: tuple[int, ...]) -> None:
+    if shape == FLAT and not takes_features(name):
+        with pytest.raises(hg.ModelError, match="flat features"):
+            made(name, shape)
+        return
+    network = made(name, shape)
+    samples = torch.rand(5, *shape)
+    output = network(samples)
+    assert output.codes.shape == (5, 6)
+    assert output.reconstructions.shape == samples.shape
+    assert torch.equal(network.encoder(samples), output.codes)
+    assert network.decoder(torch.randn(3, 6)).shape == (3, *shape)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_network_is_bounded_where_asked(name: str) -> None:
+    torch.manual_seed(0)
+    bounded = build(name, (1, 8, 8), 4, bounded=True).decoder(1e3 * torch.randn(50, 4))
+    free = build(name, (1, 8, 8), 4, bounded=False).decoder(1e3 * torch.randn(50, 4))
+    assert name == "linear" or (bounded.min() >= 0 and bounded.max() <= 1)
+    assert free.min() < 0 or free.max() > 1
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_gradients_are_finite_and_reach_every_weight(name: str, loss: str) -> None:
+    network = made(name, (1, 12, 12))
+    samples = torch.rand(8, 1, 12, 12)
+    output = network(samples)
+    reconstructions = output.reconstructions.clamp(0.01, 0.99)
+    Objective(LOSSES[loss])(reconstructions, samples, output.codes).backward()
+    for parameter in network.parameters():
+        assert parameter.grad is not None
+        assert torch.isfinite(parameter.grad).all()
+        assert parameter.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_network_overfits_one_batch(name: str, optimizer: str, digits: np.ndarray) -> None:
+    samples = torch.from_numpy(digits[:8, None]).float() / 255
+    network = made(name, (1, 8, 8), n_components=8, hidden=(32, 32))
+    steps = OPTIMIZERS[optimizer](network, 0.02 if optimizer == "muon" else 0.01)
+    variance = float(((samples - samples.mean(0)) ** 2).mean())
+    for _ in range(400):
+        loss = LOSSES["mse"](network(samples).reconstructions, samples)
+        steps.zero_grad()
+        loss.backward()
+        steps.step()
+    assert float(loss.detach()) < 0.1 * variance
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_same_seed_same_weights_and_saved_is_loaded_bit_for_bit(name: str, digits: np.ndarray, tmp_path) -> None:
+    def fitted() -> hg.Autoencoder:
+        return hg.Autoencoder(4, network=name, epochs=2, random_state=3).fit(digits)
+
+    first, second = fitted(), fitted()
+    torch.manual_seed(99)  # the global state has no say
+    for key, tensor in first.network_.state_dict().items():
+        assert torch.equal(tensor, second.network_.state_dict()[key]), key
+    first.save(tmp_path / "model.hg")
+    loaded = hg.load_model(tmp_path / "model.hg")
+    assert np.array_equal(loaded.transform(digits), first.transform(digits))
+    assert np.array_equal(loaded.reconstruct(digits), first.reconstruct(digits))
+    assert not np.array_equal(
+        first.transform(digits), hg.Autoencoder(4, network=name, epochs=2, random_state=4).fit_transform(digits)
+    )
+
+
+def test_encoder_and_decoder_need_not_mirror_each_other() -> None:
+    pair = build(("conv", "mlp"), (1, 8, 8), 3, hidden=((4,), (50, 20, 10)))
+    assert pair.decoder(pair.encoder(torch.rand(2, 1, 8, 8))).shape == (2, 1, 8, 8)
+    widths = [module.out_features for module in pair.decoder.modules() if isinstance(module, torch.nn.Linear)]
+    assert widths == [10, 20, 50, 64]
+
+
+def test_networks_that_cannot_be_are_refused() -> None:
+    wrong = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(63, 2))
+    with pytest.raises(hg.ModelError, match="cannot take samples"):
+        build((wrong, "mlp"), (1, 8, 8), 2)
+    with pytest.raises(hg.ModelError, match="it must give"):
+        build((torch.nn.Flatten(), "mlp"), (1, 8, 8), 2)
+    with pytest.raises(hg.ModelError, match="the decoder gives"):
+        build(("mlp", torch.nn.Linear(2, 64)), (1, 8, 8), 2)
+    for hidden in ((0,), (8, -1), "88", ((8,), "x")):
+        with pytest.raises(hg.ParameterError, match="hidden="):
+            build("mlp", (1, 8, 8), 2, hidden)
+    with pytest.raises(hg.ParameterError, match="network="):
+        build(("mlp",), (1, 8, 8), 2)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_centering_starts_at_the_mean(name: str, digits: np.ndarray) -> None:
+    samples = torch.from_numpy(digits[:, None]).float() / 255
+    network = made(name, (1, 8, 8)).requires_grad_(False)
+    before = float(((network(samples).reconstructions - samples) ** 2).mean())
+    center(network, samples, samples)
+    after = network(samples).reconstructions
+    assert float(((after - samples) ** 2).mean()) < before
+    if name == "mlp":
+        first = network.encoder[1]
+        assert (first(samples.flatten(1)).mean(0) - 0).abs().max() < 0.3
+
+
+# --- objectives -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_loss_is_least_at_the_target(name: str) -> None:
+    targets = torch.rand(4, 1, 16, 16) * 0.98 + 0.01
+    best = LOSSES[name](targets, targets)
+    assert best.ndim == 0
+    for scale in (0.05, 0.3):
+        worse = (targets + scale * torch.randn_like(targets)).clamp(0.001, 0.999)
+        assert LOSSES[name](worse, targets) > best
+
+
+def test_losses_are_means_over_all_values() -> None:
+    assert set(LOSSES) >= {"mse", "bce", "mae", "ssim"}
+    made_, wanted = torch.tensor([[0.5, 0.25]]), torch.tensor([[1.0, 0.0]])
+    assert LOSSES["mse"](made_, wanted).item() == pytest.approx((0.25 + 0.0625) / 2)
+    assert LOSSES["mae"](made_, wanted).item() == pytest.approx((0.5 + 0.25) / 2)
+    assert LOSSES["bce"](made_, wanted).item() == pytest.approx(-(np.log(0.5) + np.log(0.75)) / 2)
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 28, 28), (2, 3, 9, 12), (2, 1, 4, 7), (1, 1, 1, 3)])
+def test_ssim_is_the_fields_ssim(shape: tuple[int, ...]) -> None:
+    made_, wanted = torch.rand(shape), torch.rand(shape)
+    blend = 0.7 * wanted + 0.3 * made_
+    theirs = structural_similarity_index_measure(blend, wanted, data_range=1.0, sigma=ssim_deviation(shape[2:]))
+    assert 1 - LOSSES["ssim"](blend, wanted).item() == pytest.approx(float(theirs), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_penalty_scales_and_vanishes(name: str) -> None:
+    codes = torch.randn(16, 5)
+    one, two = PENALTIES[name](1.0), PENALTIES[name](2.0)
+    assert one(torch.zeros(16, 5)) == 0
+    assert two(codes).item() == pytest.approx(2 * one(codes).item())
+
+
+def test_penalties_are_sums_over_codes_and_means_over_images() -> None:
+    codes = torch.tensor([[1.0, -2.0], [0.0, 3.0]])
+    assert hg.L1(1.0)(codes).item() == pytest.approx(3.0)
+    assert hg.L2(1.0)(codes).item() == pytest.approx(7.0)
+
+
+def test_penalty_shrinks_codes(digits: np.ndarray) -> None:
+    free, penalised = (
+        hg.Autoencoder(8, epochs=5, penalty=penalty, random_state=0).fit_transform(digits)
+        for penalty in (None, [hg.L1(1e-2), hg.L2(1e-3)])
+    )
+    assert np.abs(penalised).mean() < 0.5 * np.abs(free).mean()
+
+
+# --- corruption -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("corruption", small_corruptions(), ids=lambda c: type(c).__name__)
+def test_corruption_is_pure_seeded_and_in_range(corruption: hg.Corruption, digits: np.ndarray, colours: np.ndarray) -> None:
+    for images in (digits, colours, colours.reshape(len(colours), -1)):
+        before = images.copy()
+        damaged = corruption(images, 5)
+        assert damaged.shape == images.shape
+        assert damaged.dtype == np.float32
+        assert damaged.min() >= 0
+        assert damaged.max() <= 1
+        assert np.array_equal(images, before)
+        assert np.array_equal(damaged, corruption(images, 5))
+        assert not np.array_equal(damaged, corruption(images, 6))
+        assert not np.array_equal(corruption(images), corruption(images))
+    generator = seeded(5)
+    batch = torch.rand(4, 3, 8, 8)
+    assert not torch.equal(corruption(batch, generator), corruption(batch, generator))  # the generator moves on
+
+
+@pytest.mark.parametrize("corruption", small_corruptions(), ids=lambda c: type(c).__name__)
+def test_corruption_survives_json(corruption: hg.Corruption) -> None:
+    assert from_config(to_config(corruption)) == corruption
+
+
+def test_corruptions_do_what_they_say() -> None:
+    grey = np.full((50, 28, 28), 0.5, dtype=np.float32)
+    noisy = hg.GaussianNoise(mean=0.1, std=0.05)(grey, 0)
+    assert noisy.mean() == pytest.approx(0.6, abs=0.002)
+    assert noisy.std() == pytest.approx(0.05, abs=0.002)
+    salted = hg.SaltAndPepper(0.2)(grey, 0)
+    assert (salted == 0).mean() == pytest.approx(0.1, abs=0.01)
+    assert (salted == 1).mean() == pytest.approx(0.1, abs=0.01)
+    colour = np.full((20, 16, 16, 3), 0.5, dtype=np.float32)
+    lost = hg.Masking(0.3)(colour, 0) == 0
+    assert lost.mean() == pytest.approx(0.3, abs=0.02)
+    assert (lost.all(axis=3) == lost.any(axis=3)).all()  # all channels of a pixel together
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: hg.GaussianNoise(std=-1.0),
+        lambda: hg.GaussianNoise(mean=float("nan")),
+        lambda: hg.SaltAndPepper(1.5),
+        lambda: hg.Masking(-0.1),
+        lambda: hg.Compose((1,)),
+    ],
+)
+def test_impossible_corruptions_are_refused(make) -> None:
+    with pytest.raises(hg.ParameterError):
+        make()
+
+
+def test_unknown_corruptions_are_refused() -> None:
+    with pytest.raises(hg.FormatError, match="unknown"):
+        from_config({"name": "os.system"})
+    with pytest.raises(hg.FormatError, match="cannot be made"):
+        from_config({"name": "masking", "colour": 3})
+
+
+# --- optimisers -------------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 12), st.integers(0, 12), st.integers(0, 2**31 - 1))
+def test_orthogonalize_keeps_singular_vectors_and_levels_values(rows: int, more: int, seed: int) -> None:
+    matrices = torch.randn(3, rows, rows + more, generator=seeded(seed))
+    flat = orthogonalize(matrices)
+    u, s, vt = torch.linalg.svd(matrices, full_matrices=False)
+    levelled = (u.mT @ flat @ vt.mT).diagonal(dim1=1, dim2=2)
+    rest = u.mT @ flat @ vt.mT - torch.diag_embed(levelled)
+    assert rest.abs().max() < 1e-2
+    clear = s > 0.05 * s[:, :1]  # the smallest directions need more steps; they stay between 0 and 1
+    assert levelled[clear].min() > 0.3
+    assert levelled.max() < 1.3
+
+
+def test_every_loss_states_what_it_needs() -> None:
+    assert set(LOSSES) >= NEED_IMAGES

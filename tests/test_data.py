@@ -1,0 +1,414 @@
+"""Files, folders and named sets; what cannot be read is refused in one sentence."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.server
+import io
+import struct
+import threading
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+import hourglass as hg
+from hourglass.data import catalog, files
+from hourglass.data.files import read_idx, read_image, read_npy, write_image
+
+
+def idx(array: np.ndarray) -> bytes:
+    codes = {"u1": 8, "i1": 9, "i2": 11, "i4": 12, "f4": 13, "f8": 14}
+    big = array.astype(array.dtype.newbyteorder(">"))
+    head = struct.pack(f">HBB{array.ndim}I", 0, codes[array.dtype.str[1:]], array.ndim, *array.shape)
+    return head + big.tobytes()
+
+
+def mnist_like(folder: Path, n: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (n, 6, 5), dtype=np.uint8), rng.integers(0, 10, n, dtype=np.uint8)
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in ("train", "t10k"):
+        (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images)))
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(idx(labels))
+    return images, labels
+
+
+# --- IDX --------------------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    hnp.arrays(
+        st.sampled_from([np.uint8, np.int8, np.int16, np.int32, np.float32, np.float64]),
+        hnp.array_shapes(max_dims=4, max_side=6),
+        elements={"allow_nan": False},
+    ),
+    st.booleans(),
+)
+def test_idx_round_trip(array: np.ndarray, zipped: bool) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.idx"
+        path.write_bytes(gzip.compress(idx(array)) if zipped else idx(array))
+        again = read_idx(path)
+    assert again.dtype == array.dtype
+    assert np.array_equal(again, array)
+
+
+def test_an_idx_data_set(tmp_path: Path) -> None:
+    images, labels = mnist_like(tmp_path / "set")
+    dataset = hg.load(tmp_path / "set")
+    assert np.array_equal(dataset.train.images, images)
+    assert np.array_equal(dataset.test.labels, labels)
+    alone = hg.load(tmp_path / "set" / "train-images-idx3-ubyte.gz")
+    assert np.array_equal(alone.train.images, images)
+    assert not alone.has_test
+    with pytest.raises(hg.DataError, match="no test part"):
+        _ = alone.test
+    (tmp_path / "set" / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(hg.DataError, match="is missing"):
+        hg.load(tmp_path / "set")
+
+
+def test_broken_idx_files(tmp_path: Path) -> None:
+    whole = idx(np.zeros((3, 4, 4), np.uint8))
+    huge = struct.pack(">HBB3I", 0, 8, 3, 2**31, 2**31, 2**31)
+    large = struct.pack(">HBB3I", 0, 8, 3, 1000, 1000, 1000)  # 1 GB declared, nothing there
+    cases = {
+        "truncated": whole[:-1],
+        "truncated; its header": whole[:7],
+        "longer": whole + b"x",
+        "not an IDX file": b"PNG" + whole,
+        "declares": huge,
+        "truncated; its header declares": large,
+    }
+    for match, content in cases.items():
+        for wrap in (bytes, gzip.compress):
+            (tmp_path / "x-ubyte").write_bytes(wrap(content))
+            with pytest.raises(hg.DataError, match=match):
+                read_idx(tmp_path / "x-ubyte")
+    zipped = gzip.compress(whole)
+    for content in (zipped[:-9], zipped[:20], b"\x1f\x8b" + b"nonsense" * 9):
+        (tmp_path / "x.gz").write_bytes(content)
+        with pytest.raises(hg.DataError):
+            read_idx(tmp_path / "x.gz")
+
+
+def test_labels_of_the_wrong_length(tmp_path: Path) -> None:
+    mnist_like(tmp_path)
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(19, np.uint8)))
+    with pytest.raises(hg.DataError, match="one label an image"):
+        hg.load(tmp_path)
+
+
+# --- numpy ------------------------------------------------------------------------------------------------------------
+
+
+def test_npy_and_npz(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (12, 5, 4, 3), dtype=np.uint8)
+    labels = np.arange(12) % 3
+    np.save(tmp_path / "x.npy", images)
+    assert np.array_equal(hg.load(tmp_path / "x.npy").train.images, images)
+    for names in ({"images": images, "labels": labels}, {"X": images, "y": labels[:, None]}, {"anything": images}):
+        np.savez_compressed(tmp_path / "x.npz", **names)
+        dataset = hg.load(tmp_path / "x.npz")
+        assert np.array_equal(dataset.train.images, images)
+        assert dataset.train.labels is None or np.array_equal(dataset.train.labels, labels)
+    np.savez(tmp_path / "x.npz", x_train=images, y_train=labels, x_test=images[:4], y_test=labels[:4])
+    assert len(hg.load(tmp_path / "x.npz").test) == 4
+
+
+def test_arrays_that_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(hg.DataError, match="never loaded"):
+        read_npy(path)
+    np.savez(tmp_path / "x.npz", images=np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(hg.DataError, match="never loaded"):
+        hg.load(tmp_path / "x.npz")
+    stream = io.BytesIO()
+    np.save(stream, np.zeros((4, 4, 4)))
+    for content in (stream.getvalue()[:-1], stream.getvalue()[:20], b"", b"text", b"\x93NUMPY" + b"\xff" * 90):
+        path.write_bytes(content)
+        with pytest.raises(hg.DataError):
+            read_npy(path)
+        path.with_suffix(".npz").write_bytes(content)
+        with pytest.raises(hg.DataError):
+            hg.load(path.with_suffix(".npz"))
+    np.savez(tmp_path / "two.npz", a=np.zeros((2, 3, 3)), b=np.zeros((2, 3, 3)))
+    with pytest.raises(hg.DataError, match="name its arrays"):
+        hg.load(tmp_path / "two.npz")
+    np.savez(tmp_path / "long.npz", images=np.zeros((2, 3, 3)), labels=np.zeros(3))
+    with pytest.raises(hg.DataError, match="one label an image"):
+        hg.load(tmp_path / "long.npz")
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(files, "MAX_BYTES", 1 << 20)
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("images.npy", b"\0" * (4 << 20))
+    with pytest.raises(hg.DataError, match="limit"):
+        hg.load(tmp_path / "bomb.npz")
+
+
+# --- images -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"])
+def test_every_allowed_format(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"x{suffix}"
+    grey = np.tile(np.linspace(0, 255, 24).astype(np.uint8), (16, 1))
+    write_image(path, np.stack([grey, grey[::-1], 255 - grey], axis=2))
+    image = read_image(path)
+    assert image.shape == (16, 24, 3)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    if suffix in (".png", ".bmp", ".tif", ".tiff"):
+        assert np.array_equal(image[..., 0], grey)
+
+
+def test_documented_conversions(tmp_path: Path) -> None:
+    def stored(image: Image.Image, name: str = "x.png", **options: object) -> np.ndarray:
+        image.save(tmp_path / name, **options)
+        return read_image(tmp_path / name)
+
+    grey = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
+    assert np.array_equal(stored(Image.fromarray(grey)), grey)
+    deep = (grey.astype(np.uint16)) * 257
+    assert np.array_equal(stored(Image.fromarray(deep)), grey)
+    assert np.array_equal(stored(Image.fromarray(grey > 100)), np.where(grey > 100, 255, 0))
+    palette = Image.fromarray(grey).convert("P")
+    assert np.array_equal(stored(palette)[..., 0], grey)
+    clear = Image.new("RGBA", (4, 3), (255, 0, 0, 0))
+    assert (stored(clear) == 255).all()  # transparent becomes white
+    assert stored(Image.new("CMYK", (4, 3)), "x.jpg").shape == (3, 4, 3)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "rotate a quarter turn to show"
+    assert stored(Image.fromarray(grey), "y.jpg", exif=exif).shape == (4, 3)
+    assert np.array_equal(stored(Image.fromarray(grey / np.float32(255)), "x.tiff"), grey)
+
+
+def test_folders(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        for index in range(3):
+            write_image(tmp_path / label / f"{index}.png", rng.integers(0, 256, (6, 7), dtype=np.uint8))
+    (tmp_path / "notes.txt").write_text("not an image, and not named as one")
+    write_image(tmp_path / ".hidden" / "0.png", np.zeros((3, 3), np.uint8))
+    split = hg.load(tmp_path).train
+    assert split.images.shape == (6, 6, 7)
+    assert list(split.labels) == ["cat"] * 3 + ["dog"] * 3
+    assert [path.name for path in split.paths[:3]] == ["0.png", "1.png", "2.png"]
+    write_image(tmp_path / "dog" / "3.png", np.zeros((6, 7, 3), np.uint8))
+    with pytest.warns(hg.HourglassWarning, match="read as RGB"):
+        assert hg.load(tmp_path).train.images.shape == (7, 6, 7, 3)
+    write_image(tmp_path / "dog" / "3.png", np.zeros((8, 7), np.uint8))
+    with pytest.raises(hg.DataError, match="sizes differ"):
+        hg.load(tmp_path)
+    assert hg.load(tmp_path, size=(4, 5)).train.images.shape == (7, 4, 5)
+
+
+def test_train_and_test_folders(tmp_path: Path) -> None:
+    for part, count in (("train", 3), ("test", 2)):
+        for index in range(count):
+            write_image(tmp_path / part / f"{index}.png", np.zeros((4, 4), np.uint8))
+    dataset = hg.load(tmp_path)
+    assert (len(dataset.train), len(dataset.test)) == (3, 2)
+
+
+def test_a_test_part_is_cut_where_there_is_none(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.arange(20, dtype=np.uint8)[:, None, None] * np.ones((1, 2, 2), np.uint8))
+    dataset = hg.load(tmp_path / "x.npy").with_test(seed=1)
+    both = np.concatenate([dataset.train.images, dataset.test.images])[:, 0, 0]
+    assert len(dataset.test) == 2
+    assert sorted(both) == list(range(20))
+
+
+def test_files_that_are_no_images(tmp_path: Path, monkeypatch) -> None:
+    with pytest.raises(hg.DataError, match="holds no image"):
+        hg.load(tmp_path)
+    fake = tmp_path / "fake.png"
+    fake.write_text("this is text")
+    with pytest.raises(hg.DataError, match="not a readable image"):
+        hg.load(tmp_path)
+    Image.new("L", (4, 4)).save(tmp_path / "x.gif")
+    (tmp_path / "x.gif").rename(fake)
+    with pytest.raises(hg.DataError, match="not a readable image"):  # GIF is not on the list, whatever its name
+        hg.load(fake)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)).save(fake)
+    whole = fake.read_bytes()
+    fake.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(hg.DataError, match="not a readable image"):
+        hg.load(fake)
+    fake.write_bytes(whole)
+    monkeypatch.setattr(files, "MAX_PIXELS", 64 * 63)
+    with pytest.raises(hg.DataError, match="the limit is"):
+        hg.load(fake)
+    for missing in (tmp_path / "nothing", tmp_path / "nothing.png", "nothing-of-this-name"):
+        with pytest.raises(hg.DataError, match=r"no such file|neither a data set"):
+            hg.load(missing)
+    (tmp_path / "x.csv").write_text("1,2")
+    with pytest.raises(hg.DataError, match="cannot tell"):
+        hg.load(tmp_path / "x.csv")
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data())
+def test_mutated_files_raise_only_our_errors(data: st.DataObject) -> None:
+    import tempfile
+
+    images = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
+    stream = io.BytesIO()
+    kind = data.draw(st.sampled_from(["x-ubyte", "x.gz", "x.npy", "x.npz", "x.png", "x.jpg", "x.webp", "x.bmp", "x.tiff"]))
+    if kind == "x-ubyte":
+        stream.write(idx(images))
+    elif kind == "x.gz":
+        stream.write(gzip.compress(idx(images)))
+    elif kind == "x.npy":
+        np.save(stream, images)
+    elif kind == "x.npz":
+        np.savez_compressed(stream, images=images)
+    else:
+        Image.fromarray(np.tile(images[0], (3, 3))).save(stream, format=files.IMAGE_FORMATS[kind[1:]])
+    content = bytearray(stream.getvalue())
+    for _ in range(data.draw(st.integers(1, 4))):
+        position = data.draw(st.integers(0, len(content) - 1))
+        content[position] = data.draw(st.integers(0, 255))
+    content = content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / kind
+        path.write_bytes(bytes(content))
+        try:
+            hg.load(path)
+        except hg.DataError:
+            pass
+
+
+# --- named sets -------------------------------------------------------------------------------------------------------
+
+
+def test_sets_that_need_no_network() -> None:
+    digits, small = hg.load("digits"), hg.load("mnist-5k")
+    assert (digits.train.images.shape, digits.test.images.shape) == ((1437, 8, 8), (360, 8, 8))
+    assert (small.train.images.shape, small.test.images.shape) == ((4000, 28, 28), (1000, 28, 28))
+    assert digits.train.images.dtype == small.train.images.dtype == np.uint8
+    for dataset in (digits, small):
+        assert set(dataset.train.labels) == set(dataset.test.labels) == set(range(10))
+    with pytest.raises(hg.ParameterError, match="size of its own"):
+        hg.load("digits", size=(4, 4))
+
+
+def test_mnist_from_a_folder_that_is_not_the_original(tmp_path: Path, monkeypatch) -> None:
+    images, _ = mnist_like(tmp_path / "mnist")
+    monkeypatch.setenv("HOURGLASS_DATA", str(tmp_path))
+    with pytest.warns(hg.HourglassWarning, match="not the original MNIST"):
+        assert np.array_equal(hg.load("mnist").train.images, images)
+    monkeypatch.setenv("HOURGLASS_DATA", str(tmp_path / "nothing"))
+    with pytest.raises(hg.DataError, match="HOURGLASS_DATA"):
+        hg.load("mnist")
+
+
+def test_mnist_is_fetched_checked_and_kept(tmp_path: Path, monkeypatch) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (70_000, 2, 2), dtype=np.uint8)
+    labels = (np.arange(70_000) % 10).astype(np.uint8)
+    calls: list[int] = []
+
+    def fetched() -> tuple[np.ndarray, np.ndarray]:
+        calls.append(1)
+        return images, labels
+
+    monkeypatch.delenv("HOURGLASS_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(catalog, "_openml_mnist", fetched)
+    with pytest.raises(hg.DownloadError, match="SHA-256"):
+        hg.load("mnist")
+    assert not list(tmp_path.rglob("*ubyte*"))
+    for part, rows in (("train", slice(0, 60_000)), ("test", slice(60_000, 70_000))):
+        monkeypatch.setitem(catalog._MNIST_SHA256, part, catalog._sha256(hg.Split(images[rows], labels[rows])))
+    assert np.array_equal(hg.load("mnist").test.images, images[60_000:])
+    assert np.array_equal(hg.load("mnist").train.labels, labels[:60_000])
+    assert len(calls) == 2  # refused, fetched, then read from the cache
+    cached = next(tmp_path.rglob("t10k-labels*"))
+    cached.write_bytes(gzip.compress(idx(labels[:10_000][::-1].copy())))
+    with pytest.raises(hg.DataError, match="delete this folder"):
+        hg.load("mnist")
+
+
+def test_auto_falls_back_and_says_so(tmp_path: Path, monkeypatch) -> None:
+    def unreachable() -> None:
+        raise hg.DownloadError("OpenML could not be reached.")
+
+    monkeypatch.delenv("HOURGLASS_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(catalog, "_openml_mnist", unreachable)
+    with pytest.warns(hg.HourglassWarning, match="Using mnist-5k instead"):
+        assert hg.load("auto").name == "mnist-5k"
+    with pytest.raises(hg.DownloadError):
+        hg.load("mnist")
+
+
+@pytest.fixture
+def server(tmp_path: Path):
+    folder = tmp_path / "served"
+    folder.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments, directory=str(folder))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}", folder
+        running.shutdown()
+        thread.join()
+
+
+def test_downloads_are_checked_and_never_half_kept(server, tmp_path: Path, monkeypatch) -> None:
+    address, folder = server
+    content = b"digits" * 100_000
+    (folder / "x.gz").write_bytes(content)
+    target = tmp_path / "cache" / "x.gz"
+    with pytest.raises(hg.DownloadError, match="expected"):
+        catalog.download(f"{address}/x.gz", target, "0" * 64)
+    with pytest.raises(hg.DownloadError, match="could not be fetched"):
+        catalog.download(f"{address}/missing.gz", target, "0" * 64)
+    with pytest.raises(hg.DownloadError, match="only http"):
+        catalog.download("file:///etc/hostname", target, "0" * 64)
+    assert list(target.parent.iterdir()) == []
+    catalog.download(f"{address}/x.gz", target, hashlib.sha256(content).hexdigest())
+    assert target.read_bytes() == content
+
+
+def test_fashion_mnist_is_fetched_file_by_file(server, tmp_path: Path, monkeypatch) -> None:
+    address, folder = server
+    images, _ = mnist_like(folder)
+    for name in list(catalog._FASHION_SHA256):
+        plain = folder / name.removesuffix(".gz")
+        if plain.exists():
+            (folder / name).write_bytes(gzip.compress(plain.read_bytes()))
+        monkeypatch.setitem(catalog._FASHION_SHA256, name, hashlib.sha256((folder / name).read_bytes()).hexdigest())
+    monkeypatch.delenv("HOURGLASS_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(catalog, "_FASHION_SOURCE", f"{address}/")
+    assert np.array_equal(hg.load("fashion-mnist").train.images, images)
+    monkeypatch.setattr(catalog, "_FASHION_SOURCE", "http://127.0.0.1:9/")
+    assert np.array_equal(hg.load("fashion-mnist").test.images, images)  # from the cache
+
+
+@pytest.mark.mnist
+def test_the_real_mnist(mnist: hg.Dataset, recwarn: pytest.WarningsRecorder) -> None:
+    assert mnist.train.images.shape == (60_000, 28, 28)
+    assert mnist.test.images.shape == (10_000, 28, 28)
+    assert np.bincount(mnist.test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert not [warning for warning in recwarn if "original" in str(warning.message)]

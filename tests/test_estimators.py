@@ -1,0 +1,295 @@
+"""The scikit-learn faces: conventions, inputs, presets, fitting."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import hourglass as hg
+from hourglass.estimators import ESTIMATORS, PRESETS
+
+
+@parametrize_with_checks([kind() for kind in ESTIMATORS.values()])
+def test_scikit_learns_conventions(estimator, check) -> None:
+    check(estimator)
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS.values())
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, bool])
+def test_takes_every_dtype_of_the_contract_and_answers_in_float32(kind, dtype, digits: np.ndarray) -> None:
+    images = digits > 100 if dtype is bool else digits if dtype is np.uint8 else (digits / 255).astype(dtype)
+    model = kind(4, epochs=1, random_state=0).fit(images)
+    made = model.reconstruct(images)
+    assert made.shape == images.shape
+    assert made.dtype == np.float32
+    assert made.min() >= 0
+    assert made.max() <= 1
+
+
+def test_uint8_and_the_same_floats_are_the_same_images(digits: np.ndarray) -> None:
+    codes = [hg.Autoencoder(4, epochs=1, random_state=0).fit_transform(images) for images in (digits, digits / np.float32(255))]
+    np.testing.assert_allclose(codes[0], codes[1], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("network", ["linear", "mlp", "conv", "skip"])
+def test_colour_images_of_odd_sizes(network: str, colours: np.ndarray) -> None:
+    model = hg.Autoencoder(5, network=network, epochs=2, random_state=0).fit(colours)
+    assert model.transform(colours).shape == (40, 5)
+    assert model.inverse_transform(model.transform(colours)).shape == colours.shape
+    assert model.reconstruct(colours).shape == colours.shape
+    with torch.inference_mode():  # each half alone, on what torch uses
+        codes = model.encoder_(torch.from_numpy(np.moveaxis(colours, 3, 1).copy()))
+        assert model.decoder_(codes).shape == (40, 3, 13, 11)
+    np.testing.assert_allclose(codes.numpy(), model.transform(colours), atol=1e-5)
+
+
+def test_features_come_back_in_their_own_units() -> None:
+    rng = np.random.default_rng(0)
+    table = 300 + 50 * rng.normal(size=(400, 3)) @ rng.normal(size=(3, 10))
+    model = hg.Autoencoder(3, network="linear", random_state=0).fit(table)
+    made = model.reconstruct(table)
+    assert np.square(made - table).mean() < 0.05 * table.var()
+    assert model.score(table) == pytest.approx(-np.square(made - table).mean(), rel=1e-4)
+
+
+def test_linear_network_finds_the_principal_subspace(digits: np.ndarray) -> None:
+    flat = hg.load("digits").train.images.reshape(1437, -1) / 255.0
+    model = hg.Autoencoder(4, network="linear", epochs=60, validation_fraction=0.0, random_state=0).fit(flat)
+    pca = PCA(4).fit(flat)
+    best = np.square(pca.inverse_transform(pca.transform(flat)) - flat).mean()
+    assert -model.score(flat) < 1.02 * best
+
+
+def test_a_code_of_as_many_numbers_as_pixels_and_more(digits: np.ndarray) -> None:
+    for n_components in (64, 100):
+        model = hg.Autoencoder(n_components, network="linear", epochs=2, random_state=0).fit(digits)
+        assert np.isfinite(model.transform(digits)).all()
+
+
+def test_works_in_pipelines_and_searches(digits: np.ndarray) -> None:
+    labels = hg.load("digits").train.labels[:200]
+    flat = digits.reshape(200, -1) / 255.0
+    pipeline = make_pipeline(hg.Autoencoder(epochs=2, random_state=0), LogisticRegression(max_iter=1000))
+    search = GridSearchCV(pipeline, {"autoencoder__n_components": [2, 16]}, cv=2).fit(flat, labels)
+    assert search.best_params_ == {"autoencoder__n_components": 16}
+    names = hg.Autoencoder(2, epochs=1).fit(flat).get_feature_names_out()
+    assert list(names) == ["autoencoder0", "autoencoder1"]
+
+
+def test_clone_and_pickle(digits: np.ndarray) -> None:
+    model = hg.Denoiser(4, corruption=hg.Masking(0.1), epochs=1, random_state=0)
+    assert clone(model).corruption == hg.Masking(0.1)
+    model.fit(digits)
+    assert np.array_equal(pickle.loads(pickle.dumps(model)).transform(digits), model.transform(digits))
+
+
+# --- presets ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_argument_beside_a_preset_wins(digits: np.ndarray) -> None:
+    model = hg.Autoencoder(n_components=3, preset="chapter", epochs=1, random_state=0).fit(digits)
+    assert model.settings_["n_components"] == 3
+    assert model.settings_["epochs"] == 1
+    assert model.settings_["batch_size"] == 32
+    assert model.settings_["hidden"] == (128, 64)
+    other = hg.Autoencoder(preset="chapter", network="conv", epochs=1, random_state=0).fit(digits)
+    assert other.settings_["hidden"] is None  # the preset's widths were meant for its own network
+
+
+def test_the_chapters_network_is_784_128_64_32_and_back() -> None:
+    model = hg.Denoiser(preset="chapter", epochs=1).fit(np.zeros((40, 28, 28), np.uint8))
+    shapes = [tuple(w.shape) for w in model.network_.parameters() if w.ndim == 2]
+    assert shapes == [(128, 784), (64, 128), (32, 64), (64, 32), (128, 64), (784, 128)]
+    kinds = [type(module).__name__ for module in model.network_.modules()]
+    assert kinds.count("LeakyReLU") == 5
+    assert kinds.count("Sigmoid") == 1
+    assert model.settings_["optimizer"] == "adam"
+    assert (model.settings_["batch_size"], PRESETS["chapter"]["epochs"]) == (32, 5)
+    assert model.settings_["corruption"] == hg.GaussianNoise(0.5, 0.4)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_trains(preset: str, digits: np.ndarray) -> None:
+    model = hg.Denoiser(preset=preset, epochs=1, random_state=0).fit(digits)
+    assert model.settings_["n_components"] <= 64
+    assert np.isfinite(model.transform(digits)).all()
+
+
+def test_few_samples_are_seen_more_often(digits: np.ndarray) -> None:
+    few = hg.Autoencoder(2, random_state=0).fit(digits[:40])
+    assert few.n_iter_ >= 150
+    assert hg.Autoencoder(2, epochs=3, random_state=0).fit(digits[:40]).n_iter_ == 3
+
+
+# --- denoiser ---------------------------------------------------------------------------------------------------------
+
+
+def test_denoiser_takes_pairs_and_ignores_labels(digits: np.ndarray) -> None:
+    noise = hg.GaussianNoise(0.0, 0.3)
+    clean, noisy = digits / np.float32(255), noise(digits, 1)
+    labels = hg.load("digits").train.labels[:200]
+    options = {"epochs": 20, "random_state": 0}
+    for model in (
+        hg.Denoiser(**options, corruption=noise).fit(clean),
+        hg.Denoiser(**options, corruption=noise).fit(clean, labels),
+        hg.Denoiser(**options).fit(noisy, clean),
+    ):
+        assert np.square(model.transform(noisy) - clean).mean() < 0.7 * np.square(noisy - clean).mean()
+        assert model.score(noisy, clean) == pytest.approx(-np.square(model.transform(noisy) - clean).mean(), rel=1e-4)
+        assert model.score(clean) < 0
+    with pytest.raises(hg.DataError, match="pairs must be equal"):
+        hg.Denoiser().fit(noisy, clean[:100])
+    with pytest.raises(hg.DataError):
+        hg.Denoiser().fit(noisy, clean[:, :4])
+
+
+def test_denoiser_learns_what_separates_pairs(digits: np.ndarray) -> None:
+    clean = digits / np.float32(255)
+    model = hg.Denoiser(network="linear", n_components=64, random_state=0, epochs=100).fit(1 - clean, clean)
+    assert np.square(model.transform(1 - clean) - clean).mean() < 0.01
+
+
+def test_a_fixed_draw_is_the_same_in_every_epoch_and_a_fresh_one_is_not(digits: np.ndarray) -> None:
+    seen: dict[str, list[bytes]] = {}
+
+    class Watch(hg.Callback):
+        def on_train_begin(self, run) -> None:
+            forward = run.network.forward
+
+            def watched(samples):
+                if run.network.training:
+                    key = samples[0].detach().numpy().round(3).tobytes()
+                    seen.setdefault(name, []).append(key)
+                return forward(samples)
+
+            run.network.forward = watched
+
+    for name in ("chapter", "default"):
+        hg.Denoiser(preset=name, epochs=3, batch_size=1, random_state=0).fit(digits[:10], callbacks=[Watch()])
+    per_epoch = 9
+    assert len(set(seen["chapter"])) == per_epoch
+    assert len(set(seen["default"])) == 3 * per_epoch
+
+
+@pytest.mark.parametrize("network", ["conv", "skip"])
+def test_an_image_of_any_size_is_tiled(network: str, digits: np.ndarray) -> None:
+    model = hg.Denoiser(network=network, epochs=1, random_state=0).fit(digits)
+    model.transform = lambda tiles: tiles  # the identity, so that every seam would show
+    for shape in ((8, 8), (21, 30), (5, 40), (3, 3), (50, 50, 3), (9, 17, 4)):
+        image = np.random.default_rng(0).uniform(size=shape).astype(np.float32)
+        np.testing.assert_allclose(model.transform_image(image), image, atol=1e-6)
+
+
+def test_an_image_of_any_size_is_resized_with_a_note(digits: np.ndarray) -> None:
+    model = hg.Denoiser(network="mlp", epochs=1, random_state=0).fit(digits)
+    with pytest.warns(hg.HourglassWarning, match="not convolutional"):
+        made = model.transform_image(np.zeros((20, 30, 3), np.uint8))
+    assert made.shape == (20, 30, 3)
+    assert model.transform_image(digits[0]).shape == (8, 8)
+
+
+def test_a_coloured_model_takes_grey_images_and_back(colours: np.ndarray) -> None:
+    model = hg.Denoiser(network="conv", epochs=1, random_state=0).fit(colours)
+    assert model.transform_image(np.zeros((20, 30), np.uint8)).shape == (20, 30)
+    assert model.transform_image(np.zeros((20, 30, 4), np.uint8)).shape == (20, 30, 4)
+
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("images", "match"),
+    [
+        (np.full((3, 8, 8), np.nan), "NaN"),
+        (np.full((3, 8, 8), np.inf), "hold floats from"),
+        (np.full((3, 8, 8), 255.0), "0..1"),
+        (np.zeros((3, 8, 8), np.int64), "dtype int64"),
+        (np.zeros((3, 8, 8), np.uint16), "65535"),
+        (np.zeros((0, 8, 8)), "at least one image"),
+        (np.zeros((3, 3, 8, 8)), "Channels come last"),
+        (np.zeros((2, 3, 8, 8, 3)), "allowed:"),
+        (np.zeros((3, 8, 8), complex), "dtype complex"),
+        (np.array([[[{}]]]), "dtype object"),
+        (np.zeros(8), "1D array"),
+        (np.full((5, 4), np.nan), "NaN"),
+    ],
+)
+def test_what_is_no_image_is_refused_in_a_sentence(images: np.ndarray, match: str) -> None:
+    for kind in ESTIMATORS.values():
+        with pytest.raises(hg.DataError, match=match):
+            kind().fit(images)
+
+
+def test_other_shapes_than_fitted_are_refused(digits: np.ndarray) -> None:
+    model = hg.Autoencoder(2, epochs=1).fit(digits)
+    for other in (np.zeros((2, 8, 9), np.uint8), np.zeros((2, 8, 8, 3), np.uint8), np.zeros((2, 64))):
+        with pytest.raises(hg.DataError, match=r"fitted on|features"):
+            model.transform(other)
+    for codes in (np.zeros((2, 3)), np.zeros(2), np.full((1, 2), np.nan)):
+        with pytest.raises(hg.DataError, match="codes"):
+            model.inverse_transform(codes)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"n_components": 0},
+        {"n_components": 2.5},
+        {"network": "resnet"},
+        {"preset": "fastest"},
+        {"epochs": 0},
+        {"batch_size": -1},
+        {"learning_rate": 0.0},
+        {"loss": "l3"},
+        {"penalty": "l1"},
+        {"corruption": "noise"},
+        {"validation_fraction": 1.0},
+        {"device": "gpu7"},
+        {"hidden": (0,)},
+        {"early_stopping": True, "validation_fraction": 0.0},
+        {"random_state": "x"},
+    ],
+)
+def test_impossible_arguments_are_refused(arguments: dict, digits: np.ndarray) -> None:
+    with pytest.raises(hg.ParameterError):
+        hg.Autoencoder(**arguments).fit(digits)
+
+
+def test_losses_that_do_not_fit_the_data_are_refused(digits: np.ndarray) -> None:
+    with pytest.raises(hg.ParameterError, match="needs values in"):
+        hg.Autoencoder(loss="bce").fit(np.random.default_rng(0).normal(size=(20, 4)))
+    with pytest.raises(hg.ParameterError, match="needs images"):
+        hg.Autoencoder(loss="ssim").fit(digits.reshape(200, -1))
+    for loss in ("bce", "ssim", "mae"):
+        assert np.isfinite(hg.Autoencoder(4, loss=loss, epochs=2, random_state=0).fit(digits).score(digits))
+
+
+def test_your_own_modules(digits: np.ndarray, tmp_path) -> None:
+    def own() -> tuple[torch.nn.Module, torch.nn.Module]:
+        return (
+            torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)),
+            torch.nn.Sequential(torch.nn.Linear(3, 64), torch.nn.Unflatten(1, (1, 8, 8))),
+        )
+
+    network = own()
+    before = [parameter.detach().clone() for module in network for parameter in module.parameters()]
+    model = hg.Autoencoder(3, network=network, epochs=2, random_state=0).fit(digits)
+    after = [parameter for module in network for parameter in module.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))  # yours are copied, not trained
+    model.save(tmp_path / "own.hg")
+    with pytest.raises(hg.ParameterError, match="modules of your own"):
+        hg.load_model(tmp_path / "own.hg")
+    loaded = hg.load_model(tmp_path / "own.hg", network=own())
+    assert np.array_equal(loaded.transform(digits), model.transform(digits))
+    wrong = (torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3, bias=False)), own()[1])
+    with pytest.raises(hg.FormatError, match="do not fit"):
+        hg.load_model(tmp_path / "own.hg", network=wrong)

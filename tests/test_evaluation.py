@@ -1,0 +1,101 @@
+"""Metrics and baselines, against the libraries and formulas that define them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+import hourglass as hg
+from hourglass.evaluation import cells, compare_autoencoders, compare_denoisers, image_metrics, markdown
+from hourglass.evaluation.baselines import LinearDenoiser, MeanImage, MedianDenoiser, PrincipalComponents
+
+
+def test_metrics_of_known_images() -> None:
+    images = np.random.default_rng(0).uniform(size=(30, 16, 16, 3)).astype(np.float32)
+    same = image_metrics(images, images)
+    assert same["mse"] == 0
+    assert same["psnr"] == float("inf")
+    assert same["ssim"] == pytest.approx(1)
+    off = image_metrics(np.clip(images, 0.1, 0.9) + 0.1, np.clip(images, 0.1, 0.9))
+    assert off["mse"] == pytest.approx(0.01, rel=1e-4)
+    assert off["psnr"] == pytest.approx(20, abs=0.01)
+    assert image_metrics(hg.to_uint8(images), images)["mse"] < 1e-5  # the dtype says the scale
+    with pytest.raises(hg.DataError, match="must agree"):
+        image_metrics(images, images[:5])
+
+
+def test_metrics_do_not_depend_on_how_images_are_batched(monkeypatch) -> None:
+    from hourglass.evaluation import metrics
+
+    rng = np.random.default_rng(0)
+    made, wanted = rng.uniform(size=(2, 7, 8, 8)).astype(np.float32)
+    whole = image_metrics(made, wanted)
+    monkeypatch.setattr(metrics, "_BATCH", 3)
+    assert image_metrics(made, wanted) == pytest.approx(whole, rel=1e-5)
+
+
+def test_linear_denoiser_is_ridge_regression() -> None:
+    images = hg.load("digits").train.images
+    noise = hg.GaussianNoise(0.2, 0.3)
+    ours = LinearDenoiser(strengths=[10.0]).fit(images, noise, seed=3)
+    order = np.random.default_rng(3).permutation(len(images))
+    clean = hg.to_float(images[order[len(images) // 10 :]])
+    damaged = noise(clean, 3)
+    theirs = Ridge(alpha=10.0).fit(damaged.reshape(len(damaged), -1), clean.reshape(len(clean), -1))
+    test = noise(hg.load("digits").test.images, 4)
+    expected = theirs.predict(test.reshape(len(test), -1)).clip(0, 1).reshape(test.shape)
+    np.testing.assert_allclose(ours.transform(test), expected, atol=2e-3)
+
+
+def test_linear_denoiser_chooses_its_strength_on_held_out_images() -> None:
+    images = hg.load("digits").train.images[:150]
+    noise = hg.GaussianNoise(0.0, 0.5)
+    chosen = LinearDenoiser().fit(images, noise, seed=0)
+    assert chosen.strength in chosen.strengths
+    test = hg.load("digits").test.images
+    errors = {
+        strength: np.square(
+            LinearDenoiser([strength]).fit(images, noise, seed=0).transform(noise(test, 1)) - hg.to_float(test)
+        ).mean()
+        for strength in chosen.strengths
+    }
+    assert errors[chosen.strength] <= 1.2 * min(errors.values())
+    with pytest.raises(hg.DataError, match="at most"):
+        LinearDenoiser().fit(np.zeros((2, 100, 100), np.uint8), noise, seed=0)
+
+
+def test_other_baselines() -> None:
+    digits = hg.load("digits")
+    mean = MeanImage().fit(digits.train.images).reconstruct(digits.test.images)
+    pca = PrincipalComponents(8).fit(digits.train.images).reconstruct(digits.test.images)
+    assert image_metrics(pca, digits.test.images)["mse"] < 0.5 * image_metrics(mean, digits.test.images)["mse"]
+    salted = hg.SaltAndPepper(0.05)(np.full((5, 16, 16), 0.5, np.float32), 0)
+    filtered = MedianDenoiser().fit(np.full((5, 16, 16), 0.5, np.float32), hg.SaltAndPepper(0.05), 0).transform(salted)
+    assert np.abs(filtered - 0.5).mean() < 0.1 * np.abs(salted - 0.5).mean()
+
+
+def test_comparisons_measure_every_row_on_the_same_images() -> None:
+    digits = hg.load("digits")
+    noise = hg.GaussianNoise(0.1, 0.3)
+    model = hg.Denoiser(corruption=noise, epochs=3, random_state=0).fit(digits.train.images)
+    comparison = compare_denoisers({"ours": model}, digits.train.images, digits.test.images, noise, seed=5)
+    assert [row["name"] for row in comparison.rows] == ["noisy input", "median filter", "best linear map (ridge)", "ours"]
+    damaged = noise(digits.test.images, 5)
+    expected = np.square(model.transform(damaged) - hg.to_float(digits.test.images)).mean()
+    assert comparison.rows[-1]["mse"] == pytest.approx(expected, rel=1e-5)
+    assert all(len(images) == 10 for images in comparison.images.values())
+    large = np.zeros((4, 70, 70), np.uint8)
+    left_out = compare_denoisers({}, large, large, noise, seed=0)
+    assert "left out" in left_out.notes[0]
+    ae = hg.Autoencoder(8, epochs=3, random_state=0).fit(digits.train.images)
+    names = [row["name"] for row in compare_autoencoders({"ours": ae}, digits.train.images, digits.test.images).rows]
+    assert names == ["mean image", "PCA, 8 components", "ours"]
+
+
+def test_tables() -> None:
+    rows = [{"name": "a", "mse": 0.01234, "seconds": None, "bar": 0.026}, {"name": "b", "mse": 0.5, "seconds": 1.26}]
+    headings, body = cells(rows)
+    assert headings == ["", "MSE", "seconds to fit", "bar, MSE"]
+    assert body == [["a", "0.0123", "", "≤ 0.0260"], ["b", "0.5000", "1.3", ""]]
+    assert markdown(rows).splitlines()[1] == "| --- | ---: | ---: | ---: |"

@@ -1,0 +1,30 @@
+"""The promises on the real MNIST, as the README states them. The slower presets are measured by `make results`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import hourglass as hg
+from hourglass.evaluation.suites import BARS
+
+pytestmark = pytest.mark.mnist
+
+
+@pytest.mark.parametrize("preset", ["chapter", "default"])
+def test_presets_reach_their_bars(preset: str, mnist: hg.Dataset) -> None:
+    model = hg.Denoiser(preset=preset, random_state=1).fit(mnist.train.images)
+    noisy = hg.GaussianNoise(mean=0.5, std=0.4)(mnist.test.images, 2)
+    clean = hg.to_float(mnist.test.images)
+    assert np.square(noisy - clean).mean() == pytest.approx(0.3085, abs=0.002)
+    assert np.square(model.transform(noisy) - clean).mean() <= BARS[preset]
+
+
+def test_linear_autoencoder_is_as_good_as_pca(mnist: hg.Dataset) -> None:
+    from sklearn.decomposition import PCA
+
+    flat = mnist.train.images[:10_000].reshape(10_000, -1) / np.float32(255)
+    model = hg.Autoencoder(8, network="linear", epochs=30, validation_fraction=0.0, random_state=0).fit(flat)
+    pca = PCA(8, random_state=0).fit(flat)
+    best = np.square(pca.inverse_transform(pca.transform(flat)) - flat).mean()
+    assert -model.score(flat) <= 1.02 * best

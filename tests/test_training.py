@@ -1,0 +1,171 @@
+"""The loop: resume, early stopping, callbacks, divergence."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import hourglass as hg
+from hourglass.networks import NETWORKS
+from hourglass.training import SCHEDULES, Plan, WriteHistory
+from hourglass.training.loop import Run
+
+
+class StopAfter(hg.Callback):
+    """Ends the run like a kill would: by an exception, after the checkpoint of epoch `epoch` is written."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_batch_end(self, run: Run) -> None:
+        if run.epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+def weights(model: hg.Autoencoder) -> dict[str, torch.Tensor]:
+    return model.network_.state_dict()
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_resumed_is_uninterrupted_bit_for_bit(network: str, optimizer: str, digits: np.ndarray, tmp_path) -> None:
+    def model() -> hg.Denoiser:
+        return hg.Denoiser(4, network=network, optimizer=optimizer, epochs=4, learning_rate=0.01, random_state=7)
+
+    straight = model().fit(digits)
+    checkpoint = tmp_path / "run.checkpoint"
+    for stop in (1, 3):  # interrupted twice, in the middle of an epoch
+        with pytest.raises(KeyboardInterrupt):
+            model().fit(digits, callbacks=[StopAfter(stop)], checkpoint=checkpoint, resume=True)
+    resumed = model().fit(digits, checkpoint=checkpoint, resume=True)
+    assert all(torch.equal(tensor, weights(resumed)[name]) for name, tensor in weights(straight).items())
+    losses = [[(row["epoch"], row["loss"], row["validation_loss"]) for row in m.history_] for m in (straight, resumed)]
+    assert losses[0] == losses[1]
+
+
+def test_resume_with_early_stopping_keeps_the_best_epoch(digits: np.ndarray, tmp_path) -> None:
+    options = {"epochs": 40, "early_stopping": True, "patience": 3, "learning_rate": 0.3, "random_state": 0}
+    straight = hg.Autoencoder(4, **options).fit(digits)
+    checkpoint = tmp_path / "c"
+    with pytest.raises(KeyboardInterrupt):
+        hg.Autoencoder(4, **options).fit(digits, callbacks=[StopAfter(5)], checkpoint=checkpoint)
+    resumed = hg.Autoencoder(4, **options).fit(digits, checkpoint=checkpoint, resume=True)
+    assert all(torch.equal(tensor, weights(resumed)[name]) for name, tensor in weights(straight).items())
+
+
+def test_early_stopping_stops_and_goes_back_to_the_best(digits: np.ndarray) -> None:
+    model = hg.Autoencoder(
+        16, epochs=400, schedule="constant", learning_rate=0.2, early_stopping=True, patience=4, random_state=0
+    ).fit(digits)
+    losses = [row["validation_loss"] for row in model.history_]
+    best = int(np.argmin(losses))
+    assert model.n_iter_ == best + 1 + 4 < 400
+    order = np.random.default_rng(np.random.RandomState(0).randint(2**31 - 1, size=6)[0]).permutation(200)
+    assert -model.score(digits[order[:20]]) == pytest.approx(losses[best], rel=1e-3)
+
+
+def test_a_checkpoint_of_another_run_is_refused(digits: np.ndarray, tmp_path) -> None:
+    checkpoint = tmp_path / "c"
+    hg.Autoencoder(4, epochs=1, random_state=0).fit(digits, checkpoint=checkpoint)
+    for other in (hg.Autoencoder(5, epochs=1, random_state=0), hg.Autoencoder(4, epochs=1, random_state=1)):
+        with pytest.raises(hg.ParameterError, match="made by another run"):
+            other.fit(digits, checkpoint=checkpoint, resume=True)
+    with pytest.raises(hg.ParameterError, match="made by another run"):
+        hg.Autoencoder(4, epochs=1, random_state=0).fit(digits[::-1].copy(), checkpoint=checkpoint, resume=True)
+    with pytest.raises(hg.ParameterError, match="needs checkpoint"):
+        hg.Autoencoder(4).fit(digits, resume=True)
+
+
+def test_a_damaged_checkpoint_is_refused(digits: np.ndarray, tmp_path) -> None:
+    checkpoint = tmp_path / "c"
+    hg.Autoencoder(2, network="linear", epochs=1, random_state=0).fit(digits, checkpoint=checkpoint)
+    whole = checkpoint.read_bytes()
+    rng = np.random.default_rng(0)
+    for position in [*range(0, 64), *rng.integers(0, len(whole), 200)]:
+        broken = bytearray(whole)
+        broken[position] ^= 1 << int(rng.integers(8))
+        checkpoint.write_bytes(broken)
+        with pytest.raises(hg.FormatError):
+            hg.Autoencoder(2, network="linear", epochs=1, random_state=0).fit(digits, checkpoint=checkpoint, resume=True)
+    checkpoint.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(hg.FormatError, match="Start again"):
+        hg.Autoencoder(2, network="linear", epochs=1, random_state=0).fit(digits, checkpoint=checkpoint, resume=True)
+
+
+def test_partial_fit_goes_on_learning(digits: np.ndarray, tmp_path) -> None:
+    model = hg.Autoencoder(8, random_state=0)
+    scores = [model.partial_fit(digits).score(digits) for _ in range(30)]
+    assert scores[-1] > scores[0]
+    assert model.n_iter_ == 30
+    model.save(tmp_path / "m.hg")
+    loaded = hg.load_model(tmp_path / "m.hg")
+    assert loaded.partial_fit(digits).score(digits) > scores[0]
+    fitted = hg.Autoencoder(8, epochs=3, random_state=0).fit(digits)
+    before = fitted.score(digits)
+    for _ in range(20):
+        fitted.partial_fit(digits)
+    assert fitted.score(digits) > before
+
+
+def test_a_diverging_run_stops_and_says_so(digits: np.ndarray, tmp_path) -> None:
+    model = hg.Autoencoder(4, network="linear", optimizer="adam", learning_rate=1e25, epochs=5, random_state=0)
+    with pytest.raises(hg.DivergenceError, match="smaller learning_rate"):
+        model.fit(digits)
+
+
+def test_callbacks_hear_of_everything_and_can_stop(digits: np.ndarray, tmp_path) -> None:
+    heard: list[str] = []
+
+    class Listen(hg.Callback):
+        def on_train_begin(self, run: Run) -> None:
+            heard.append(f"begin {run.n_epochs}×{run.n_batches}")
+
+        def on_batch_end(self, run: Run) -> None:
+            heard.append("batch")
+
+        def on_epoch_end(self, run: Run) -> None:
+            heard.append("epoch")
+            run.stop = run.epoch == 2
+
+        def on_train_end(self, run: Run) -> None:
+            heard.append("end")
+
+    path = tmp_path / "history.jsonl"
+    model = hg.Autoencoder(2, epochs=9, batch_size=90, random_state=0)
+    model.fit(digits, callbacks=[Listen(), WriteHistory(path, model="x")])
+    assert heard == ["begin 9×2", *(["batch"] * 2 + ["epoch"]) * 2, "end"]
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(row["model"], row["epoch"]) for row in rows] == [("x", 1), ("x", 2)]
+    assert set(rows[0]) >= {"loss", "validation_loss", "learning_rate", "seconds", "images_per_second"}
+
+
+def test_verbose_prints_a_line_an_epoch(digits: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
+    hg.Autoencoder(2, epochs=3, random_state=0, verbose=True).fit(digits)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 3
+    assert "epoch 3/3" in captured.err
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_stay_within_the_learning_rate(name: str) -> None:
+    for n_steps in (1, 2, 1000):
+        rates = [Plan(1, 1, 0.5, name).rate(step, n_steps) for step in range(n_steps)]
+        assert min(rates) > 0
+        assert max(rates) <= 0.5
+    if name == "linear":
+        assert np.argmax(rates) == 100
+        assert rates[-1] < 0.001
+
+
+def test_training_leaves_the_global_random_state_alone(digits: np.ndarray) -> None:
+    torch.manual_seed(0)
+    np.random.seed(0)
+    expected = torch.rand(1), np.random.rand()
+    torch.manual_seed(0)
+    np.random.seed(0)
+    hg.Denoiser(2, epochs=1, random_state=5).fit(digits)
+    assert (torch.rand(1), np.random.rand()) == expected
