@@ -13,12 +13,15 @@ import hourglass as hg
 MNIST_AT_HAND = (Path(os.environ.get("HOURGLASS_DATA", "")) / "mnist").is_dir()
 
 
+def pytest_configure() -> None:
+    if os.environ.get("HOURGLASS_REQUIRE_MNIST") and not MNIST_AT_HAND:
+        raise pytest.UsageError("HOURGLASS_REQUIRE_MNIST is set, but HOURGLASS_DATA names no folder that holds mnist/.")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on the real MNIST are skipped where it is not at hand, and fail if HOURGLASS_REQUIRE_MNIST says that it must be."""
+    """Tests on the real MNIST are skipped where it is not at hand."""
     if MNIST_AT_HAND:
         return
-    if os.environ.get("HOURGLASS_REQUIRE_MNIST"):
-        pytest.exit("HOURGLASS_REQUIRE_MNIST is set, but HOURGLASS_DATA holds no mnist/.", returncode=1)
     skip = pytest.mark.skip(reason="HOURGLASS_DATA names no folder that holds mnist/")
     for item in items:
         if item.get_closest_marker("mnist"):

@@ -89,7 +89,8 @@ def test_clone_and_pickle(digits: np.ndarray) -> None:
     model = hg.Denoiser(4, corruption=hg.Masking(0.1), epochs=1, random_state=0)
     assert clone(model).corruption == hg.Masking(0.1)
     model.fit(digits)
-    assert np.array_equal(pickle.loads(pickle.dumps(model)).transform(digits), model.transform(digits))
+    for learned in (model, model.partial_fit(digits)):
+        assert np.array_equal(pickle.loads(pickle.dumps(learned)).transform(digits), learned.transform(digits))
 
 
 # --- presets ----------------------------------------------------------------------------------------------------------
@@ -145,7 +146,11 @@ def test_denoiser_takes_pairs_and_ignores_labels(digits: np.ndarray) -> None:
     ):
         assert np.square(model.transform(noisy) - clean).mean() < 0.7 * np.square(noisy - clean).mean()
         assert model.score(noisy, clean) == pytest.approx(-np.square(model.transform(noisy) - clean).mean(), rel=1e-4)
-        assert model.score(clean) < 0
+    assert hg.Denoiser(**options, corruption=noise).fit(clean).score(clean) < 0
+    with pytest.raises(hg.ParameterError, match="scored on pairs"):
+        hg.Denoiser(**options).fit(noisy, clean).score(clean)
+    with pytest.raises(hg.ParameterError, match="leave corruption out"):
+        hg.Denoiser(**options, corruption=noise).fit(noisy, clean)
     with pytest.raises(hg.DataError, match="pairs must be equal"):
         hg.Denoiser().fit(noisy, clean[:100])
     with pytest.raises(hg.DataError):

@@ -110,6 +110,24 @@ def test_partial_fit_goes_on_learning(digits: np.ndarray, tmp_path) -> None:
     assert fitted.score(digits) > before
 
 
+def test_partial_fit_keeps_the_fitted_scale_and_fit_begins_anew() -> None:
+    table = np.random.default_rng(0).uniform(0, 100, size=(60, 5))
+    model = hg.Autoencoder(2, network="linear", epochs=5, random_state=0).fit(table)
+    layout = model.layout_
+    model.partial_fit(table[:20] / 2)
+    assert model.layout_ == layout
+    again = model.fit(table).transform(table)
+    fresh = hg.Autoencoder(2, network="linear", epochs=5, random_state=0).fit_transform(table)
+    assert np.array_equal(again, fresh)
+    model.partial_fit(table)
+    assert [row["epoch"] for row in model.history_] == [1, 2, 3, 4, 5, 6]
+
+
+def test_resume_needs_a_seed(digits: np.ndarray, tmp_path) -> None:
+    with pytest.raises(hg.ParameterError, match="random_state"):
+        hg.Autoencoder(2).fit(digits, checkpoint=tmp_path / "c", resume=True)
+
+
 def test_a_diverging_run_stops_and_says_so(digits: np.ndarray, tmp_path) -> None:
     model = hg.Autoencoder(4, network="linear", optimizer="adam", learning_rate=1e25, epochs=5, random_state=0)
     with pytest.raises(hg.DivergenceError, match="smaller learning_rate"):

@@ -69,7 +69,8 @@ def evaluate(
         comparison.notes.append(
             f"{found.name} has no test part: the baselines did not see these {len(dataset.test)} images, the models may have."
         )
-    content = {"data": dataset.name, "test_images": len(dataset.test), "seed": seed, "machine": machine()}
+    command = f"hourglass evaluate {f'--suite {suite}' if suite else ' '.join(map(str, models))} --data {data} --seed {seed}"
+    content = {"command": command, "data": dataset.name, "test_images": len(dataset.test), "seed": seed, "machine": machine()}
     content |= {"rows": comparison.rows, "notes": comparison.notes}
     if str(output) not in ("", "."):
         _write(output, content, comparison)
@@ -106,6 +107,8 @@ def _models(paths: tuple[Path, ...], dataset: Dataset, corruption: Any, device: 
     train, test = dataset.train.images, dataset.test.images
     if kinds == {Denoiser}:
         corruption = corruption or next(iter(models.values())).settings_["corruption"]
+        if corruption is None:
+            raise ParameterError("trained on pairs, a model has no damage of its own; name one with --corruption.")
         return compare_denoisers(models, train, test, corruption, seed + 1)
     return compare_autoencoders(models, train, test)
 
@@ -118,5 +121,13 @@ def _write(output: Path, content: dict[str, Any], comparison: Comparison) -> Non
     with replace_file(output / "results.json") as beside:
         beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     with replace_file(output / "results.md") as beside:
-        beside.write_text(markdown(comparison.rows), encoding="utf-8")
+        setting = ", ".join(f"{key} {value}" for key, value in content["machine"].items())
+        page = [
+            f"# Results on {content['data']}\n",
+            f"Made by `{content['command']}` on {content['test_images']:,} test images; {setting}.\n",
+            markdown(comparison.rows),
+            *(f"{note}\n" for note in comparison.notes),
+            "![What each row made of the first test images](images.png)\n",
+        ]
+        beside.write_text("\n".join(page), encoding="utf-8")
     save(image_rows(comparison.images), output / "images.png")

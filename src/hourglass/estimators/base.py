@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Iterator, Sequence
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils._param_validation import (  # private, but the one table of constraints that scikit-learn's users know
-    Interval,
-    InvalidParameterError,
-    StrOptions,
-    validate_parameter_constraints,
-)
-from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
+from sklearn.utils.validation import check_is_fitted, check_random_state
 from torch import Tensor
 
 from hourglass.corruption import Corruption, seeded, to_config
-from hourglass.errors import DataError, FormatError, ParameterError
+from hourglass.errors import FormatError, ParameterError
+from hourglass.estimators.arguments import CheckedEstimator
 from hourglass.estimators.persistence import write_model
 from hourglass.estimators.presets import PRESETS, resolve
-from hourglass.images import Array, Float32, Layout, check_images, to_float
-from hourglass.networks import NETWORKS, Network, Output, build, center, place
+from hourglass.images import Array, Float32, Layout, to_float
+from hourglass.networks import Network, Output, build, center, place
 from hourglass.objectives import LOSSES, NEED_IMAGES, NEED_UNIT_RANGE, Objective, Penalty
 from hourglass.training import (
     OPTIMIZERS,
-    SCHEDULES,
     Callback,
     Examples,
     Plan,
@@ -41,81 +32,12 @@ from hourglass.training import (
     train,
 )
 
-_POSITIVE_INT = Interval(Integral, 1, None, closed="left")
 _CENTERING_SAMPLES = 1000
 _BATCH = 1024  # samples a forward pass outside training
 
 
-class ImageEstimator(TransformerMixin, BaseEstimator):
-    """Base of the estimators that train an autoencoder: parameters, checks and fitting."""
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_components": [_POSITIVE_INT, None],
-        "network": [StrOptions(set(NETWORKS)), tuple, list, None],
-        "hidden": ["array-like", None],
-        "preset": [StrOptions(set(PRESETS))],
-        "epochs": [_POSITIVE_INT, None],
-        "batch_size": [_POSITIVE_INT, None],
-        "learning_rate": [Interval(Real, 0, None, closed="neither"), None],
-        "optimizer": [StrOptions(set(OPTIMIZERS)), None],
-        "schedule": [StrOptions(set(SCHEDULES)), None],
-        "initialization": [StrOptions({"centered", "torch"}), None],
-        "loss": [StrOptions(set(LOSSES))],
-        "penalty": [Penalty, list, tuple, None],
-        "corruption": [Corruption, None],
-        "redraw": ["boolean", None],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "early_stopping": ["boolean"],
-        "patience": [_POSITIVE_INT],
-        "random_state": ["random_state"],
-        "device": [str],
-        "verbose": ["verbose"],
-    }
-
-    def __init__(
-        self,
-        n_components: int | None = None,
-        *,
-        network: Any = None,
-        hidden: Any = None,
-        preset: str = "default",
-        epochs: int | None = None,
-        batch_size: int | None = None,
-        learning_rate: float | None = None,
-        optimizer: str | None = None,
-        schedule: str | None = None,
-        initialization: str | None = None,
-        loss: str = "mse",
-        penalty: Penalty | Sequence[Penalty] | None = None,
-        corruption: Corruption | None = None,
-        redraw: bool | None = None,
-        validation_fraction: float = 0.1,
-        early_stopping: bool = False,
-        patience: int = 5,
-        random_state: Any = None,
-        device: str = "auto",
-        verbose: bool | int = False,
-    ) -> None:
-        self.n_components = n_components
-        self.network = network
-        self.hidden = hidden
-        self.preset = preset
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.initialization = initialization
-        self.loss = loss
-        self.penalty = penalty
-        self.corruption = corruption
-        self.redraw = redraw
-        self.validation_fraction = validation_fraction
-        self.early_stopping = early_stopping
-        self.patience = patience
-        self.random_state = random_state
-        self.device = device
-        self.verbose = verbose
+class ImageEstimator(CheckedEstimator):
+    """Base of the estimators that train an autoencoder: fitting, and passing samples through."""
 
     _damages_when_scored: ClassVar[bool] = False
 
@@ -143,6 +65,10 @@ class ImageEstimator(TransformerMixin, BaseEstimator):
         tags.non_deterministic = False
         return tags
 
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        return {key: value for key, value in state.items() if key != "_run"}  # what goes on learning stays in its process
+
     # --- fitting -----------------------------------------------------------------------------------------------------
 
     def _fit(
@@ -157,6 +83,12 @@ class ImageEstimator(TransformerMixin, BaseEstimator):
         """Train a new network to give `targets` for `inputs`, or for the targets damaged by the corruption."""
         if resume and checkpoint is None:
             raise ParameterError("resume=True needs checkpoint=, the file to go on from.")
+        if resume and self.random_state is None:
+            raise ParameterError("resume=True needs random_state=, an int: without it every run is another one.")
+        if inputs is not None and self.corruption is not None:
+            raise ParameterError("pairs are damaged already; leave corruption out, or fit on clean samples alone.")
+        self._run: Run | None = None
+        self.layout_ = Layout.of(targets)
         run, plan, training, validation = self._prepare(targets, inputs)
         callbacks = [*callbacks, *([PrintEpochs()] if self.verbose else [])]
         if checkpoint is not None:
@@ -172,7 +104,7 @@ class ImageEstimator(TransformerMixin, BaseEstimator):
         seeds = check_random_state(self.random_state).randint(2**31 - 1, size=6).tolist()
         split_seed, weight_seed, order_seed, noise_seed, validation_seed, fixed_seed = seeds
         self._seeds = seeds
-        self.layout_ = layout = Layout.of(targets)
+        layout = self.layout_
 
         order = np.random.default_rng(split_seed).permutation(len(targets))
         n_validation = int(self.validation_fraction * len(targets))
@@ -181,8 +113,9 @@ class ImageEstimator(TransformerMixin, BaseEstimator):
                 f"early_stopping needs a validation part; {self.validation_fraction} of {len(targets)} samples is none."
             )
         self.settings_ = settings = self._resolve(len(targets) - n_validation)
-
-        corruption = settings["corruption"] if inputs is None else None
+        if inputs is not None:
+            settings["corruption"] = None
+        corruption = settings["corruption"]
         if corruption is not None and not settings["redraw"]:
             inputs, corruption = _damaged(targets, layout, corruption, seeded(fixed_seed)), None
         validation, training = (
@@ -216,13 +149,15 @@ class ImageEstimator(TransformerMixin, BaseEstimator):
         """One more pass over `targets`, with the optimiser as the last call left it and no validation part."""
         run: Run | None = getattr(self, "_run", None)
         if run is None:
-            fitted = self.network_ if hasattr(self, "network_") else None
+            fitted: Network | None = getattr(self, "network_", None)
+            if fitted is None:
+                self.layout_ = Layout.of(targets)
             run, *_ = self._prepare(targets, inputs)
-            if fitted is not None:  # fitted by `fit` or loaded from disk: its weights, a new optimiser
+            if fitted is not None:  # by `fit`, or loaded from disk: its weights, a new optimiser
                 run.network.load_state_dict(fitted.state_dict())
+                run.epoch, run.history = self.n_iter_, self.history_
         settings = self.settings_
-        corruption = settings["corruption"] if inputs is None else None
-        examples = Examples(targets, self.layout_, inputs=inputs, corruption=corruption)
+        examples = Examples(targets, self.layout_, inputs=inputs, corruption=settings["corruption"])
         plan = Plan(run.epoch + 1, settings["batch_size"], settings["learning_rate"])
         train(run, plan, self._objective(), examples, callbacks=[PrintEpochs()] if self.verbose else [])
         self._run = run
@@ -308,6 +243,8 @@ class ImageEstimator(TransformerMixin, BaseEstimator):
             given = clean if inputs is None else inputs[start : start + _BATCH]
             batch = torch.from_numpy(self.layout_.to_network(given))
             if inputs is None and self._damages_when_scored:
+                if self.settings_["corruption"] is None:
+                    raise ParameterError("fitted on pairs, it is scored on pairs: score(damaged, clean).")
                 batch = self.settings_["corruption"].corrupt(batch, generator)
             made = self.layout_.from_network(self._forward(self.network_, iter([batch])))
             wanted = to_float(clean) if self.layout_.is_image else clean
@@ -341,49 +278,6 @@ class ImageEstimator(TransformerMixin, BaseEstimator):
             raise FormatError(f"the saved weights do not fit the network ({reason[:200]}).") from error
         self.network_ = place(network, _device(self.device)).eval()
         return self
-
-    # --- checks ------------------------------------------------------------------------------------------------------
-
-    def _check_parameters(self) -> None:
-        try:
-            validate_parameter_constraints(
-                self._parameter_constraints, self.get_params(deep=False), caller_name=type(self).__name__
-            )
-        except InvalidParameterError as error:
-            raise ParameterError(str(error)) from error
-
-    def _check_samples(self, samples: Any, *, reset: bool, name: str = "X") -> Array:
-        """`samples` as an array that keeps the image contract, or a table of finite numbers; of the fitted shape
-        unless `reset`.
-        """
-        if not hasattr(samples, "ndim"):
-            samples = samples if hasattr(samples, "__array__") else np.asarray(samples)
-        try:
-            if getattr(samples, "ndim", 2) <= 2:
-                array: Array = validate_data(self, samples, reset=reset, dtype="numeric")
-            else:
-                array = check_images(samples, name=name)
-        except ValueError as error:
-            raise error if isinstance(error, DataError) else DataError(str(error)) from error
-        if array.ndim > 2 and reset:
-            self.n_features_in_ = math.prod(array.shape[1:])
-            if hasattr(self, "feature_names_in_"):
-                del self.feature_names_in_
-        if not reset and array.shape[1:] != self.layout_.shape:
-            raise DataError(
-                f"{name} has samples of shape {array.shape[1:]}; {type(self).__name__} was fitted on {self.layout_.shape}."
-            )
-        return array
-
-    def _check_codes(self, codes: Any) -> Float32:
-        check_is_fitted(self, "network_")
-        array = np.asarray(codes)
-        n_components = self.settings_["n_components"]
-        if array.ndim != 2 or array.shape[1] != n_components:
-            raise DataError(f"codes have shape {array.shape}; allowed: (n, {n_components}).")
-        if not np.isfinite(array).all():
-            raise DataError("codes contain NaN or infinity.")
-        return np.ascontiguousarray(array, dtype=np.float32)
 
 
 def _damaged(targets: Array, layout: Layout, corruption: Corruption, generator: torch.Generator) -> Array:

@@ -35,7 +35,7 @@ class Comparison:
 
     def add(self, name: str, made: Float32, originals: Array, seconds: float | None = None, keep: int = 10) -> None:
         self.rows.append({"name": name, **image_metrics(made, originals), "seconds": seconds})
-        self.images[name] = made[:keep]
+        self.images[name] = made[:keep].copy()  # a view would keep all of them in memory
 
 
 def compare_denoisers(

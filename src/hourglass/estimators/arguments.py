@@ -1,0 +1,144 @@
+"""What every estimator is told and given: its arguments, its samples and codes, and how each is checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils._param_validation import (  # private, but the one table of constraints that scikit-learn's users know
+    Interval,
+    InvalidParameterError,
+    StrOptions,
+    validate_parameter_constraints,
+)
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from hourglass.corruption import Corruption
+from hourglass.errors import DataError, ParameterError
+from hourglass.estimators.presets import PRESETS
+from hourglass.images import Array, Float32, Layout, check_images
+from hourglass.networks import NETWORKS
+from hourglass.objectives import LOSSES, Penalty
+from hourglass.training import OPTIMIZERS, SCHEDULES
+
+_POSITIVE_INT = Interval(Integral, 1, None, closed="left")
+
+
+class CheckedEstimator(TransformerMixin, BaseEstimator):
+    """The arguments that all estimators share, stored untouched, and the checks of all that comes in."""
+
+    layout_: Layout
+    settings_: dict[str, Any]
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_components": [_POSITIVE_INT, None],
+        "network": [StrOptions(set(NETWORKS)), tuple, list, None],
+        "hidden": ["array-like", None],
+        "preset": [StrOptions(set(PRESETS))],
+        "epochs": [_POSITIVE_INT, None],
+        "batch_size": [_POSITIVE_INT, None],
+        "learning_rate": [Interval(Real, 0, None, closed="neither"), None],
+        "optimizer": [StrOptions(set(OPTIMIZERS)), None],
+        "schedule": [StrOptions(set(SCHEDULES)), None],
+        "initialization": [StrOptions({"centered", "torch"}), None],
+        "loss": [StrOptions(set(LOSSES))],
+        "penalty": [Penalty, list, tuple, None],
+        "corruption": [Corruption, None],
+        "redraw": ["boolean", None],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "early_stopping": ["boolean"],
+        "patience": [_POSITIVE_INT],
+        "random_state": ["random_state"],
+        "device": [str],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        network: Any = None,
+        hidden: Any = None,
+        preset: str = "default",
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        optimizer: str | None = None,
+        schedule: str | None = None,
+        initialization: str | None = None,
+        loss: str = "mse",
+        penalty: Penalty | Sequence[Penalty] | None = None,
+        corruption: Corruption | None = None,
+        redraw: bool | None = None,
+        validation_fraction: float = 0.1,
+        early_stopping: bool = False,
+        patience: int = 5,
+        random_state: Any = None,
+        device: str = "auto",
+        verbose: bool | int = False,
+    ) -> None:
+        self.n_components = n_components
+        self.network = network
+        self.hidden = hidden
+        self.preset = preset
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.initialization = initialization
+        self.loss = loss
+        self.penalty = penalty
+        self.corruption = corruption
+        self.redraw = redraw
+        self.validation_fraction = validation_fraction
+        self.early_stopping = early_stopping
+        self.patience = patience
+        self.random_state = random_state
+        self.device = device
+        self.verbose = verbose
+
+    def _check_parameters(self) -> None:
+        try:
+            validate_parameter_constraints(
+                self._parameter_constraints, self.get_params(deep=False), caller_name=type(self).__name__
+            )
+        except InvalidParameterError as error:
+            raise ParameterError(str(error)) from error
+
+    def _check_samples(self, samples: Any, *, reset: bool, name: str = "X") -> Array:
+        """`samples` as an array that keeps the image contract, or a table of finite numbers; of the fitted shape
+        unless `reset`.
+        """
+        if not hasattr(samples, "ndim"):
+            samples = samples if hasattr(samples, "__array__") else np.asarray(samples)
+        try:
+            if getattr(samples, "ndim", 2) <= 2:
+                array: Array = validate_data(self, samples, reset=reset, dtype="numeric")
+            else:
+                array = check_images(samples, name=name)
+        except ValueError as error:
+            raise error if isinstance(error, DataError) else DataError(str(error)) from error
+        if array.ndim > 2 and reset:
+            self.n_features_in_ = math.prod(array.shape[1:])
+            if hasattr(self, "feature_names_in_"):
+                del self.feature_names_in_
+        if not reset and array.shape[1:] != self.layout_.shape:
+            raise DataError(
+                f"{name} has samples of shape {array.shape[1:]}; {type(self).__name__} was fitted on {self.layout_.shape}."
+            )
+        return array
+
+    def _check_codes(self, codes: Any) -> Float32:
+        check_is_fitted(self, "network_")
+        array = np.asarray(codes)
+        n_components = self.settings_["n_components"]
+        if array.ndim != 2 or array.shape[1] != n_components:
+            raise DataError(f"codes have shape {array.shape}; allowed: (n, {n_components}).")
+        if not np.isfinite(array).all():
+            raise DataError("codes contain NaN or infinity.")
+        return np.ascontiguousarray(array, dtype=np.float32)
