@@ -20,7 +20,7 @@ check: .venv/.dev
 docs: .venv/.dev
 	$(BIN)/python tools/document.py
 
-# The figures of docs/results.md: about half an hour on two cores.
+# The figures of docs/results/: about 20 minutes on two cores.
 results: .venv/.demo
 	$(BIN)/hourglass evaluate --suite denoise --data mnist -o docs/results
 

@@ -79,7 +79,7 @@ def test_train_evaluate_info(trained: Path, run, tmp_path: Path) -> None:
     assert "Denoiser" in out
     assert "Linear(in_features=64, out_features=128" in out
     code, out, _ = run("info", trained, "--json")
-    assert json.loads(out)["settings"]["n_components"] == "32"
+    assert json.loads(out)["settings"]["n_components"] == 32
     assert json.loads(run("info", "--json")[1])["hourglass"] == hg.__version__
 
 
@@ -153,6 +153,25 @@ def test_demo_writes_all_it_says(run, tmp_path: Path) -> None:
     svg = (tmp_path / "demo" / "learning-curve.svg").read_text()
     code, _, _ = run("demo", "--data", "digits", "-o", tmp_path / "again")
     assert (tmp_path / "again" / "learning-curve.svg").read_text() == svg  # same seed, same figure
+
+
+def test_denoise_a_named_set_and_a_file_with_parts(trained: Path, run, tmp_path: Path) -> None:
+    digits = hg.load("digits")
+    parts = {"x_train": digits.train.images[:9], "x_test": digits.test.images}
+    np.savez(tmp_path / "parts.npz", **parts)
+    expected = hg.load_model(trained).transform(digits.test.images)
+    for source in ("digits", tmp_path / "parts.npz"):
+        code, _, err = run("denoise", trained, source, "-o", tmp_path / "clean.npy")
+        assert code == 0, err
+        assert np.array_equal(np.load(tmp_path / "clean.npy"), expected)
+
+
+def test_a_page_of_results_carries_its_command(trained: Path, run, tmp_path: Path) -> None:
+    arguments = ["evaluate", trained, "--data", "digits", "--corruption", "masking:amount=0.5", "-o", tmp_path / "my results"]
+    code, _, err = run(*arguments)
+    assert code == 0, err
+    page = (tmp_path / "my results" / "results.md").read_text()
+    assert f"hourglass evaluate {trained} --data digits --corruption masking:amount=0.5 -o '{tmp_path}/my results'" in page
 
 
 def test_data(run, photos: Path) -> None:
@@ -237,6 +256,18 @@ def bad_inputs(folder: Path, model: Path) -> dict[str, list[object]]:
         "must then name a .npy": ["denoise", model, folder / "nan.npy", "-o", folder / "out.hg"],
         "originals would be lost": ["denoise", model, folder / "mixed", "-o", folder / "mixed"],
         "allowed: autoencoder, denoiser": [*train, "digits", "--task", "cook"],
+        "answers in 0..1": [*train, "digits", "--network", "linear", "--loss", "bce"],
+        "at least one width": [*train, "digits", "--network", "skip", "--hidden", ","],
+        "cannot be made": [*train, "digits", "--n-components", 10**13],
+        "it holds no values": [*train, "digits", "--device", "meta"],
+        "is not in the range": [*train, "digits", "--seed", -1],
+        "~nosuchuser": [*train, "~nosuchuser/x"],
+        "these arrays have a size": [*train, folder / "nan.npy", "--size", "8x8"],
+        "leave --corruption out": ["evaluate", "--suite", "denoise", "--data", "digits", "--corruption", "masking"],
+        "a MODEL has its own": ["evaluate", model, "--data", "digits", "--preset", "best"],
+        "the source itself": ["denoise", model, folder / "mixed" / "a.png", "-o", folder / "mixed"],
+        "source itself; the originals": ["denoise", model, folder / "nan.npy", "-o", folder / "nan.npy"],
+        "File exists": ["evaluate", model, "--data", "digits", "-o", folder / "nan.npy"],
         "allowed: denoise, with": ["evaluate", "--suite", "cooking", "--data", "digits"],
     }
 

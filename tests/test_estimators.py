@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
 from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -147,8 +149,11 @@ def test_denoiser_takes_pairs_and_ignores_labels(digits: np.ndarray) -> None:
         assert np.square(model.transform(noisy) - clean).mean() < 0.7 * np.square(noisy - clean).mean()
         assert model.score(noisy, clean) == pytest.approx(-np.square(model.transform(noisy) - clean).mean(), rel=1e-4)
     assert hg.Denoiser(**options, corruption=noise).fit(clean).score(clean) < 0
-    with pytest.raises(hg.ParameterError, match="scored on pairs"):
-        hg.Denoiser(**options).fit(noisy, clean).score(clean)
+    paired = hg.Denoiser(epochs=1, random_state=0).fit(noisy, clean)
+    for call in (paired.score, paired.partial_fit):
+        with pytest.raises(hg.ParameterError, match="it takes pairs"):
+            call(clean)
+    paired.partial_fit(noisy, clean)
     with pytest.raises(hg.ParameterError, match="leave corruption out"):
         hg.Denoiser(**options, corruption=noise).fit(noisy, clean)
     with pytest.raises(hg.DataError, match="pairs must be equal"):
@@ -205,7 +210,18 @@ def test_an_image_of_any_size_is_resized_with_a_note(digits: np.ndarray) -> None
 def test_a_coloured_model_takes_grey_images_and_back(colours: np.ndarray) -> None:
     model = hg.Denoiser(network="conv", epochs=1, random_state=0).fit(colours)
     assert model.transform_image(np.zeros((20, 30), np.uint8)).shape == (20, 30)
-    assert model.transform_image(np.zeros((20, 30, 4), np.uint8)).shape == (20, 30, 4)
+    assert model.transform_image(np.zeros((20, 30, 1), np.uint8)).shape == (20, 30, 1)
+    with pytest.raises(hg.DataError, match="4 channels"):
+        model.transform_image(np.zeros((20, 30, 4), np.uint8))
+    model.transform = lambda tiles: tiles
+    image = np.random.default_rng(0).uniform(size=(20, 30, 3)).astype(np.float32)
+    np.testing.assert_allclose(model.transform_image(image), image, atol=1e-6)
+    grey = hg.Denoiser(network="conv", epochs=1).fit(colours[..., :1])
+    grey.transform = lambda tiles: tiles
+    np.testing.assert_allclose(grey.transform_image(image), image, atol=1e-6)  # each channel by itself
+    flat = hg.Denoiser(epochs=1).fit(colours.reshape(len(colours), -1))
+    with pytest.raises(hg.ModelError, match="flat features"):
+        flat.transform_image(image)
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------
@@ -256,6 +272,12 @@ def test_other_shapes_than_fitted_are_refused(digits: np.ndarray) -> None:
         {"learning_rate": 0.0},
         {"loss": "l3"},
         {"penalty": "l1"},
+        {"penalty": ["l1"]},
+        {"loss": "bce", "network": "linear"},
+        {"network": ("skip", "mlp")},
+        {"network": "skip", "hidden": ((4, 8), (4,))},
+        {"network": "skip", "hidden": ()},
+        {"device": "meta"},
         {"corruption": "noise"},
         {"validation_fraction": 1.0},
         {"device": "gpu7"},
@@ -298,3 +320,96 @@ def test_your_own_modules(digits: np.ndarray, tmp_path) -> None:
     wrong = (torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3, bias=False)), own()[1])
     with pytest.raises(hg.FormatError, match="do not fit"):
         hg.load_model(tmp_path / "own.hg", network=wrong)
+
+
+def test_modules_that_draw_for_themselves_keep_the_seed(digits: np.ndarray, tmp_path) -> None:
+    def model() -> hg.Autoencoder:
+        encoder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(64, 3))
+        decoder = torch.nn.Sequential(torch.nn.Linear(3, 64), torch.nn.Unflatten(1, (1, 8, 8)))
+        torch.nn.init.constant_(encoder[2].weight, 0.01)
+        torch.nn.init.constant_(decoder[0].weight, 0.01)
+        torch.nn.init.zeros_(encoder[2].bias)
+        torch.nn.init.zeros_(decoder[0].bias)
+        return hg.Autoencoder(3, network=(encoder, decoder), epochs=3, random_state=0)
+
+    torch.manual_seed(1)
+    first, second = model(), model()
+    state = torch.random.get_rng_state()
+    assert np.array_equal(first.fit_transform(digits), second.fit_transform(digits))
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_shared_weights_stay_shared_and_are_saved(digits: np.ndarray, tmp_path) -> None:
+    class Tied(torch.nn.Module):
+        def __init__(self, encoder: torch.nn.Linear) -> None:
+            super().__init__()
+            self.encoder = encoder
+
+        def forward(self, codes: torch.Tensor) -> torch.Tensor:
+            return (codes @ self.encoder.weight).unflatten(1, (1, 8, 8))
+
+    linear = torch.nn.Linear(64, 3)
+    network = (torch.nn.Sequential(torch.nn.Flatten(), linear), Tied(linear))
+    model = hg.Autoencoder(3, network=network, epochs=2, random_state=0).fit(digits, checkpoint=tmp_path / "c")
+    assert model.encoder_[1].weight is model.decoder_.encoder.weight
+    model.save(tmp_path / "m.hg")
+    assert np.array_equal(hg.load_model(tmp_path / "m.hg", network=network).transform(digits), model.transform(digits))
+
+
+def test_your_arrays_are_never_written_to(digits: np.ndarray) -> None:
+    class InPlace(torch.nn.Module):
+        def forward(self, samples: torch.Tensor) -> torch.Tensor:
+            return samples.flatten(1).sub_(0.5)
+
+    images = (digits / np.float32(255)).copy()
+    before = images.copy()
+    encoder = torch.nn.Sequential(InPlace(), torch.nn.Linear(64, 3))
+    model = hg.Autoencoder(3, network=(encoder, "mlp"), epochs=1, random_state=0).fit(images)
+    model.transform(images)
+    assert np.array_equal(images, before)
+    images.flags.writeable = False
+    model.fit(images).transform(images)
+
+
+def test_numbers_from_searches_and_odd_containers(digits: np.ndarray, tmp_path) -> None:
+    model = hg.Autoencoder(np.int64(3), hidden=[np.int64(8)], learning_rate=np.float32(0.01), epochs=np.int64(1))
+    model.fit(digits).save(tmp_path / "m.hg")
+    assert hg.load_model(tmp_path / "m.hg").settings_["n_components"] == 3
+    for ragged in ([[1.0, 2.0], [3.0]], "text"):
+        with pytest.raises(hg.DataError):
+            hg.Autoencoder().fit(ragged)
+    noise = hg.Compose(kind(0.1) for kind in (hg.Masking, hg.SaltAndPepper))
+    assert len(noise.corruptions) == 2
+
+
+def test_a_failed_fit_leaves_nothing_that_does_not_fit_together(digits: np.ndarray) -> None:
+    model = hg.Autoencoder(3, epochs=1, random_state=0).fit(digits)
+    model.set_params(network="linear", optimizer="adam", learning_rate=1e25, epochs=5)
+    with pytest.raises(hg.DivergenceError):
+        model.fit(digits.reshape(200, -1) / 255.0)
+    with pytest.raises(NotFittedError):
+        model.transform(digits)
+
+
+def test_only_what_can_be_loaded_is_saved(digits: np.ndarray, tmp_path) -> None:
+    @dataclass(frozen=True)
+    class Fog(hg.Corruption):
+        def corrupt(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+            return images / 2 + 0.5
+
+    class Mine(hg.Autoencoder):
+        pass
+
+    foggy = hg.Denoiser(3, corruption=Fog(), epochs=1, random_state=0).fit(digits, checkpoint=tmp_path / "c")
+    for model in (foggy, Mine(3, epochs=1).fit(digits)):
+        with pytest.raises(hg.ParameterError):
+            model.save(tmp_path / "m.hg")
+        assert not (tmp_path / "m.hg").exists()
+
+
+def test_feature_names_survive_pairs() -> None:
+    pandas = pytest.importorskip("pandas", reason="comes with mlxtend")
+    table = pandas.DataFrame(np.random.default_rng(0).uniform(size=(30, 3)), columns=["a", "b", "c"])
+    model = hg.Denoiser(2, epochs=1, random_state=0).fit(table, table)
+    assert list(model.feature_names_in_) == ["a", "b", "c"]
+    model.score(table, table)

@@ -93,6 +93,25 @@ def test_comparisons_measure_every_row_on_the_same_images() -> None:
     assert names == ["mean image", "PCA, 8 components", "ours"]
 
 
+def test_baselines_never_see_the_test_draw(monkeypatch) -> None:
+    drawn: dict[str, list[np.ndarray]] = {"fit": [], "test": []}
+    fit, transform = LinearDenoiser.fit, LinearDenoiser.transform
+
+    def watched_fit(self, clean, corruption, seed):
+        drawn["fit"].append(corruption(np.full((5, 8, 8), 0.5, np.float32), seed))
+        return fit(self, clean, corruption, seed)
+
+    def watched_transform(self, damaged):
+        drawn["test"].append(damaged[:5])
+        return transform(self, damaged)
+
+    monkeypatch.setattr(LinearDenoiser, "fit", watched_fit)
+    monkeypatch.setattr(LinearDenoiser, "transform", watched_transform)
+    grey = np.full((50, 8, 8), 0.5, np.float32)
+    compare_denoisers({}, grey, grey, hg.GaussianNoise(0.0, 0.1), seed=3)
+    assert all(not np.array_equal(drawn["fit"][0], damaged) for damaged in drawn["test"])
+
+
 def test_tables() -> None:
     rows = [{"name": "a", "mse": 0.01234, "seconds": None, "bar": 0.026}, {"name": "b", "mse": 0.5, "seconds": 1.26}]
     headings, body = cells(rows)

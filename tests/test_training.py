@@ -160,12 +160,28 @@ def test_callbacks_hear_of_everything_and_can_stop(digits: np.ndarray, tmp_path)
     assert set(rows[0]) >= {"loss", "validation_loss", "learning_rate", "seconds", "images_per_second"}
 
 
+def test_a_callbacks_stop_is_kept_beside_early_stopping(digits: np.ndarray) -> None:
+    class Stop(hg.Callback):
+        def on_batch_end(self, run: Run) -> None:
+            run.stop = True
+
+    model = hg.Autoencoder(2, epochs=6, early_stopping=True, random_state=0).fit(digits, callbacks=[Stop()])
+    assert model.n_iter_ == 1
+
+
+def test_partial_fit_leaves_the_settings_alone(digits: np.ndarray) -> None:
+    model = hg.Autoencoder(2, early_stopping=True, epochs=7, random_state=0).fit(digits)
+    before = dict(model.settings_)
+    model.partial_fit(digits[:5])
+    assert model.settings_ == before
+
+
 def test_verbose_prints_a_line_an_epoch(digits: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
     hg.Autoencoder(2, epochs=3, random_state=0, verbose=True).fit(digits)
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 3
-    assert "epoch 3/3" in captured.err
+    assert "epoch 3: loss" in captured.err
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

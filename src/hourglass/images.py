@@ -128,14 +128,13 @@ class Layout:
         return (*(channels or [1]), height, width)
 
     def to_network(self, samples: Array) -> Float32:
-        """Samples (n, *shape) as the network sees them, float32 (n, *network_shape), contiguous."""
+        """Samples (n, *shape) as the network sees them, float32 (n, *network_shape), contiguous, always a copy."""
         if not self.is_image:
-            if self.is_bounded:
-                return np.ascontiguousarray(samples, dtype=np.float32)
-            return np.ascontiguousarray((samples - self.offset) / self.scale, dtype=np.float32)
+            scaled = samples if self.is_bounded else (samples - self.offset) / self.scale
+            return np.array(scaled, dtype=np.float32, order="C")
         values = to_float(samples)
         values = values[:, None] if len(self.shape) == 2 else np.moveaxis(values, 3, 1)
-        return np.ascontiguousarray(values)
+        return np.ascontiguousarray(values) if samples.dtype == np.uint8 else np.array(values, order="C")
 
     def from_network(self, values: Float32) -> Float32:
         """What a network gave, (n, *network_shape), as samples (n, *shape): images clipped to 0..1, features in their units."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,7 +19,7 @@ from hourglass.cli.options import data_option, json_option, output_option, seed_
 def demo(data: str, output: Path, seed: int, as_json: bool) -> None:
     """Train the chapter's denoiser, then the same network trained well, and show what they learned.
 
-    About a minute on two cores. Writes model.hg/, history.jsonl, metrics.json, denoised.png and .svg and
+    Writes model.hg/, history.jsonl, metrics.json, denoised.png and .svg and
     learning-curve.svg.
     """
     from hourglass.cli.output import print_json, print_table
@@ -27,10 +28,11 @@ def demo(data: str, output: Path, seed: int, as_json: bool) -> None:
     from hourglass.evaluation import cells
     from hourglass.report import run_demo
 
-    dataset = load(data)
+    dataset = load(data).with_test(seed)
     if not as_json:
         click.echo(f"{dataset.name}: {len(dataset.train):,} images to train on, {len(dataset.test):,} to test.")
     comparison = run_demo(dataset, output, seed, lambda preset: [ShowProgress(preset)])
+    named = shlex.quote(dataset.name if data == "auto" else data)
     if as_json:
         print_json({"rows": comparison.rows, "notes": comparison.notes, "output": str(output)})
         return
@@ -42,15 +44,15 @@ def demo(data: str, output: Path, seed: int, as_json: bool) -> None:
         f"\nIn {output}: denoised.png, denoised.svg, learning-curve.svg, history.jsonl, metrics.json, model.hg\n\n"
         "Try next:\n"
         f"  hourglass info {where}/model.hg\n"
-        f"  hourglass evaluate {where}/model.hg --data {dataset.name}\n"
-        f"  hourglass train --data {dataset.name} --preset skip -o skip.hg    # three times sharper, ten minutes\n"
+        f"  hourglass evaluate {where}/model.hg --data {named}\n"
+        f"  hourglass train --data {named} --preset skip -o skip.hg    # a network with connections past the code\n"
         f"  hourglass denoise {where}/model.hg PHOTOS/ -o clean/              # your own folder of images"
     )
 
 
-def _verdict(rows: list[dict[str, object]]) -> list[str]:
+def _verdict(rows: list[dict[str, Any]]) -> list[str]:
     """One honest sentence on how the autoencoders did against the linear map, from the measured rows."""
-    errors = {str(row["name"]): float(str(row["mse"])) for row in rows}
+    errors: dict[str, float] = {row["name"]: row["mse"] for row in rows}
     linear = next((mse for name, mse in errors.items() if "linear" in name), None)
     if linear is None:
         return []

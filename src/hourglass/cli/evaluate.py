@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @data_option
 @click.option("--suite", help="Instead of MODEL: train everything a page of results needs. denoise: all presets.")
 @click.option("--preset", "presets", multiple=True, help="With --suite: only these.")
-@output_option("", what="A folder for results.md, results.json and a figure.")
+@output_option(required=False, what="A folder for results.md, results.json and a figure.")
 @corruption_option
 @click.option("--size", type=SizeType(), help="Resize a folder's images to this.")
 @device_option
@@ -40,7 +40,7 @@ def evaluate(
     data: str,
     suite: str | None,
     presets: tuple[str, ...],
-    output: Path,
+    output: Path | None,
     corruptions: tuple[Any, ...],
     size: tuple[int, int] | None,
     device: str,
@@ -59,20 +59,31 @@ def evaluate(
 
     if bool(models) == bool(suite):
         raise ParameterError("evaluate needs either MODELs or --suite denoise.")
+    if suite is not None and corruptions:
+        raise ParameterError("--suite denoise has the chapter's noise; leave --corruption out.")
+    if presets and suite is None:
+        raise ParameterError("--preset chooses among a --suite's; a MODEL has its own.")
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)  # an output that cannot be is better found now than after the run
     found = load(data, size=size)
     dataset = found.with_test(seed)
     if suite is not None:
-        comparison = _suite(suite, dataset, presets, seed)
+        comparison = _suite(suite, dataset, presets, device, seed)
     else:
         comparison = _models(models, dataset, combined(corruptions), device, seed)
     if models and not found.has_test:
         comparison.notes.append(
             f"{found.name} has no test part: the baselines did not see these {len(dataset.test)} images, the models may have."
         )
-    command = f"hourglass evaluate {f'--suite {suite}' if suite else ' '.join(map(str, models))} --data {data} --seed {seed}"
-    content = {"command": command, "data": dataset.name, "test_images": len(dataset.test), "seed": seed, "machine": machine()}
+    content = {
+        "command": click.get_current_context().obj or "hourglass evaluate",
+        "data": dataset.name,
+        "test_images": len(dataset.test),
+        "seed": seed,
+        "machine": machine(),
+    }
     content |= {"rows": comparison.rows, "notes": comparison.notes}
-    if str(output) not in ("", "."):
+    if output is not None:
         _write(output, content, comparison)
     if as_json:
         print_json(content)
@@ -82,7 +93,7 @@ def evaluate(
         click.echo(note)
 
 
-def _suite(name: str, dataset: Dataset, presets: tuple[str, ...], seed: int) -> Comparison:
+def _suite(name: str, dataset: Dataset, presets: tuple[str, ...], device: str, seed: int) -> Comparison:
     from hourglass.cli.progress import ShowProgress
     from hourglass.errors import ParameterError
     from hourglass.estimators import PRESETS
@@ -91,7 +102,7 @@ def _suite(name: str, dataset: Dataset, presets: tuple[str, ...], seed: int) -> 
     unknown = [preset for preset in presets if preset not in PRESETS]
     if name != "denoise" or unknown:
         raise ParameterError(f"--suite {name} {' '.join(unknown)}; allowed: denoise, with presets {', '.join(PRESETS)}.")
-    comparison, _ = denoise_suite(dataset, seed, presets or tuple(PRESETS), lambda preset: [ShowProgress(preset)])
+    comparison, _ = denoise_suite(dataset, seed, presets or tuple(PRESETS), device, lambda preset: [ShowProgress(preset)])
     return comparison
 
 
@@ -106,10 +117,16 @@ def _models(paths: tuple[Path, ...], dataset: Dataset, corruption: Any, device: 
         raise ParameterError("these models have different tasks; evaluate them one task at a time.")
     train, test = dataset.train.images, dataset.test.images
     if kinds == {Denoiser}:
-        corruption = corruption or next(iter(models.values())).settings_["corruption"]
+        own = {repr(model.settings_["corruption"]): model.settings_["corruption"] for model in models.values()}
+        corruption = corruption or next(iter(own.values()))
         if corruption is None:
             raise ParameterError("trained on pairs, a model has no damage of its own; name one with --corruption.")
-        return compare_denoisers(models, train, test, corruption, seed + 1)
+        comparison = compare_denoisers(models, train, test, corruption, seed + 1)
+        if len(own) > 1:
+            comparison.notes.append(f"These models were trained on different damage; all are measured on {corruption}.")
+        return comparison
+    if corruption is not None:
+        raise ParameterError("an autoencoder copies what it is given; --corruption is for denoisers.")
     return compare_autoencoders(models, train, test)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -24,12 +25,16 @@ def info(model: Path | None, as_json: bool) -> None:
         else:
             print_table("", ["what", "is"], [[key, str(value)] for key, value in content.items()])
         return
+    from hourglass.data.write import standing_folder
     from hourglass.estimators import load_model
+    from hourglass.estimators.persistence import read_config
     from hourglass.networks import describe
+    from hourglass.training import describe_epoch
 
     loaded = load_model(model, device="cpu")
+    config = read_config(standing_folder(model))
     layers = describe(loaded.network_, loaded.layout_.network_shape)
-    settings = {key: str(value) for key, value in loaded.settings_.items()}
+    settings = config["fitted"]["settings"]
     if as_json:
         print_json(
             {
@@ -41,14 +46,12 @@ def info(model: Path | None, as_json: bool) -> None:
             }
         )
         return
-    weights = sum(int(layer["weights"]) for layer in layers)
+    weights = sum(parameter.numel() for parameter in loaded.network_.parameters())
     click.echo(f"{type(loaded).__name__} for samples of shape {loaded.layout_.shape}, {weights:,} weights")
-    print_table("settings", ["setting", "value"], [[key, value] for key, value in settings.items()])
+    print_table("settings", ["setting", "value"], [[key, json.dumps(value)] for key, value in settings.items()])
     print_table(
         "layers",
         ["part", "layer", "output", "weights"],
         [[str(layer[key]) for key in ("part", "layer", "output", "weights")] for layer in layers],
     )
-    row = loaded.history_[-1]
-    validation = "" if row["validation_loss"] is None else f", validation loss {row['validation_loss']:.5f}"
-    click.echo(f"{row['epoch']} epochs, loss {row['loss']:.5f}{validation}")
+    click.echo(describe_epoch(loaded.history_[-1]))

@@ -5,6 +5,7 @@ Nothing heavy is imported here or at the top of a verb's module: `hourglass --he
 
 from __future__ import annotations
 
+import shlex
 import sys
 import warnings
 from typing import Any, NoReturn
@@ -42,7 +43,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     warnings.showwarning = _show_warning
     warnings.simplefilter("always", HourglassWarning)
     try:
-        hourglass.main(arguments, prog_name="hourglass", standalone_mode=False)
+        arguments = sys.argv[1:] if arguments is None else arguments
+        hourglass.main(arguments, prog_name="hourglass", standalone_mode=False, obj=shlex.join(["hourglass", *arguments]))
+    except (KeyboardInterrupt, click.Abort):  # before RuntimeError, which an Abort is
+        print("interrupted.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(BAD_INPUT)
@@ -50,11 +55,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         _fail(error.format_message())
     except (HourglassError, OSError) as error:
         _fail(str(error))
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and type(error).__name__ != "OutOfMemoryError":  # torch's, not imported here
+            raise
         _fail("out of memory; use a smaller batch size or fewer images.")
-    except (KeyboardInterrupt, click.Abort):
-        print("interrupted.", file=sys.stderr)
-        sys.exit(INTERRUPTED)
     sys.exit(0)
 
 

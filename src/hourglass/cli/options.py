@@ -20,18 +20,20 @@ SEED = 6020  # the chapter's
 F = TypeVar("F", bound=Callable[..., Any])
 
 data_option = click.option("--data", default="auto", show_default=True, metavar="DATA", help="What to read.")
-seed_option = click.option("--seed", default=SEED, show_default=True, help="Of everything left to chance.")
+seed_option = click.option(
+    "--seed", default=SEED, type=click.IntRange(0, 2**31 - 1), show_default=True, help="Of everything left to chance."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print figures as JSON.")
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, …")
 
 
-def output_option(default: str | None = None, what: str = "Where to write.") -> Callable[[F], F]:
+def output_option(default: str | None = None, *, required: bool = True, what: str = "Where to write.") -> Callable[[F], F]:
     return click.option(
         "-o",
         "--output",
         type=click.Path(path_type=Path),
         default=default,
-        required=default is None,
+        required=required and default is None,
         show_default=default is not None,
         help=what,
     )

@@ -17,6 +17,7 @@ class ShowProgress(Callback):
     def __init__(self, name: str) -> None:
         self.name = name
         self.bar: Progress | None = None
+        self.finished = 0
 
     def on_train_begin(self, run: Run) -> None:
         if not sys.stderr.isatty():
@@ -46,14 +47,11 @@ class ShowProgress(Callback):
             self.bar.update(self.task, completed=run.step, epoch=run.epoch + 1, loss=run.loss, speed=speed)
 
     def on_epoch_end(self, run: Run) -> None:
+        self.finished = run.epoch
         if self.bar is not None:
             row = run.history[-1]
             self.bar.update(self.task, completed=run.step, epoch=run.epoch, speed=row["images_per_second"])
 
-    def close(self) -> None:
+    def on_train_end(self, run: Run) -> None:
         if self.bar is not None:
             self.bar.stop()
-            self.bar = None
-
-    def on_train_end(self, run: Run) -> None:
-        self.close()

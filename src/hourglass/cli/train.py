@@ -60,10 +60,11 @@ def train(
     from hourglass.data import load
     from hourglass.errors import ParameterError
     from hourglass.estimators import ESTIMATORS
+    from hourglass.training import describe_epoch
 
     if task not in ESTIMATORS:
         raise ParameterError(f"--task {task}; allowed: {', '.join(ESTIMATORS)}.")
-    if output.exists() and not (output / "config.json").is_file():
+    if not output.name or (output.exists() and not (output / "config.json").is_file()):
         raise ParameterError(f"{output} exists and is no model; choose another name with -o.")
     dataset = load(data, size=size)
     model: Any = ESTIMATORS[task](**parameters, corruption=combined(corruptions), random_state=seed)
@@ -72,17 +73,12 @@ def train(
     try:
         model.fit(dataset.train.images, callbacks=[progress], checkpoint=checkpoint, resume=resume)
     except KeyboardInterrupt:
-        progress.close()
-        if checkpoint.exists():
-            click.echo(f"stopped; {checkpoint} holds the last finished epoch: add --resume to go on.", err=True)
+        if progress.finished:
+            click.echo(f"stopped; {checkpoint} holds epoch {progress.finished}: add --resume to go on.", err=True)
         raise
-    finally:
-        progress.close()
     model.save(output)
     checkpoint.unlink(missing_ok=True)
-    row = model.history_[-1]
     if as_json:
         print_json({"model": str(output), "history": model.history_})
         return
-    validation = "" if row["validation_loss"] is None else f", validation loss {row['validation_loss']:.5f}"
-    click.echo(f"{output}: {row['epoch']} epochs, loss {row['loss']:.5f}{validation}.")
+    click.echo(f"{output}: {describe_epoch(model.history_[-1])}.")

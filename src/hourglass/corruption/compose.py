@@ -26,10 +26,10 @@ class Compose(Corruption):
     corruptions: tuple[Corruption, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "corruptions", tuple(self.corruptions))
         for corruption in self.corruptions:
             if not isinstance(corruption, Corruption):
                 raise ParameterError(f"Compose takes corruptions; got {corruption!r}.")
-        object.__setattr__(self, "corruptions", tuple(self.corruptions))
 
     def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:
         for corruption in self.corruptions:

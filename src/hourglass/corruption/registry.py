@@ -7,7 +7,7 @@ from typing import Any
 from hourglass.corruption.base import Corruption
 from hourglass.corruption.compose import Compose
 from hourglass.corruption.noise import GaussianNoise, Masking, SaltAndPepper
-from hourglass.errors import FormatError
+from hourglass.errors import FormatError, ParameterError
 
 CORRUPTIONS: dict[str, type[Corruption]] = {
     "gaussian_noise": GaussianNoise,
@@ -20,6 +20,8 @@ CORRUPTIONS: dict[str, type[Corruption]] = {
 def to_config(corruption: Corruption) -> dict[str, Any]:
     """`corruption` as JSON can hold it: its name in the dict and its fields."""
     names = {kind: name for name, kind in CORRUPTIONS.items()}
+    if type(corruption) not in names:
+        raise ParameterError(f"{corruption!r} is no corruption of this library; only {', '.join(CORRUPTIONS)} can be saved.")
     return {"name": names[type(corruption)], **corruption.config()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import http.client
 import os
 import socket
 import struct
@@ -69,8 +70,8 @@ def load(name_or_path: str | Path = "auto", *, size: tuple[int, int] | None = No
     Notes
     -----
     ``mnist`` and ``fashion-mnist`` are looked for in the folder that the environment variable HOURGLASS_DATA names, then in
-    the user's cache, then on the network: OpenML's ``mnist_784`` and the files of Fashion-MNIST's authors, both checked
-    by SHA-256.
+    the user's cache, then on the network: OpenML's ``mnist_784``, and the files of Fashion-MNIST's authors. What is
+    fetched is checked by SHA-256; MNIST also wherever else it is found.
 
     Examples
     --------
@@ -84,7 +85,7 @@ def load(name_or_path: str | Path = "auto", *, size: tuple[int, int] | None = No
         if size is not None:
             raise ParameterError(f"size is for folders of images; {text} has a size of its own.")
         return NAMED[text]()
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))  # Path.expanduser raises where there is no such user
     if not path.exists() and path.parent == Path() and not path.suffix:
         raise DataError(f"{text}: neither a data set ({', '.join(NAMED)}) nor a file or folder here.")
     return read(path, size)
@@ -138,6 +139,8 @@ def _digits() -> Dataset:
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
     return _shuffled("digits", images, bunch.target.astype(np.uint8), n_test=360, source="scikit-learn")
 
+
+_NETWORK_ERRORS = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError)
 
 NAMED: dict[str, Callable[[], Dataset]] = {
     "auto": _auto,
@@ -204,7 +207,7 @@ def download(url: str, path: Path, sha256: str) -> None:
                     stream.write(piece)
             if digest.hexdigest() != sha256:
                 raise DownloadError(f"{url}: what arrived has SHA-256 {digest.hexdigest()}, expected {sha256}.")
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except _NETWORK_ERRORS as error:
         raise DownloadError(f"{url} could not be fetched ({error}). {_by_hand(path.parent.name)}") from error
 
 
@@ -241,7 +244,7 @@ def _openml_mnist() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
             bunch = fetch_openml(
                 "mnist_784", version=1, as_frame=False, parser="liac-arff", n_retries=1, delay=0.1, cache=False
             )
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (*_NETWORK_ERRORS, ValueError) as error:  # ValueError: an answer that is not OpenML's, as of a login page
         raise DownloadError(f"OpenML could not be reached ({error}). {_by_hand('mnist')}") from error
     finally:
         socket.setdefaulttimeout(before)

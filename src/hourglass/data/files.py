@@ -24,13 +24,13 @@ from PIL import Image, ImageOps
 
 from hourglass.data.dataset import Dataset, Split
 from hourglass.data.write import replace_file
-from hourglass.errors import DataError, HourglassWarning
+from hourglass.errors import DataError, HourglassWarning, ParameterError
 from hourglass.images import Array
 
 MAX_BYTES = 8 << 30
 """The largest array that is read from one file, in bytes. Assign to it to change it."""
 MAX_PIXELS = 64_000_000
-"""The largest image that is decoded, in pixels. Assign to it to change it."""
+"""The largest image that is decoded, in pixels. Assign to it to change it; beyond 178 million Pillow has a limit of its own."""
 
 IMAGE_FORMATS = {
     ".png": "PNG",
@@ -65,7 +65,7 @@ def read(path: Path, size: tuple[int, int] | None = None) -> Dataset:
         An IDX, npy or npz file, one image, a folder of images (subfolders are labels, or train/ and test/), or a folder
         with the four IDX files of a data set laid out as MNIST.
     size : (height, width), optional
-        Resize every image of a folder to this; without it they must share one size.
+        Resize every image to this; without it the images of a folder must share one size.
 
     Raises
     ------
@@ -73,6 +73,9 @@ def read(path: Path, size: tuple[int, int] | None = None) -> Dataset:
         If there is no such file, or it cannot be read as what its name says it is.
     """
     name, source = path.name or str(path), str(path)
+    suffix = path.suffix.lower()
+    if size is not None and ((path.is_file() and suffix not in IMAGE_FORMATS) or idx_file(path, IDX_NAMES["train"][0])):
+        raise ParameterError(f"{path}: size is for images in files of their own; these arrays have a size.")
     if path.is_dir():
         if idx_file(path, IDX_NAMES["train"][0]):
             return Dataset(name, read_idx_pair(path, "train"), source, read_idx_pair(path, "test"))
@@ -81,14 +84,13 @@ def read(path: Path, size: tuple[int, int] | None = None) -> Dataset:
         return Dataset(name, read_folder(path, size), source)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder.")
-    suffix = path.suffix.lower()
     if suffix == ".npz":
         train, test = read_npz(path)
         return Dataset(name, train, source, test)
     if suffix == ".npy":
         return Dataset(name, Split(read_npy(path)), source)
     if suffix in IMAGE_FORMATS:
-        return Dataset(name, Split(read_image(path)[None], paths=(path,)), source)
+        return Dataset(name, Split(read_image(path, size)[None], paths=(path,)), source)
     if path.name.endswith(_IDX_SUFFIXES):
         return Dataset(name, Split(read_idx(path)), source)
     raise DataError(

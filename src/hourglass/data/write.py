@@ -27,8 +27,8 @@ def replace_file(path: Path) -> Iterator[Path]:
 def replace_folder(path: Path) -> Iterator[Path]:
     """Yield a new folder beside `path` to write into; it takes `path`'s place when the block ends well.
 
-    A folder cannot be renamed over one that holds files, so the old one first steps aside as `.<name>.old`; `recover_folder`
-    brings it back if the process ended between the two renames.
+    A folder cannot be renamed over one that holds files, so the old one first steps aside as `.<name>.old`; `standing_folder`
+    finds it there if the process ended between the two renames.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
@@ -47,11 +47,10 @@ def replace_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def recover_folder(path: Path) -> None:
-    """If an interrupted `replace_folder` left only the old folder, put it back."""
-    aside = path.with_name(f".{path.name}.old")
-    if aside.is_dir() and not path.exists():
-        os.replace(aside, path)
+def standing_folder(path: Path) -> Path:
+    """`path`; or, if an interrupted `replace_folder` left only the old folder, where that stands."""
+    aside = path.with_name(f".{path.name}.old") if path.name else path
+    return aside if aside.is_dir() and not path.exists() else path
 
 
 def _flush(file: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from PIL import Image
 
-from hourglass.errors import HourglassWarning
+from hourglass.errors import DataError, HourglassWarning, ModelError
 from hourglass.images import Array, Float32, check_images, to_float
 
 Model = Callable[[Float32], Float32]
@@ -29,7 +29,14 @@ def restore_image(image: Array, shape: tuple[int, ...], model: Model, *, is_loca
     Returns
     -------
     ndarray of the shape of `image`, float32 in 0..1
+
+    Raises
+    ------
+    DataError, ModelError
+        If the image breaks the contract or has channels the model does not take; if the model takes features.
     """
+    if len(shape) == 1:
+        raise ModelError("the model was fitted on flat features, not on images.")
     values = to_float(check_images(np.asarray(image)[None], name="image")[0])
     stack = _as_channels(values, shape)
     height, width = shape[:2]
@@ -50,25 +57,28 @@ def restore_image(image: Array, shape: tuple[int, ...], model: Model, *, is_loca
 
 
 def _as_channels(values: Float32, shape: tuple[int, ...]) -> Float32:
-    """The image as a stack (n, h, w[, c]) of what the model takes: one image, or one for each channel."""
-    grey_model = len(shape) == 2
-    if values.ndim == 2:
-        return values[None] if grey_model else np.repeat(values[..., None], shape[2], axis=2)[None]
-    if grey_model:
-        return np.ascontiguousarray(np.moveaxis(values, 2, 0))
-    if values.shape[2] == shape[2]:
-        return values[None]
-    return np.repeat(values.mean(axis=2, keepdims=True), shape[2], axis=2)[None]
+    """The image as a stack (n, *shape of the model's channels): one image, or for a grey model one a channel."""
+    given, taken = _channels(values.shape), _channels(shape)
+    planes = values.reshape(*values.shape[:2], given)
+    if taken == 1:
+        stack: Float32 = np.ascontiguousarray(np.moveaxis(planes, 2, 0))
+        return stack if len(shape) == 2 else stack[..., None]
+    if given not in (1, taken):
+        raise DataError(f"the image has {given} channels; the model takes {taken}, or grey images.")
+    return np.repeat(planes, taken // given, axis=2)[None]
 
 
 def _from_channels(stack: Float32, shape: tuple[int, ...]) -> Float32:
     """The stack that `_as_channels` made, after the model, as an image of `shape`."""
-    image: Float32 = np.moveaxis(stack, 0, 2) if stack.ndim == 3 else stack[0]  # one plane a channel, or all together
-    if image.shape[2:] != shape[2:]:
-        image = image.mean(axis=2, keepdims=True)
-    if len(shape) == 2:
-        return np.ascontiguousarray(image[..., 0])
-    return np.ascontiguousarray(np.broadcast_to(image, shape))
+    if len(stack) == _channels(shape) and (stack.ndim == 3 or stack.shape[3] == 1):  # one plane a channel
+        image = np.moveaxis(stack.reshape(stack.shape[:3]), 0, 2)
+    else:
+        image = stack[0] if stack.shape[3] == _channels(shape) else stack[0].mean(axis=2, keepdims=True)
+    return np.ascontiguousarray(image.reshape(shape))
+
+
+def _channels(shape: tuple[int, ...]) -> int:
+    return shape[2] if len(shape) == 3 else 1
 
 
 def _tiled(image: Float32, size: tuple[int, int], model: Model) -> Float32:

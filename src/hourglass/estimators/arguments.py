@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import (  # private, but the one table of c
     StrOptions,
     validate_parameter_constraints,
 )
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from hourglass.corruption import Corruption
 from hourglass.errors import DataError, ParameterError
@@ -32,7 +32,9 @@ class CheckedEstimator(TransformerMixin, BaseEstimator):
     """The arguments that all estimators share, stored untouched, and the checks of all that comes in."""
 
     layout_: Layout
+    """Shape and scale of the fitted samples."""
     settings_: dict[str, Any]
+    """The preset's values with those that were given, as training used them."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [_POSITIVE_INT, None],
@@ -114,13 +116,12 @@ class CheckedEstimator(TransformerMixin, BaseEstimator):
         """`samples` as an array that keeps the image contract, or a table of finite numbers; of the fitted shape
         unless `reset`.
         """
-        if not hasattr(samples, "ndim"):
-            samples = samples if hasattr(samples, "__array__") else np.asarray(samples)
         try:
-            if getattr(samples, "ndim", 2) <= 2:
-                array: Array = validate_data(self, samples, reset=reset, dtype="numeric")
+            given = samples if hasattr(samples, "ndim") or hasattr(samples, "__array__") else np.asarray(samples)
+            if getattr(given, "ndim", 2) <= 2:
+                array: Array = validate_data(self, given, reset=reset, dtype="numeric")
             else:
-                array = check_images(samples, name=name)
+                array = check_images(given, name=name)
         except ValueError as error:
             raise error if isinstance(error, DataError) else DataError(str(error)) from error
         if array.ndim > 2 and reset:
@@ -133,12 +134,23 @@ class CheckedEstimator(TransformerMixin, BaseEstimator):
             )
         return array
 
+    def _check_targets(self, targets: Array) -> Array:
+        """Clean samples that stand beside damaged ones: the same contract, and nothing is learned from them."""
+        if targets.ndim > 2:
+            return check_images(targets, name="y")
+        try:
+            checked: Array = check_array(targets, dtype="numeric")
+        except ValueError as error:
+            raise DataError(str(error)) from error
+        return checked
+
     def _check_codes(self, codes: Any) -> Float32:
         check_is_fitted(self, "network_")
-        array = np.asarray(codes)
         n_components = self.settings_["n_components"]
-        if array.ndim != 2 or array.shape[1] != n_components:
+        try:
+            array: Float32 = check_array(codes, dtype=np.float32, order="C", copy=True)
+        except ValueError as error:
+            raise DataError(f"codes: {error}") from error
+        if array.shape[1] != n_components:
             raise DataError(f"codes have shape {array.shape}; allowed: (n, {n_components}).")
-        if not np.isfinite(array).all():
-            raise DataError("codes contain NaN or infinity.")
-        return np.ascontiguousarray(array, dtype=np.float32)
+        return array

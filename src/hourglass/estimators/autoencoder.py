@@ -30,6 +30,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, ImageEstimator):
     ((1437, 8), (1437, 8, 8))
     """
 
+    saved_as = "autoencoder"
+
     def fit(
         self,
         X: Any,

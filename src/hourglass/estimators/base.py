@@ -12,7 +12,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted, check_random_state
 from torch import Tensor
 
-from hourglass.corruption import Corruption, seeded, to_config
+from hourglass.corruption import Corruption, seeded
 from hourglass.errors import FormatError, ParameterError
 from hourglass.estimators.arguments import CheckedEstimator
 from hourglass.estimators.persistence import write_model
@@ -39,6 +39,8 @@ _BATCH = 1024  # samples a forward pass outside training
 class ImageEstimator(CheckedEstimator):
     """Base of the estimators that train an autoencoder: fitting, and passing samples through."""
 
+    saved_as: ClassVar[str]
+    """The name in `ESTIMATORS`, which a saved model carries."""
     _damages_when_scored: ClassVar[bool] = False
 
     # --- what is learned ---------------------------------------------------------------------------------------------
@@ -85,57 +87,13 @@ class ImageEstimator(CheckedEstimator):
             raise ParameterError("resume=True needs checkpoint=, the file to go on from.")
         if resume and self.random_state is None:
             raise ParameterError("resume=True needs random_state=, an int: without it every run is another one.")
-        if inputs is not None and self.corruption is not None:
-            raise ParameterError("pairs are damaged already; leave corruption out, or fit on clean samples alone.")
-        self._run: Run | None = None
+        for stale in ("network_", "_run"):  # should this fit fail, nothing is left that does not fit together
+            self.__dict__.pop(stale, None)
+        seeds = self._seeds()
         self.layout_ = Layout.of(targets)
-        run, plan, training, validation = self._prepare(targets, inputs)
-        callbacks = [*callbacks, *([PrintEpochs()] if self.verbose else [])]
-        if checkpoint is not None:
-            path, identity = Path(checkpoint), self._identity(targets, inputs)
-            if resume and path.exists():
-                load_checkpoint(path, run, identity)
-            callbacks.append(WriteCheckpoint(path, identity))
-        train(run, plan, self._objective(), training, validation, callbacks)
-        return self._keep(run)
-
-    def _prepare(self, targets: Array, inputs: Array | None) -> tuple[Run, Plan, Examples, Examples | None]:
-        """All that a run starts from, with all chance drawn from `random_state`."""
-        seeds = check_random_state(self.random_state).randint(2**31 - 1, size=6).tolist()
-        split_seed, weight_seed, order_seed, noise_seed, validation_seed, fixed_seed = seeds
-        self._seeds = seeds
-        layout = self.layout_
-
-        order = np.random.default_rng(split_seed).permutation(len(targets))
-        n_validation = int(self.validation_fraction * len(targets))
-        if self.early_stopping and n_validation == 0:
-            raise ParameterError(
-                f"early_stopping needs a validation part; {self.validation_fraction} of {len(targets)} samples is none."
-            )
-        self.settings_ = settings = self._resolve(len(targets) - n_validation)
-        if inputs is not None:
-            settings["corruption"] = None
-        corruption = settings["corruption"]
-        if corruption is not None and not settings["redraw"]:
-            inputs, corruption = _damaged(targets, layout, corruption, seeded(fixed_seed)), None
-        validation, training = (
-            Examples(targets, layout, inputs=inputs, corruption=corruption, rows=np.sort(rows))
-            for rows in (order[:n_validation], order[n_validation:])
-        )
-
-        network = self._build(weight_seed)
-        if settings["initialization"] == "centered" and isinstance(settings["network"], str):
-            first = np.arange(min(len(training), _CENTERING_SAMPLES))
-            center(network, *training.batch(first, seeded(noise_seed)))
-        device = _device(self.device)
-        run = Run(
-            place(network, device),
-            OPTIMIZERS[settings["optimizer"]](network, settings["learning_rate"]),
-            order=seeded(order_seed),
-            noise=seeded(noise_seed),
-            validation_seed=validation_seed,
-            device=device,
-        )
+        training, validation = self._split(targets, inputs, seeds)
+        run = self._new_run(training, seeds)
+        settings = self.settings_
         plan = Plan(
             settings["epochs"],
             settings["batch_size"],
@@ -143,25 +101,73 @@ class ImageEstimator(CheckedEstimator):
             settings["schedule"],
             self.patience if self.early_stopping else None,
         )
-        return run, plan, training, validation if n_validation else None
+        callbacks = [*callbacks, *([PrintEpochs()] if self.verbose else [])]
+        if checkpoint is not None:
+            path, identity = Path(checkpoint), self._identity(targets, inputs, seeds)
+            if resume and path.exists():
+                load_checkpoint(path, run, identity)
+            callbacks.append(WriteCheckpoint(path, identity))
+        train(run, plan, self._objective(), training, validation, callbacks)
+        return self._keep(run)
 
     def _partial_fit(self, targets: Array, inputs: Array | None) -> Self:
         """One more pass over `targets`, with the optimiser as the last call left it and no validation part."""
+        if not self.__sklearn_is_fitted__():
+            self.layout_ = Layout.of(targets)
+            self.settings_ = self._resolve(len(targets), inputs)
+        settings = self.settings_
+        examples = Examples(targets, self.layout_, inputs=inputs, corruption=settings["corruption"] if inputs is None else None)
         run: Run | None = getattr(self, "_run", None)
         if run is None:
-            fitted: Network | None = getattr(self, "network_", None)
-            if fitted is None:
-                self.layout_ = Layout.of(targets)
-            run, *_ = self._prepare(targets, inputs)
-            if fitted is not None:  # by `fit`, or loaded from disk: its weights, a new optimiser
-                run.network.load_state_dict(fitted.state_dict())
+            run = self._new_run(examples, self._seeds())
+            if self.__sklearn_is_fitted__():  # by `fit`, or loaded from disk: its weights, a new optimiser
+                run.network.load_state_dict(self.network_.state_dict())
                 run.epoch, run.history = self.n_iter_, self.history_
-        settings = self.settings_
-        examples = Examples(targets, self.layout_, inputs=inputs, corruption=settings["corruption"])
         plan = Plan(run.epoch + 1, settings["batch_size"], settings["learning_rate"])
         train(run, plan, self._objective(), examples, callbacks=[PrintEpochs()] if self.verbose else [])
         self._run = run
         return self._keep(run)
+
+    def _seeds(self) -> list[int]:
+        """Six seeds drawn from `random_state`: split, weights, order, damage, validation, damage drawn once."""
+        seeds: list[int] = check_random_state(self.random_state).randint(2**31 - 1, size=6).tolist()
+        return seeds
+
+    def _split(self, targets: Array, inputs: Array | None, seeds: list[int]) -> tuple[Examples, Examples | None]:
+        """(training, validation) examples, and `settings_` for so many of them."""
+        order = np.random.default_rng(seeds[0]).permutation(len(targets))
+        n_validation = int(self.validation_fraction * len(targets))
+        if self.early_stopping and n_validation == 0:
+            raise ParameterError(
+                f"early_stopping needs a validation part; {self.validation_fraction} of {len(targets)} samples is none."
+            )
+        self.settings_ = self._resolve(len(targets) - n_validation, inputs)
+        corruption = self.settings_["corruption"]
+        if corruption is not None and not self.settings_["redraw"]:
+            inputs, corruption = _damaged(targets, self.layout_, corruption, seeded(seeds[5])), None
+        validation, training = (
+            Examples(targets, self.layout_, inputs=inputs, corruption=corruption, rows=np.sort(rows))
+            for rows in (order[:n_validation], order[n_validation:])
+        )
+        return training, validation if n_validation else None
+
+    def _new_run(self, examples: Examples, seeds: list[int]) -> Run:
+        """A run before its first step."""
+        _, weight_seed, order_seed, noise_seed, validation_seed, _ = seeds
+        settings = self.settings_
+        network = self._build(weight_seed)
+        if settings["initialization"] == "centered" and isinstance(settings["network"], str):
+            first = np.arange(min(len(examples), _CENTERING_SAMPLES))
+            center(network, *examples.batch(first, seeded(noise_seed)))
+        device = _device(self.device)
+        return Run(
+            place(network, device),
+            OPTIMIZERS[settings["optimizer"]](network, settings["learning_rate"]),
+            order=seeded(order_seed),
+            noise=seeded(noise_seed),
+            seed=validation_seed,
+            device=device,
+        )
 
     def _keep(self, run: Run) -> Self:
         self.network_ = run.network.eval()
@@ -169,9 +175,12 @@ class ImageEstimator(CheckedEstimator):
         self.n_iter_ = run.epoch
         return self
 
-    def _resolve(self, n_samples: int) -> dict[str, Any]:
+    def _resolve(self, n_samples: int, inputs: Array | None) -> dict[str, Any]:
+        """The settings for `n_samples` to train on; given `inputs` are damaged already, so they go without corruption."""
         given = {name: getattr(self, name) for name in PRESETS[self.preset]}
         settings = resolve(self.preset, given, n_samples) | {"loss": self.loss, "corruption": self.corruption}
+        if self.loss in NEED_UNIT_RANGE and settings["network"] == "linear":
+            raise ParameterError(f'loss="{self.loss}" needs answers in 0..1; network="linear" gives any number. Use "mse".')
         if self.loss in NEED_UNIT_RANGE and not self.layout_.is_bounded:
             raise ParameterError(
                 f'loss="{self.loss}" needs values in 0..1; these features start at {self.layout_.offset:g} and span '
@@ -185,7 +194,7 @@ class ImageEstimator(CheckedEstimator):
         """The network, its weights drawn from `seed`; torch's global random state stays as it was."""
         settings = self.settings_
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the GPUs
             return build(
                 settings["network"],
                 self.layout_.network_shape,
@@ -197,18 +206,20 @@ class ImageEstimator(CheckedEstimator):
     def _objective(self) -> Objective:
         if self.penalty is None:
             return Objective(LOSSES[self.loss])
-        return Objective(LOSSES[self.loss], [self.penalty] if isinstance(self.penalty, Penalty) else self.penalty)
+        penalties: Sequence[Penalty] = [self.penalty] if isinstance(self.penalty, Penalty) else self.penalty
+        for penalty in penalties:
+            if not isinstance(penalty, Penalty):
+                raise ParameterError(f"penalty={penalty!r}; allowed: penalties like L1(1e-3), or a sequence of them.")
+        return Objective(LOSSES[self.loss], penalties)
 
-    def _identity(self, targets: Array, inputs: Array | None) -> dict[str, Any]:
+    def _identity(self, targets: Array, inputs: Array | None, seeds: list[int]) -> dict[str, Any]:
         """What two runs must share for one to go on from the other's checkpoint."""
-        corruption = self.settings_["corruption"]
         return {
-            **{name: value if _is_json(value) else repr(value) for name, value in self.settings_.items()},
-            "corruption": corruption and to_config(corruption),
+            **{name: repr(value) for name, value in self.settings_.items()},
             "penalty": repr(self.penalty),
             "early_stopping": self.early_stopping and self.patience,
             "validation_fraction": self.validation_fraction,
-            "seeds": self._seeds,
+            "seeds": seeds,
             "data": [_fingerprint(targets), None if inputs is None else _fingerprint(inputs)],
         }
 
@@ -243,8 +254,6 @@ class ImageEstimator(CheckedEstimator):
             given = clean if inputs is None else inputs[start : start + _BATCH]
             batch = torch.from_numpy(self.layout_.to_network(given))
             if inputs is None and self._damages_when_scored:
-                if self.settings_["corruption"] is None:
-                    raise ParameterError("fitted on pairs, it is scored on pairs: score(damaged, clean).")
                 batch = self.settings_["corruption"].corrupt(batch, generator)
             made = self.layout_.from_network(self._forward(self.network_, iter([batch])))
             wanted = to_float(clean) if self.layout_.is_image else clean
@@ -254,7 +263,7 @@ class ImageEstimator(CheckedEstimator):
     def save(self, path: str | Path) -> None:
         """Write the fitted model as a folder: model.safetensors, config.json and README.md, its card.
 
-        A model that is there already is replaced in one step; nothing half-written stays behind.
+        A model that is there already is replaced once the new one is whole; nothing half-written stays behind.
 
         Parameters
         ----------
@@ -263,10 +272,18 @@ class ImageEstimator(CheckedEstimator):
 
         Raises
         ------
-        NotFittedError, FormatError, OSError
+        NotFittedError, OSError
+        FormatError
+            If `path` exists and is no model.
+        ParameterError
+            If a corruption, penalty or the estimator itself is a class of your own.
         """
         check_is_fitted(self, "network_")
-        write_model(self, type(self).__name__.lower(), Path(path))
+        if "saved_as" not in vars(type(self)):
+            raise ParameterError(
+                f"{type(self).__name__} is a class of your own; only the library's classes can be loaded again."
+            )
+        write_model(self, self.saved_as, Path(path))
 
     def _load(self, weights: dict[str, Tensor]) -> Self:
         """Take up weights that were saved, in a network as `settings_` describes it."""
@@ -297,17 +314,13 @@ def _device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type == "meta":
+            raise RuntimeError("it holds no values")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # AssertionError: torch built without CUDA
         reason = str(error).split("\n")[0]
         raise ParameterError(f'device="{name}" cannot be used ({reason}); "auto" takes what there is.') from error
     return device
-
-
-def _is_json(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
-        return all(_is_json(item) for item in value)
-    return value is None or isinstance(value, (str, int, float, bool))
 
 
 def _fingerprint(array: Array) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from hourglass.errors import DataError
+from hourglass.errors import DataError, ParameterError
 from hourglass.estimators.anysize import restore_image
 from hourglass.estimators.base import ImageEstimator
 from hourglass.estimators.documentation import documented
@@ -37,6 +37,7 @@ class Denoiser(ImageEstimator):
     (360, 8, 8)
     """
 
+    saved_as = "denoiser"
     _damages_when_scored = True
 
     def fit(
@@ -115,17 +116,24 @@ class Denoiser(ImageEstimator):
         targets, inputs = self._pairs(X, y, reset=False)
         return self._negative_error(targets, inputs)
 
-    def _resolve(self, n_samples: int) -> dict[str, Any]:
-        settings = super()._resolve(n_samples)
-        return settings | {"corruption": settings["corruption"] or CHAPTER_NOISE}
+    def _resolve(self, n_samples: int, inputs: Array | None) -> dict[str, Any]:
+        settings = super()._resolve(n_samples, inputs)
+        return settings | {"corruption": (settings["corruption"] or CHAPTER_NOISE) if inputs is None else None}
 
     def _pairs(self, X: Any, y: Any, *, reset: bool) -> tuple[Array, Array | None]:
-        """(clean targets, damaged inputs or None)"""
+        """(clean targets, damaged inputs or None)
+
+        Clean samples alone need a corruption: after a fit on pairs there is none.
+        """
         samples = self._check_samples(X, reset=reset)
         wanted = np.asarray(y)  # None becomes an array without axes
         if wanted.ndim <= 1 or (wanted.shape[1:] == (1,) != samples.shape[1:]):
+            if not reset and self.settings_["corruption"] is None:
+                raise ParameterError("fitted on pairs, it takes pairs: (damaged, clean).")
             return samples, None
-        targets = self._check_samples(wanted, reset=reset, name="y")
+        if self.corruption is not None and reset:
+            raise ParameterError("pairs are damaged already; leave corruption out, or fit on clean samples alone.")
+        targets = self._check_targets(wanted)
         if targets.shape != samples.shape:
             raise DataError(f"X has shape {samples.shape} and y {targets.shape}; pairs must be equal in shape.")
         return targets, samples

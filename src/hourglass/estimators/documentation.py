@@ -22,14 +22,15 @@ preset : {"default", "chapter", "best", "skip"}
 epochs : int, optional
     Passes over the training samples. By default the preset's, or on few samples as many as make 300 steps.
 batch_size : int, optional
-    Samples a step. By default a hundredth of the training samples, between 32 and 512.
+    Samples a step. The default preset takes a hundredth of the training samples, between 32 and 512.
 learning_rate : float, optional
     The optimiser's largest step.
 optimizer : {"muon", "adam"}, optional
 schedule : {"linear", "constant"}, optional
     "linear" rises over the first tenth of the steps, then falls to zero.
 initialization : {"centered", "torch"}, optional
-    torch's own first weights; "centered" also shifts two biases so that training starts at the data's mean.
+    torch's own first weights; "centered" also shifts two biases so that
+    training starts at the data's mean, in networks that are given by one name.
 loss : {"mse", "bce", "mae", "ssim"}
     bce needs values in 0..1, ssim images.
 penalty : Penalty or sequence of Penalty, optional

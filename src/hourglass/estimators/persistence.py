@@ -27,8 +27,8 @@ from safetensors.torch import save as to_bytes
 
 from hourglass._version import __version__
 from hourglass.corruption import Corruption, from_config, to_config
-from hourglass.data.write import recover_folder, replace_folder
-from hourglass.errors import FormatError
+from hourglass.data.write import replace_folder
+from hourglass.errors import FormatError, ParameterError
 from hourglass.images import Layout
 from hourglass.objectives import PENALTIES, Penalty
 
@@ -43,9 +43,9 @@ WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
 def write_model(model: ImageEstimator, name: str, path: Path) -> None:
     """Write the fitted `model` beside `path`, then rename; a model that was there is replaced."""
-    if path.exists() and not (path / CONFIG).is_file():
+    if not path.name or (path.exists() and not (path / CONFIG).is_file()):
         raise FormatError(f"{path} exists and is no model; choose another name.")
-    tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in model.network_.state_dict().items()}
+    tensors = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in model.network_.state_dict().items()}
     payload = to_bytes(tensors)
     config = {
         "format": FORMAT,
@@ -70,7 +70,6 @@ def write_model(model: ImageEstimator, name: str, path: Path) -> None:
 
 def read_config(path: Path) -> dict[str, Any]:
     """The checked config.json of the model folder `path`. FormatError if there is none, or it is damaged."""
-    recover_folder(path)
     file = path / CONFIG
     if not file.is_file():
         what = "no model (a folder with config.json and model.safetensors)" if path.exists() else "no such model"
@@ -131,6 +130,8 @@ def _plain(value: Any) -> Any:
         return {"corruption": to_config(value)}
     if isinstance(value, Penalty):
         names = {kind: name for name, kind in PENALTIES.items()}
+        if type(value) not in names:
+            raise ParameterError(f"{value!r} is no penalty of this library; only {', '.join(PENALTIES)} can be saved.")
         return {"penalty": {"name": names[type(value)], **asdict(value)}}
     if isinstance(value, (list, tuple)):
         plain = [_plain(item) for item in value]

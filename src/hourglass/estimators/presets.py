@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from hourglass.corruption import GaussianNoise
 
 # What the chapter does, to the letter: a fixed noisy copy of the training images, torch's own initial weights, Adam.
@@ -39,7 +41,7 @@ _SKIP: dict[str, Any] = _DEFAULT | {
     "network": "skip",
     "n_components": 64,
     "hidden": (32, 64, 96),
-    "epochs": 6,
+    "epochs": 7,
     "batch_size": 128,
     "learning_rate": 0.02,
 }
@@ -61,7 +63,11 @@ def resolve(preset: str, given: Mapping[str, Any], n_samples: int) -> dict[str, 
     network = given.get("network")
     if network is not None and network != values["network"]:
         values["hidden"] = None
-    values |= {name: value for name, value in given.items() if value is not None}
+    values |= {
+        name: value.item() if isinstance(value, np.generic) else value  # as searches yield them; JSON takes no numpy numbers
+        for name, value in given.items()
+        if value is not None
+    }
     if values["batch_size"] is None:
         values["batch_size"] = min(max(n_samples // 100, 32), 512)
     if given.get("epochs") is None:

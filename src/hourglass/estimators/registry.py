@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from hourglass.data.write import standing_folder
 from hourglass.errors import FormatError, ParameterError
 from hourglass.estimators.autoencoder import Autoencoder
 from hourglass.estimators.base import ImageEstimator
@@ -35,8 +36,10 @@ def load_model(path: str | Path, *, network: Any = None, device: str = "auto") -
     ------
     FormatError
         If it is damaged, of another version, or no model.
+    ParameterError
+        If it needs `network`, or `device` cannot be used.
     """
-    path = Path(path)
+    path = standing_folder(Path(path))
     config = read_config(path)
     weights = read_weights(path, config)
     if config["estimator"] not in ESTIMATORS:

@@ -23,6 +23,7 @@ def denoise_suite(
     dataset: Dataset,
     seed: int,
     presets: Sequence[str] = tuple(PRESETS),
+    device: str = "auto",
     callbacks: Callable[[str], Sequence[Callback]] = lambda name: (),
 ) -> tuple[Comparison, dict[str, Denoiser]]:
     """Train each preset as a denoiser on the training images, and measure all on the test images.
@@ -33,15 +34,19 @@ def denoise_suite(
     seed : int
         Of training; the test images' damage is drawn from seed + 1.
     presets : names in PRESETS
+    device : str
+        Where to train: "auto", "cpu", "cuda", …
     callbacks : preset -> callbacks of its training
     """
     models = {}
     for preset in presets:
-        model = Denoiser(preset=preset, random_state=seed)
+        model = Denoiser(preset=preset, random_state=seed, device=device)
         models[f"autoencoder, {preset}"] = model.fit(dataset.train.images, callbacks=callbacks(preset))
     comparison = compare_denoisers(models, dataset.train.images, dataset.test.images, CHAPTER_NOISE, seed + 1)
-    if dataset.name == "mnist":
-        for row in comparison.rows:
+    for row in comparison.rows:
+        if row["name"] in models:
+            row["seconds"] = sum(epoch["seconds"] for epoch in models[row["name"]].history_)
+        if dataset.name == "mnist":
             row["bar"] = BARS.get(row["name"].removeprefix("autoencoder, "))
     return comparison, models
 

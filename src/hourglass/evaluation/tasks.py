@@ -22,7 +22,7 @@ class Comparison:
     Attributes
     ----------
     rows : list of dict
-        name, mse, psnr (dB), ssim, seconds (to fit; None where that was done before).
+        name, mse, psnr (dB; None for an MSE of 0), ssim, seconds (to fit; None where that was done before).
     notes : list of str
         What was left out, and why.
     images : dict of str to ndarray
@@ -34,7 +34,9 @@ class Comparison:
     images: dict[str, Array] = field(default_factory=dict)
 
     def add(self, name: str, made: Float32, originals: Array, seconds: float | None = None, keep: int = 10) -> None:
-        self.rows.append({"name": name, **image_metrics(made, originals), "seconds": seconds})
+        metrics = image_metrics(made, originals)
+        psnr = metrics["psnr"] if metrics["mse"] else None  # JSON knows no infinity
+        self.rows.append({"name": name, **metrics, "psnr": psnr, "seconds": seconds})
         self.images[name] = made[:keep].copy()  # a view would keep all of them in memory
 
 
@@ -50,7 +52,7 @@ def compare_denoisers(
         What the baselines are fitted on, and what all are measured on.
     corruption : Corruption
     seed : int
-        The damage's.
+        The test damage's; the baselines are fitted with damage drawn from seed + 1.
     """
     comparison = Comparison(images={"original": to_float(test[:10])})
     damaged = corruption(test, seed)
@@ -62,13 +64,14 @@ def compare_denoisers(
     for name, baseline in baselines.items():
         start = time.perf_counter()
         try:
-            baseline.fit(train, corruption, seed)
+            baseline.fit(train, corruption, seed + 1)  # the test's own draw is `seed`
         except DataError as error:
             comparison.notes.append(f"{name} left out: {error}")
             continue
-        comparison.add(name, baseline.transform(damaged), test, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        comparison.add(name, baseline.transform(damaged), test, seconds)
     for name, model in models.items():
-        comparison.add(name, model.transform(damaged), test, _seconds(model))
+        comparison.add(name, model.transform(damaged), test)
     return comparison
 
 
@@ -76,14 +79,11 @@ def compare_autoencoders(models: Mapping[str, Autoencoder], train: Array, test: 
     """Every model's reconstruction of `test`, beside the mean image and as many principal components as its code has."""
     comparison = Comparison(images={"original": to_float(test[:10])})
     comparison.add("mean image", MeanImage().fit(train).reconstruct(test), test)
-    for name, model in models.items():
-        n_components = model.settings_["n_components"]
+    for n_components in sorted({model.settings_["n_components"] for model in models.values()}):
         start = time.perf_counter()
         pca = PrincipalComponents(n_components).fit(train)
-        comparison.add(f"PCA, {n_components} components", pca.reconstruct(test), test, time.perf_counter() - start)
-        comparison.add(name, model.reconstruct(test), test, _seconds(model))
+        seconds = time.perf_counter() - start
+        comparison.add(f"PCA, {n_components} components", pca.reconstruct(test), test, seconds)
+    for name, model in models.items():
+        comparison.add(name, model.reconstruct(test), test)
     return comparison
-
-
-def _seconds(model: Denoiser | Autoencoder) -> float:
-    return float(sum(row["seconds"] for row in model.history_))

@@ -40,8 +40,10 @@ class Network(nn.Module, ABC):
     """codes (n, n_components) -> float32 (n, *shape)"""
 
     default_hidden: ClassVar[tuple[int, ...]] = ()
-    is_local: ClassVar[bool] = False
-    """Whether each output pixel depends on its neighbourhood alone, so that large images may be cut into tiles."""
+    is_local: bool = False
+    """Whether the layers next to the image are convolutions, so that a large image is better cut into tiles than resized."""
+    is_separable: ClassVar[bool] = True
+    """Whether the encoder or decoder may be paired with another network's."""
 
     def forward(self, samples: Tensor) -> Output:
         codes = self.encoder(samples)
@@ -51,9 +53,9 @@ class Network(nn.Module, ABC):
 class Pair(Network):
     """An encoder and a decoder that were made apart: from two networks of the dict, or the user's own modules."""
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, *, is_local: bool) -> None:
         super().__init__()
-        self.encoder, self.decoder = encoder, decoder
+        self.encoder, self.decoder, self.is_local = encoder, decoder, is_local
 
 
 def output_activation(bounded: bool) -> nn.Module:
@@ -72,20 +74,22 @@ def image_shape(shape: tuple[int, ...], network: str) -> tuple[int, int, int]:
 
 
 def check_fits(network: Network, shape: tuple[int, ...], n_components: int) -> None:
-    """Pass one sample through, so that modules that do not fit are refused before training, in one sentence.
+    """Pass two samples through, so that modules that do not fit are refused before training, in one sentence.
 
     Raises
     ------
     ModelError
         If encoder or decoder fail on `shape`, or give codes or images of another shape.
     """
+    if next(network.parameters(), None) is None:
+        raise ModelError("the network has no weights to train.")
     sample = torch.full((2, *shape), 0.5, device=next((p.device for p in network.parameters()), None))
     was_training = network.training
     try:
         with torch.no_grad():
             codes = network.eval().encoder(sample)
             decoded = network.decoder(codes) if codes.shape == (2, n_components) else None
-    except (RuntimeError, ValueError, TypeError) as error:
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:  # whatever a module may trip over
         reason = str(error).split("\n")[0]
         raise ModelError(f"the network cannot take samples of shape {shape}: {reason}") from error
     finally:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hourglass.errors import ParameterError
 from hourglass.networks.base import Network, Output, image_shape, output_activation
 
 
@@ -52,9 +54,12 @@ class Skip(Network):
 
     default_hidden = (32, 64)
     is_local = True
+    is_separable = False
 
     def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
         super().__init__()
+        if not hidden:
+            raise ParameterError('network="skip" needs at least one width in hidden, as in (32, 64).')
         checked = image_shape(shape, "skip")
         self.encoder = _SkipEncoder(checked, n_components, hidden)
         self.decoder = _SkipDecoder(checked, n_components, hidden, bounded)
@@ -96,12 +101,10 @@ class _Residual(nn.Module):
 class _SkipEncoder(nn.Module):
     def __init__(self, shape: tuple[int, int, int], n_components: int, hidden: tuple[int, ...]) -> None:
         super().__init__()
-        channels, *self.size = shape
-        self.entry = nn.Conv2d(4 * channels, hidden[0], 3, padding=1)
+        self.entry = nn.Conv2d(4 * shape[0], hidden[0], 3, padding=1)
         self.blocks = nn.ModuleList(_Residual(width) for width in hidden)
         self.downs = nn.ModuleList(nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1) for fan_in, fan_out in pairwise(hidden))
-        width, *size = _maps(shape, hidden)[-1]
-        self.code = nn.Linear(width * size[0] * size[1], n_components)
+        self.code = nn.Linear(math.prod(_maps(shape, hidden)[-1]), n_components)
 
     def forward(self, samples: Tensor) -> Tensor:
         return self.encode(samples)[0]
@@ -123,8 +126,7 @@ class _SkipDecoder(nn.Module):
         super().__init__()
         channels, *self.size = shape
         self.maps = _maps(shape, hidden)
-        width, height_, width_ = self.maps[-1]
-        self.code = nn.Sequential(nn.Linear(n_components, width * height_ * width_), nn.Unflatten(1, self.maps[-1]))
+        self.code = nn.Sequential(nn.Linear(n_components, math.prod(self.maps[-1])), nn.Unflatten(1, self.maps[-1]))
         self.blocks = nn.ModuleList(_Residual(width) for width in hidden[::-1])
         self.ups = nn.ModuleList(nn.Conv2d(fan_in, fan_out, 1) for fan_in, fan_out in pairwise(hidden[::-1]))
         self.exit = nn.Conv2d(hidden[0], 4 * channels, 3, padding=1)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from numbers import Integral
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from hourglass.errors import ParameterError
+from hourglass.errors import ModelError, ParameterError
 from hourglass.networks.base import Network, Pair, check_fits
 from hourglass.networks.convolutional import Conv, Skip
 from hourglass.networks.dense import MLP, Linear
@@ -57,26 +58,36 @@ def build(
     """
     encoder, decoder = (network, network) if isinstance(network, str) else _pair_of(network)
     encoder_hidden, decoder_hidden = _hidden_pair(hidden)
-    if isinstance(encoder, str) and encoder is decoder and encoder_hidden == decoder_hidden:
-        built = _whole(encoder, shape, n_components, encoder_hidden, bounded)
+
+    def whole(name: str, widths: tuple[int, ...] | None) -> Network:
+        kind = _kind(name)
+        try:
+            return kind(shape, n_components, kind.default_hidden if widths is None else widths, bounded)
+        except (RuntimeError, TypeError, MemoryError, OverflowError) as error:  # torch, on sizes beyond memory or int64
+            reason = str(error).split("\n")[0]
+            raise ModelError(f"network={name!r} with n_components={n_components} cannot be made: {reason}") from error
+
+    if isinstance(encoder, str) and encoder == decoder and encoder_hidden == decoder_hidden:
+        built = whole(encoder, encoder_hidden)
     else:
+        names = [part for part in (encoder, decoder) if isinstance(part, str)]
+        for name in names:
+            if not _kind(name).is_separable:
+                raise ParameterError(f'network="{name}" comes as a whole: its two halves share more than the code.')
+        own = copy.deepcopy((encoder, decoder))  # together: weights that they share stay shared
         built = Pair(
-            _whole(encoder, shape, n_components, encoder_hidden, bounded).encoder
-            if isinstance(encoder, str)
-            else copy.deepcopy(encoder),
-            _whole(decoder, shape, n_components, decoder_hidden, bounded).decoder
-            if isinstance(decoder, str)
-            else copy.deepcopy(decoder),
+            whole(encoder, encoder_hidden).encoder if isinstance(encoder, str) else cast(nn.Module, own[0]),
+            whole(decoder, decoder_hidden).decoder if isinstance(decoder, str) else cast(nn.Module, own[1]),
+            is_local=len(names) == 2 and all(_kind(name).is_local for name in names),
         )
     check_fits(built, shape, n_components)
     return built
 
 
-def _whole(name: str, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...] | None, bounded: bool) -> Network:
+def _kind(name: str) -> type[Network]:
     if name not in NETWORKS:
         raise ParameterError(f"network={name!r}; allowed: {', '.join(NETWORKS)}, or (encoder, decoder).")
-    kind = NETWORKS[name]
-    return kind(shape, n_components, kind.default_hidden if hidden is None else hidden, bounded)
+    return NETWORKS[name]
 
 
 def _pair_of(network: object) -> tuple[Part, Part]:
@@ -89,8 +100,8 @@ def _pair_of(network: object) -> tuple[Part, Part]:
 
 def _hidden_pair(hidden: object) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
     def widths(values: object) -> tuple[int, ...]:
-        if isinstance(values, Sequence) and all(isinstance(width, int) and width > 0 for width in values):
-            return tuple(values)
+        if isinstance(values, Sequence) and all(isinstance(width, Integral) and int(width) > 0 for width in values):
+            return tuple(int(width) for width in values)
         raise ParameterError(f"hidden={hidden!r}; allowed: positive integers like (128, 64), or a pair of such.")
 
     if hidden is None:

@@ -25,8 +25,12 @@ def mae(reconstructions: Tensor, targets: Tensor) -> Tensor:
 
 
 def bce(reconstructions: Tensor, targets: Tensor) -> Tensor:
-    """Binary cross-entropy in nats a value, for reconstructions and targets in 0..1."""
-    return F.binary_cross_entropy(reconstructions, targets)
+    """Binary cross-entropy in nats a value, for targets in 0..1; reconstructions are clamped to 1e-7 from 0 and 1.
+
+    `torch.nn.functional.binary_cross_entropy` is the same, but raises where a diverging network answers NaN.
+    """
+    made = reconstructions.clamp(1e-7, 1 - 1e-7)
+    return -(targets * made.log() + (1 - targets) * (1 - made).log()).mean()
 
 
 def ssim(reconstructions: Tensor, targets: Tensor) -> Tensor:

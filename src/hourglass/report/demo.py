@@ -26,7 +26,10 @@ def run_demo(
     history = out / "history.jsonl"
     history.unlink(missing_ok=True)
     comparison, models = denoise_suite(
-        dataset, seed, tuple(NAMES), lambda preset: [WriteHistory(history, model=preset), *callbacks(preset)]
+        dataset,
+        seed,
+        tuple(NAMES),
+        callbacks=lambda preset: [WriteHistory(history, model=preset), *callbacks(preset)],
     )
     models[NAMES["default"]].save(out / "model.hg")
     with replace_file(out / "metrics.json") as beside:

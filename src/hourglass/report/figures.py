@@ -50,7 +50,8 @@ def image_rows(rows: Mapping[str, Array], captions: Mapping[str, str] | None = N
     for line, (name, images) in zip(grid, rows.items(), strict=True):
         for cell, image in zip(line, images, strict=True):
             top = 255 if image.dtype == np.uint8 else 1
-            cell.imshow(image, cmap="gray", vmin=0, vmax=top, interpolation="nearest")
+            shown = image if image.ndim == 2 or image.shape[2] > 2 else image[..., 0]  # of two channels, the first
+            cell.imshow(shown, cmap="gray", vmin=0, vmax=top, interpolation="nearest")
             cell.set_axis_off()
         _label(line[0], name, (captions or {}).get(name, ""))
     return figure
@@ -68,7 +69,9 @@ def learning_curves(histories: Mapping[str, Sequence[dict[str, Any]]], reference
     axes = figure.subplots()
     for (name, rows), colour in zip(histories.items(), COLOURS, strict=False):
         epochs = [row["epoch"] for row in rows]
-        axes.plot(epochs, [row["validation_loss"] for row in rows], "o-", color=colour, markersize=3.5, label=name)
+        axes.plot(
+            epochs, [row["validation_loss"] for row in rows], "o-", color=colour, markersize=3.5, label=f"{name}, validation"
+        )
         axes.plot(epochs, [row["loss"] for row in rows], ":", color=colour, linewidth=1, label=f"{name}, training")
     for name, level in references.items():
         axes.axhline(level, color="#666666", linewidth=1, linestyle="--")

@@ -1,6 +1,6 @@
 """Training: the one loop, its optimisers, what it is fed, and checkpoints."""
 
-from hourglass.training.callbacks import Callback, PrintEpochs, WriteHistory
+from hourglass.training.callbacks import Callback, PrintEpochs, WriteHistory, describe_epoch
 from hourglass.training.checkpoints import WriteCheckpoint, load_checkpoint, save_checkpoint
 from hourglass.training.examples import Examples
 from hourglass.training.loop import Run, train
@@ -18,6 +18,7 @@ __all__ = [
     "Run",
     "WriteCheckpoint",
     "WriteHistory",
+    "describe_epoch",
     "load_checkpoint",
     "save_checkpoint",
     "train",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hourglass.training.loop import Run
@@ -24,7 +24,13 @@ class Callback:
         """After every epoch; `run.history[-1]` is its row."""
 
     def on_train_end(self, run: Run) -> None:
-        """After the last epoch."""
+        """After the last epoch, or when an error or Ctrl-C ended the run."""
+
+
+def describe_epoch(row: dict[str, Any]) -> str:
+    """A row of history in words."""
+    validation = "" if row["validation_loss"] is None else f", validation loss {row['validation_loss']:.5f}"
+    return f"epoch {row['epoch']}: loss {row['loss']:.5f}{validation}"
 
 
 class PrintEpochs(Callback):
@@ -32,12 +38,7 @@ class PrintEpochs(Callback):
 
     def on_epoch_end(self, run: Run) -> None:
         row = run.history[-1]
-        validation = "" if row["validation_loss"] is None else f"  validation {row['validation_loss']:.5f}"
-        print(
-            f"epoch {row['epoch']}/{run.n_epochs}  loss {row['loss']:.5f}{validation}  "
-            f"{row['images_per_second']:,.0f} images/s",
-            file=sys.stderr,
-        )
+        print(f"{describe_epoch(row)} (of {run.n_epochs}), {row['images_per_second']:,.0f} images/s", file=sys.stderr)
 
 
 class WriteHistory(Callback):

@@ -37,7 +37,7 @@ def save_checkpoint(path: Path, run: Run, identity: dict[str, Any]) -> None:
     for index, state in run.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
     tensors |= {"random.order": run.order.get_state(), "random.noise": run.noise.get_state()}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     state = json.dumps(
         {
             "format": FORMAT,

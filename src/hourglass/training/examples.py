@@ -48,7 +48,7 @@ class Examples:
         """(inputs, targets) at `positions`, float32 of shape (batch, *network_shape)."""
         rows = self.rows[positions]
         targets = torch.from_numpy(self.layout.to_network(self.targets[rows]))
-        inputs = targets if self.inputs is None else torch.from_numpy(self.layout.to_network(self.inputs[rows]))
+        inputs = targets.clone() if self.inputs is None else torch.from_numpy(self.layout.to_network(self.inputs[rows]))
         if self.corruption is not None:
             inputs = self.corruption.corrupt(inputs, generator)
         return inputs, targets

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,13 +37,15 @@ class Run:
         The weights of the epoch with the lowest validation loss, if the plan has patience.
     stop : bool
         Set by a callback, it ends the run after this epoch.
+    seed : int
+        Of the damage in validation, and of layers that draw for themselves.
     """
 
     network: Network
     optimizer: torch.optim.Optimizer
     order: torch.Generator
     noise: torch.Generator
-    validation_seed: int
+    seed: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     epoch: int = 0
     step: int = 0
@@ -73,42 +76,60 @@ def train(
     """
     run.n_images, run.n_epochs = len(examples), plan.epochs
     run.n_batches = math.ceil(len(examples) / plan.batch_size)
-    for callback in callbacks:
-        callback.on_train_begin(run)
-
-    while run.epoch < plan.epochs and not run.stop:
-        start, total = time.perf_counter(), 0.0
-        run.network.train()
-        for inputs, targets in examples.shuffled(plan.batch_size, run.order, run.noise):
-            set_rate(run.optimizer, plan.rate(run.step, plan.epochs * run.n_batches))
-            run.loss = train_step(run, objective, inputs.to(run.device), targets.to(run.device))
-            total += run.loss * len(targets)
-            run.step += 1
-            for callback in callbacks:
-                callback.on_batch_end(run)
-
-        run.epoch += 1
-        seconds = time.perf_counter() - start
-        run.history.append(
-            {
-                "epoch": run.epoch,
-                "loss": total / len(examples),
-                "validation_loss": None if validation is None else evaluate(run, objective, validation),
-                "learning_rate": plan.rate(run.step - 1, plan.epochs * run.n_batches),
-                "seconds": round(seconds, 4),
-                "images_per_second": round(len(examples) / seconds, 1),
-            }
-        )
-        check_finite(run)
-        if plan.patience is not None:
-            keep_best(run, plan.patience)
+    try:
         for callback in callbacks:
-            callback.on_epoch_end(run)
+            callback.on_train_begin(run)
+        while run.epoch < plan.epochs and not run.stop:
+            with own_chance(run):
+                train_epoch(run, plan, objective, examples, validation, callbacks)
+            for callback in callbacks:
+                callback.on_epoch_end(run)
+        if run.best is not None:
+            run.network.load_state_dict(run.best)
+    finally:
+        for callback in callbacks:
+            callback.on_train_end(run)
 
-    if run.best is not None:
-        run.network.load_state_dict(run.best)
-    for callback in callbacks:
-        callback.on_train_end(run)
+
+def train_epoch(
+    run: Run,
+    plan: Plan,
+    objective: Objective,
+    examples: Examples,
+    validation: Examples | None,
+    callbacks: Sequence[Callback],
+) -> None:
+    """One pass over the examples, and a row of history.
+
+    Raises
+    ------
+    DivergenceError
+    """
+    start, total = time.perf_counter(), 0.0
+    run.network.train()
+    for inputs, targets in examples.shuffled(plan.batch_size, run.order, run.noise):
+        set_rate(run.optimizer, plan.rate(run.step, plan.epochs * run.n_batches))
+        run.loss = train_step(run, objective, inputs.to(run.device), targets.to(run.device))
+        total += run.loss * len(targets)
+        run.step += 1
+        for callback in callbacks:
+            callback.on_batch_end(run)
+
+    run.epoch += 1
+    seconds = time.perf_counter() - start
+    run.history.append(
+        {
+            "epoch": run.epoch,
+            "loss": total / len(examples),
+            "validation_loss": None if validation is None else evaluate(run, objective, validation),
+            "learning_rate": plan.rate(run.step - 1, plan.epochs * run.n_batches),
+            "seconds": round(seconds, 4),
+            "images_per_second": round(len(examples) / seconds, 1),
+        }
+    )
+    check_finite(run)
+    if plan.patience is not None:
+        keep_best(run, plan.patience)
 
 
 def train_step(run: Run, objective: Objective, inputs: Tensor, targets: Tensor) -> float:
@@ -126,10 +147,21 @@ def evaluate(run: Run, objective: Objective, examples: Examples) -> float:
     total = 0.0
     run.network.eval()
     with torch.inference_mode():
-        for inputs, targets in examples.in_order(_VALIDATION_BATCH, seeded(run.validation_seed)):
+        for inputs, targets in examples.in_order(_VALIDATION_BATCH, seeded(run.seed)):
             output = run.network(inputs.to(run.device))
             total += objective(output.reconstructions, targets.to(run.device), output.codes).item() * len(targets)
     return total / len(examples)
+
+
+@contextlib.contextmanager
+def own_chance(run: Run) -> Iterator[None]:
+    """Layers that draw for themselves, as dropout does, draw from the run's seed and epoch; torch's global state stays."""
+    on_gpu = run.device.type == "cuda"
+    with torch.random.fork_rng([run.device] if on_gpu else []):
+        torch.default_generator.manual_seed(run.seed + run.epoch)
+        if on_gpu:
+            torch.cuda.manual_seed(run.seed + run.epoch)
+        yield
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -152,4 +184,4 @@ def keep_best(run: Run, patience: int) -> None:
     best = losses.index(min(losses)) + 1
     if best == run.epoch:
         run.best = {name: tensor.detach().clone() for name, tensor in run.network.state_dict().items()}
-    run.stop = run.epoch - best >= patience
+    run.stop = run.stop or run.epoch - best >= patience
