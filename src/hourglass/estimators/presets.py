@@ -27,7 +27,7 @@ _DEFAULT: dict[str, Any] = {
     "network": "mlp",
     "n_components": 32,
     "hidden": (128, 64),
-    "epochs": 15,
+    "epochs": 12,
     "batch_size": None,
     "learning_rate": 0.05,
     "optimizer": "muon",
@@ -36,7 +36,7 @@ _DEFAULT: dict[str, Any] = {
     "redraw": True,
 }
 # The best that was found with a code of 64 numbers and a quarter of an hour on two cores.
-_BEST: dict[str, Any] = _DEFAULT | {"n_components": 64, "hidden": (1024, 512), "epochs": 12, "batch_size": 1024}
+_BEST: dict[str, Any] = _DEFAULT | {"n_components": 64, "hidden": (1024, 512), "batch_size": 1024}
 _SKIP: dict[str, Any] = _DEFAULT | {
     "network": "skip",
     "n_components": 64,

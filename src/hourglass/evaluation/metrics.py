@@ -14,7 +14,7 @@ from hourglass.errors import DataError
 from hourglass.images import Array, Layout, to_float
 from hourglass.objectives import ssim_deviation
 
-_BATCH = 500
+_BATCH = 100  # larger ones take more memory, and no less time
 
 
 class Metrics(TypedDict):

@@ -136,7 +136,7 @@ def train_step(run: Run, objective: Objective, inputs: Tensor, targets: Tensor) 
     """One step down the gradient; the loss before it."""
     output = run.network(inputs)
     loss: Tensor = objective(output.reconstructions, targets, output.codes)
-    run.optimizer.zero_grad()
+    run.optimizer.zero_grad(set_to_none=False)  # gradients that keep their memory cost no page faults
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     run.optimizer.step()
     return loss.item()
