@@ -192,7 +192,7 @@ def test_suite(run, tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_says_how_to_go_on_and_does(run, tmp_path: Path, monkeypatch) -> None:
-    from hourglass.training.loop import Run
+    from hourglass.training import Run
 
     arguments = ("train", "--data", "digits", "--epochs", 3, "-o", tmp_path / "m.hg")
     straight = run("train", "--data", "digits", "--epochs", 3, "-o", tmp_path / "straight.hg")

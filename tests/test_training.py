@@ -10,8 +10,7 @@ import torch
 
 import hourglass as hg
 from hourglass.networks import NETWORKS
-from hourglass.training import SCHEDULES, Plan, WriteHistory
-from hourglass.training.loop import Run
+from hourglass.training import SCHEDULES, Plan, Run, WriteHistory
 
 
 class StopAfter(hg.Callback):

@@ -22,7 +22,8 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str
 
     table = Table(title=title, title_justify="left")
     for index, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if index == 0 else "right")
+        figures = all(row[index][:1] in ("", "≤", "-") or row[index][:1].isdigit() for row in rows)
+        table.add_column(heading, justify="right" if figures and index else "left")
     for row in rows:
         table.add_row(*row)
     Console(markup=False).print(table)  # brackets in a path are no markup

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 import torch
@@ -64,10 +63,6 @@ class Corruption(ABC):
         layout = Layout(array.shape[1:])
         damaged = self.corrupt(torch.from_numpy(layout.to_network(array)), generator)
         return np.ascontiguousarray(layout.from_network(damaged.numpy()))
-
-    def config(self) -> dict[str, Any]:
-        """The fields by name, as JSON can hold them."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]  # every subclass is a dataclass
 
 
 def seeded(seed: int | None) -> torch.Generator:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,8 +34,3 @@ class Compose(Corruption):
         for corruption in self.corruptions:
             images = corruption.corrupt(images, generator)
         return images
-
-    def config(self) -> dict[str, Any]:
-        from hourglass.corruption.registry import to_config
-
-        return {"corruptions": [to_config(corruption) for corruption in self.corruptions]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from hourglass.corruption.base import Corruption
@@ -22,7 +23,10 @@ def to_config(corruption: Corruption) -> dict[str, Any]:
     names = {kind: name for name, kind in CORRUPTIONS.items()}
     if type(corruption) not in names:
         raise ParameterError(f"{corruption!r} is no corruption of this library; only {', '.join(CORRUPTIONS)} can be saved.")
-    return {"name": names[type(corruption)], **corruption.config()}
+    if isinstance(corruption, Compose):
+        return {"name": "compose", "corruptions": [to_config(part) for part in corruption.corruptions]}
+    fields = {field.name: getattr(corruption, field.name) for field in dataclasses.fields(corruption)}  # type: ignore[arg-type]  # every one in the dict is a dataclass
+    return {"name": names[type(corruption)], **fields}
 
 
 def from_config(config: dict[str, Any]) -> Corruption:

@@ -21,7 +21,7 @@ from hourglass.corruption import Corruption
 from hourglass.errors import DataError, ParameterError
 from hourglass.estimators.presets import PRESETS
 from hourglass.images import Array, Float32, Layout, check_images
-from hourglass.networks import NETWORKS
+from hourglass.networks import NETWORKS, Network
 from hourglass.objectives import LOSSES, Penalty
 from hourglass.training import OPTIMIZERS, SCHEDULES
 
@@ -31,6 +31,10 @@ _POSITIVE_INT = Interval(Integral, 1, None, closed="left")
 class CheckedEstimator(TransformerMixin, BaseEstimator):
     """The arguments that all estimators share, stored untouched, and the checks of all that comes in."""
 
+    network_: Network
+    """Encoder and decoder, fitted."""
+    history_: list[dict[str, Any]]
+    n_iter_: int
     layout_: Layout
     """Shape and scale of the fitted samples."""
     settings_: dict[str, Any]

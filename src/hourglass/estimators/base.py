@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -226,36 +226,41 @@ class ImageEstimator(CheckedEstimator):
     # --- using -------------------------------------------------------------------------------------------------------
 
     def _encode(self, samples: Array) -> Float32:
-        return self._forward(self.network_.encoder, self._batches(samples))
+        def step(batch: Array) -> Float32:
+            return self._forward(self.network_.encoder, self.layout_.to_network(batch))
+
+        return _piecewise(step, samples, (self.settings_["n_components"],))
 
     def _decode(self, codes: Float32) -> Float32:
-        parts = (torch.from_numpy(codes[start : start + _BATCH]) for start in range(0, len(codes), _BATCH))
-        return self.layout_.from_network(self._forward(self.network_.decoder, parts))
+        def step(batch: Array) -> Float32:
+            return self.layout_.from_network(self._forward(self.network_.decoder, batch))
+
+        return _piecewise(step, codes, self.layout_.shape)
 
     def _reconstruct(self, samples: Array) -> Float32:
-        return self.layout_.from_network(self._forward(self.network_, self._batches(samples)))
+        def step(batch: Array) -> Float32:
+            return self.layout_.from_network(self._forward(self.network_, self.layout_.to_network(batch)))
 
-    def _batches(self, samples: Array) -> Iterator[Tensor]:
-        for start in range(0, len(samples), _BATCH):
-            yield torch.from_numpy(self.layout_.to_network(samples[start : start + _BATCH]))
+        return _piecewise(step, samples, self.layout_.shape)
 
-    def _forward(self, module: torch.nn.Module, batches: Iterator[Tensor]) -> Float32:
-        device = next((parameter.device for parameter in self.network_.parameters()), torch.device("cpu"))
+    def _forward(self, module: torch.nn.Module, batch: Float32) -> Float32:
+        """One batch, as the network sees it, through `module`."""
+        device = next(self.network_.parameters()).device
         with torch.inference_mode():
-            outputs = (module(batch.to(device)) for batch in batches)
-            parts = [(out.reconstructions if isinstance(out, Output) else out).cpu().numpy() for out in outputs]
-        return np.concatenate(parts)
+            output = module(torch.from_numpy(batch).to(device))
+        made: Tensor = output.reconstructions if isinstance(output, Output) else output
+        answer: Float32 = made.cpu().numpy()
+        return answer
 
     def _negative_error(self, targets: Array, inputs: Array | None = None) -> float:
         """Minus the mean squared error of what is made of `inputs`; without them, of the targets as training damages them."""
         total, generator = 0.0, seeded(0)
         for start in range(0, len(targets), _BATCH):
             clean = targets[start : start + _BATCH]
-            given = clean if inputs is None else inputs[start : start + _BATCH]
-            batch = torch.from_numpy(self.layout_.to_network(given))
+            batch = self.layout_.to_network(clean if inputs is None else inputs[start : start + _BATCH])
             if inputs is None and self._damages_when_scored:
-                batch = self.settings_["corruption"].corrupt(batch, generator)
-            made = self.layout_.from_network(self._forward(self.network_, iter([batch])))
+                batch = self.settings_["corruption"].corrupt(torch.from_numpy(batch), generator).numpy()
+            made = self.layout_.from_network(self._forward(self.network_, batch))
             wanted = to_float(clean) if self.layout_.is_image else clean
             total += float(np.square(made - wanted, dtype=np.float64).sum())
         return -total / targets.size
@@ -295,6 +300,14 @@ class ImageEstimator(CheckedEstimator):
             raise FormatError(f"the saved weights do not fit the network ({reason[:200]}).") from error
         self.network_ = place(network, _device(self.device)).eval()
         return self
+
+
+def _piecewise(step: Callable[[Array], Float32], samples: Array, shape: tuple[int, ...]) -> Float32:
+    """`step` of all samples, batch by batch, gathered in one array of samples of `shape`."""
+    made = np.empty((len(samples), *shape), dtype=np.float32)
+    for start in range(0, len(samples), _BATCH):
+        made[start : start + _BATCH] = step(samples[start : start + _BATCH])
+    return made
 
 
 def _damaged(targets: Array, layout: Layout, corruption: Corruption, generator: torch.Generator) -> Array:

@@ -35,13 +35,13 @@ from hourglass.objectives import PENALTIES, Penalty
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from hourglass.estimators.base import ImageEstimator
+    from hourglass.estimators.arguments import CheckedEstimator
 
 FORMAT = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
 
-def write_model(model: ImageEstimator, name: str, path: Path) -> None:
+def write_model(model: CheckedEstimator, name: str, path: Path) -> None:
     """Write the fitted `model` beside `path`, then rename; a model that was there is replaced."""
     if not path.name or (path.exists() and not (path / CONFIG).is_file()):
         raise FormatError(f"{path} exists and is no model; choose another name.")
@@ -110,7 +110,7 @@ def restore_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     return {key: _restored(value) for key, value in parameters.items()}
 
 
-def restore_fitted(model: ImageEstimator, fitted: dict[str, Any]) -> None:
+def restore_fitted(model: CheckedEstimator, fitted: dict[str, Any]) -> None:
     """Set on `model` what was learned beside the weights."""
     layout = fitted["layout"]
     model.layout_ = Layout(tuple(layout["shape"]), layout["offset"], layout["scale"])
@@ -159,7 +159,7 @@ def _dump(config: dict[str, Any]) -> str:
     return json.dumps(config, indent=1) + "\n"
 
 
-def _card(model: ImageEstimator, config: dict[str, Any]) -> str:
+def _card(model: CheckedEstimator, config: dict[str, Any]) -> str:
     """The model's card: what it is, how it was made, how to use it."""
     settings, rows = config["fitted"]["settings"], model.history_
     epochs = "\n".join(

@@ -12,7 +12,7 @@ from hourglass.corruption import Corruption, seeded
 from hourglass.errors import DataError
 from hourglass.images import Array, Float32, to_float
 
-_BATCH = 4096
+_BATCH = 1024
 MAX_VALUES = 4096
 """Largest number of values an image for the linear denoiser, whose matrix has the square of it."""
 
@@ -60,9 +60,11 @@ class LinearDenoiser:
 
     def transform(self, damaged: Array) -> Float32:
         """Clean images for `damaged`, same shape, clipped to 0..1."""
-        flat = _with_one(damaged) @ self.weights
-        clipped: Float32 = np.clip(flat, 0, 1).reshape(damaged.shape)
-        return clipped
+        made = np.empty(damaged.shape, dtype=np.float32)
+        for start in range(0, len(damaged), _BATCH):
+            batch = damaged[start : start + _BATCH]
+            made[start : start + _BATCH] = np.clip(_with_one(batch) @ self.weights, 0, 1).reshape(batch.shape)
+        return made
 
 
 class MedianDenoiser:

@@ -1,11 +1,12 @@
 """Training: the one loop, its optimisers, what it is fed, and checkpoints."""
 
-from hourglass.training.callbacks import Callback, PrintEpochs, WriteHistory, describe_epoch
+from hourglass.training.callbacks import PrintEpochs, WriteHistory, describe_epoch
 from hourglass.training.checkpoints import WriteCheckpoint, load_checkpoint, save_checkpoint
 from hourglass.training.examples import Examples
-from hourglass.training.loop import Run, train
+from hourglass.training.loop import train
 from hourglass.training.optimizers import OPTIMIZERS, Muon
 from hourglass.training.plan import SCHEDULES, Plan
+from hourglass.training.run import Callback, Run
 
 __all__ = [
     "OPTIMIZERS",

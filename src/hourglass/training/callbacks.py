@@ -1,30 +1,13 @@
-"""What happens beside training: at its begin and end, after a batch and after an epoch."""
+"""What is written beside training, by callbacks."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from hourglass.training.loop import Run
-
-
-class Callback:
-    """Base of all callbacks; each method is given the run and may set `run.stop` to end it after this epoch."""
-
-    def on_train_begin(self, run: Run) -> None:
-        """Before the first epoch of this call."""
-
-    def on_batch_end(self, run: Run) -> None:
-        """After every step; `run.loss` is its loss."""
-
-    def on_epoch_end(self, run: Run) -> None:
-        """After every epoch; `run.history[-1]` is its row."""
-
-    def on_train_end(self, run: Run) -> None:
-        """After the last epoch, or when an error or Ctrl-C ended the run."""
+from hourglass.training.run import Callback, Run
 
 
 def describe_epoch(row: dict[str, Any]) -> str:

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from hourglass.data.write import replace_file
 from hourglass.errors import FormatError, ParameterError
-from hourglass.training.callbacks import Callback
-from hourglass.training.loop import Run
+from hourglass.training.run import Callback, Run
 
 FORMAT = 1
 

@@ -6,57 +6,18 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from hourglass.corruption import seeded
 from hourglass.errors import DivergenceError
-from hourglass.networks import Network
 from hourglass.objectives import Objective
-from hourglass.training.callbacks import Callback
 from hourglass.training.examples import Examples
 from hourglass.training.plan import Plan
+from hourglass.training.run import Callback, Run
 
 _VALIDATION_BATCH = 512
-
-
-@dataclass
-class Run:
-    """A training run between two steps: all that a checkpoint holds, and what callbacks may read.
-
-    Attributes
-    ----------
-    epoch, step : int
-        How many of each are finished.
-    history : list of dict
-        A row an epoch: epoch, loss, validation_loss (None without validation), learning_rate, seconds, images_per_second.
-    best : dict of str to Tensor, optional
-        The weights of the epoch with the lowest validation loss, if the plan has patience.
-    stop : bool
-        Set by a callback, it ends the run after this epoch.
-    seed : int
-        Of the damage in validation, and of layers that draw for themselves.
-    """
-
-    network: Network
-    optimizer: torch.optim.Optimizer
-    order: torch.Generator
-    noise: torch.Generator
-    seed: int
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    epoch: int = 0
-    step: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
-    best: dict[str, Tensor] | None = None
-    stop: bool = False
-    # for progress displays: what this call of `train` is up to
-    n_epochs: int = 0
-    n_batches: int = 0
-    n_images: int = 0
-    loss: float = math.nan
 
 
 def train(

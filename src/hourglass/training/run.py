@@ -1,0 +1,64 @@
+"""A training run, and who is told of its progress."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hourglass.networks import Network
+
+
+@dataclass
+class Run:
+    """A training run between two steps: all that a checkpoint holds, and what callbacks may read.
+
+    Attributes
+    ----------
+    epoch, step : int
+        How many of each are finished.
+    history : list of dict
+        A row an epoch: epoch, loss, validation_loss (None without validation), learning_rate, seconds, images_per_second.
+    best : dict of str to Tensor, optional
+        The weights of the epoch with the lowest validation loss, if the plan has patience.
+    stop : bool
+        Set by a callback, it ends the run after this epoch.
+    seed : int
+        Of the damage in validation, and of layers that draw for themselves.
+    """
+
+    network: Network
+    optimizer: torch.optim.Optimizer
+    order: torch.Generator
+    noise: torch.Generator
+    seed: int
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    epoch: int = 0
+    step: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Tensor] | None = None
+    stop: bool = False
+    # for progress displays: what this call of `train` is up to
+    n_epochs: int = 0
+    n_batches: int = 0
+    n_images: int = 0
+    loss: float = math.nan
+
+
+class Callback:
+    """Base of all callbacks; each method is given the run and may set `run.stop` to end it after this epoch."""
+
+    def on_train_begin(self, run: Run) -> None:
+        """Before the first epoch of this call."""
+
+    def on_batch_end(self, run: Run) -> None:
+        """After every step; `run.loss` is its loss."""
+
+    def on_epoch_end(self, run: Run) -> None:
+        """After every epoch; `run.history[-1]` is its row."""
+
+    def on_train_end(self, run: Run) -> None:
+        """After the last epoch, or when an error or Ctrl-C ended the run."""
