@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     )
     from hourglass.estimators import Autoencoder, Denoiser, load_model
     from hourglass.images import to_float, to_uint8
-    from hourglass.networks import Network
     from hourglass.objectives import L1, L2, Penalty
     from hourglass.training import Callback
 
@@ -50,7 +49,6 @@ _HOMES = {
     ),
     "hourglass.estimators": ("Autoencoder", "Denoiser", "load_model"),
     "hourglass.images": ("to_float", "to_uint8"),
-    "hourglass.networks": ("Network",),
     "hourglass.objectives": ("L1", "L2", "Penalty"),
     "hourglass.training": ("Callback",),
 }
@@ -74,7 +72,6 @@ __all__ = [
     "HourglassWarning",
     "Masking",
     "ModelError",
-    "Network",
     "ParameterError",
     "Penalty",
     "SaltAndPepper",

@@ -44,13 +44,19 @@ class Corruption(ABC):
 
         Parameters
         ----------
-        images : ndarray (n, h, w), (n, h, w, c) or (n, features), uint8 or float in 0..1; or Tensor as `corrupt` takes it
+        images : ndarray (n, h, w), (n, h, w, c) or (n, features), uint8 or float in 0..1
+            Or a Tensor on the CPU, as `corrupt` takes it.
         generator : torch.Generator, int or None
             An int is a seed; None draws another damage at every call.
 
         Returns
         -------
         ndarray of the same shape, float32 in 0..1; or a Tensor
+
+        Raises
+        ------
+        DataError
+            If an array breaks the image contract.
         """
         if not isinstance(generator, torch.Generator):
             generator = seeded(generator)

@@ -62,6 +62,8 @@ class Dataset:
         What models are fitted on; a source without parts is all training images.
     source : str
         Where it was found, in words.
+    test_split : Split, optional
+        What `test` gives, where there is one.
     """
 
     name: str

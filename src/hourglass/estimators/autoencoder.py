@@ -60,22 +60,44 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, ImageEstimator):
         return self._fit(samples, None, callbacks=callbacks, checkpoint=checkpoint, resume=resume)
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
-        """One more pass over `X`, at a constant learning rate; the first call makes the network. `y` is ignored."""
+        """One more pass over `X`, at a constant learning rate; the first call makes the network. `y` is ignored.
+
+        After `fit`, or loading, it goes on from those weights with a new optimiser.
+
+        Raises
+        ------
+        DataError, ParameterError, ModelError, DivergenceError
+        """
         self._check_parameters()
         samples = self._check_samples(X, reset=not self.__sklearn_is_fitted__())
         return self._partial_fit(samples, None)
 
     def transform(self, X: Any) -> Float32:
-        """Codes of `X`: float32 (n, n_components). `X` is of the fitted shape."""
+        """Codes of `X`, of the fitted shape: float32 (n, n_components).
+
+        Raises
+        ------
+        NotFittedError, DataError
+        """
         check_is_fitted(self, "network_")
         return self._encode(self._check_samples(X, reset=False))
 
     def inverse_transform(self, X: Any) -> Float32:
-        """Samples that codes (n, n_components) stand for: float32, images in 0..1, features in their own units."""
+        """Samples that codes (n, n_components) stand for: float32, images in 0..1, features in their own units.
+
+        Raises
+        ------
+        NotFittedError, DataError
+        """
         return self._decode(self._check_codes(X))
 
     def reconstruct(self, X: Any) -> Float32:
-        """Samples through the code and back: float32 of the shape of `X`, images in 0..1."""
+        """Samples through the code and back: float32 of the shape of `X`, images in 0..1.
+
+        Raises
+        ------
+        NotFittedError, DataError
+        """
         check_is_fitted(self, "network_")
         return self._reconstruct(self._check_samples(X, reset=False))
 
@@ -83,6 +105,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, ImageEstimator):
         """Minus the mean squared error of `reconstruct`, in squared units of the samples (images: of 0..1).
 
         Greater is better, as scikit-learn's model selection expects. `y` is ignored.
+
+        Raises
+        ------
+        NotFittedError, DataError
         """
         check_is_fitted(self, "network_")
         return self._negative_error(self._check_samples(X, reset=False))

@@ -68,25 +68,47 @@ class Denoiser(ImageEstimator):
         return self._fit(targets, inputs, callbacks=callbacks, checkpoint=checkpoint, resume=resume)
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
-        """One more pass over `X`, clean, or over the pairs (`X` damaged, `y` clean), at a constant learning rate."""
+        """One more pass over `X`, clean, or over the pairs (`X` damaged, `y` clean), at a constant learning rate.
+
+        The first call makes the network; after `fit`, or loading, it goes on from those weights with a new optimiser.
+
+        Raises
+        ------
+        DataError, ParameterError, ModelError, DivergenceError
+        """
         self._check_parameters()
         targets, inputs = self._pairs(X, y, reset=not self.__sklearn_is_fitted__())
         return self._partial_fit(targets, inputs)
 
     def transform(self, X: Any) -> Float32:
-        """Clean samples for the damaged `X` of the fitted shape: float32 of the shape of `X`, images in 0..1."""
+        """Clean samples for the damaged `X` of the fitted shape: float32 of the shape of `X`, images in 0..1.
+
+        Raises
+        ------
+        NotFittedError, DataError
+        """
         check_is_fitted(self, "network_")
         return self._reconstruct(self._check_samples(X, reset=False))
 
     reconstruct = transform
 
     def encode(self, X: Any) -> Float32:
-        """Codes of `X`: float32 (n, n_components)."""
+        """Codes of `X`: float32 (n, n_components).
+
+        Raises
+        ------
+        NotFittedError, DataError
+        """
         check_is_fitted(self, "network_")
         return self._encode(self._check_samples(X, reset=False))
 
     def inverse_transform(self, X: Any) -> Float32:
-        """Samples that codes (n, n_components) stand for: float32, images in 0..1, features in their own units."""
+        """Samples that codes (n, n_components) stand for: float32, images in 0..1, features in their own units.
+
+        Raises
+        ------
+        NotFittedError, DataError
+        """
         return self._decode(self._check_codes(X))
 
     def transform_image(self, image: Array) -> Float32:
@@ -94,7 +116,7 @@ class Denoiser(ImageEstimator):
 
         Where the network is convolutional the image is cut into overlapping tiles of the fitted size; else it is resized to
         the fitted size and back, with a HourglassWarning, for detail is lost. A grey model cleans each channel of a coloured
-        image by itself; a coloured model takes a grey image as three equal channels.
+        image by itself; a coloured model takes a grey image as equal channels.
 
         Parameters
         ----------
@@ -103,6 +125,12 @@ class Denoiser(ImageEstimator):
         Returns
         -------
         ndarray of the same shape, float32 in 0..1
+
+        Raises
+        ------
+        NotFittedError, DataError
+        ModelError
+            If the model was fitted on features.
         """
         check_is_fitted(self, "network_")
         return restore_image(image, self.layout_.shape, self.transform, is_local=self.network_.is_local)
@@ -111,6 +139,12 @@ class Denoiser(ImageEstimator):
         """Minus the mean squared error after cleaning, in squared units of the samples (images: of 0..1).
 
         `X` and `y` as for `fit`: clean samples, which are damaged with a fixed seed, or pairs. Greater is better.
+
+        Raises
+        ------
+        NotFittedError, DataError
+        ParameterError
+            For clean samples alone, if it was fitted on pairs.
         """
         check_is_fitted(self, "network_")
         targets, inputs = self._pairs(X, y, reset=False)
