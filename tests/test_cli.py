@@ -235,6 +235,9 @@ def bad_inputs(folder: Path, model: Path) -> dict[str, list[object]]:
     train = ["train", "-o", folder / "out.hg", "--epochs", 1, "--data"]
     return {
         "no such file": [*train, folder / "missing.npy"],
+        "nor a data set": ["denoise", model, folder / "nope", "-o", folder / "out.hg"],
+        "an empty name": [*train, ""],
+        "nan.npy: images contain NaN": [*train, folder / "nan.npy"],
         "neither a data set": [*train, "mnits"],
         "truncated": [*train, folder / "cut-ubyte"],
         "not a readable image": [*train, folder / "text"],

@@ -298,6 +298,8 @@ def test_sets_that_need_no_network() -> None:
     digits, small = hg.load("digits"), hg.load("mnist-5k")
     assert (digits.train.images.shape, digits.test.images.shape) == ((1437, 8, 8), (360, 8, 8))
     assert (small.train.images.shape, small.test.images.shape) == ((4000, 28, 28), (1000, 28, 28))
+    assert repr(digits.train) == "<1,437 images of 8×8, uint8, labelled>"
+    assert len(repr(small)) < 200
     assert digits.train.images.dtype == small.train.images.dtype == np.uint8
     for dataset in (digits, small):
         assert set(dataset.train.labels) == set(dataset.test.labels) == set(range(10))

@@ -19,19 +19,21 @@ from hourglass.cli.options import device_option, json_option, output_option
 def denoise(model: Path, source: Path, output: Path, device: str, as_json: bool) -> None:
     """Clean the images in SOURCE with MODEL: a folder of images of any size, one image, or DATA that holds arrays.
 
-    A convolutional model works in overlapping tiles; for another, images are resized to its size and back, and a note
-    says so. Of arrays with a test part, that part is cleaned.
+    A convolutional model (for photographs: --preset skip) works in overlapping tiles; for another, images are resized to its
+    size and back, and a note says so. Of arrays with a test part, that part is cleaned.
     """
     from hourglass.cli.output import print_json
-    from hourglass.data import load
+    from hourglass.data import NAMED, load
     from hourglass.data.files import IMAGE_FORMATS, find_images, read_image, write_array, write_image
-    from hourglass.errors import HourglassWarning, ParameterError
+    from hourglass.errors import DataError, HourglassWarning, ParameterError
     from hourglass.estimators import Denoiser, load_model
     from hourglass.images import to_uint8
 
     denoiser = load_model(model, device=device)
     if not isinstance(denoiser, Denoiser):
         raise ParameterError(f"{model} is an {type(denoiser).__name__.lower()}; denoise needs a model of --task denoiser.")
+    if not source.exists() and str(source) not in NAMED:
+        raise DataError(f"{source}: no such file or folder, nor a data set ({', '.join(NAMED)}).")
     is_array = not source.is_dir() and source.suffix.lower() not in IMAGE_FORMATS
     if is_array:
         if output.suffix != ".npy":

@@ -101,7 +101,8 @@ def _suite(name: str, dataset: Dataset, presets: tuple[str, ...], device: str, s
 
     unknown = [preset for preset in presets if preset not in PRESETS]
     if name != "denoise" or unknown:
-        raise ParameterError(f"--suite {name} {' '.join(unknown)}; allowed: denoise, with presets {', '.join(PRESETS)}.")
+        given = " ".join([name, *unknown])
+        raise ParameterError(f"--suite {given}; allowed: denoise, with presets {', '.join(PRESETS)}.")
     comparison, _ = denoise_suite(dataset, seed, presets or tuple(PRESETS), device, lambda preset: [ShowProgress(preset)])
     return comparison
 

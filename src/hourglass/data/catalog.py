@@ -81,6 +81,8 @@ def load(name_or_path: str | Path = "auto", *, size: tuple[int, int] | None = No
     ((1437, 8, 8), (360,))
     """
     text = os.fspath(name_or_path)
+    if not text:
+        raise DataError(f"an empty name; allowed: {', '.join(NAMED)}, a file or a folder.")
     if text in NAMED:
         if size is not None:
             raise ParameterError(f"size is for folders of images; {text} has a size of its own.")

@@ -14,7 +14,7 @@ from hourglass.errors import DataError
 from hourglass.images import Array, check_images
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Split:
     """Images and what is known of each.
 
@@ -41,6 +41,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.images)
 
+    def __repr__(self) -> str:
+        shape = "×".join(str(side) for side in self.images.shape[1:])
+        return f"<{len(self):,} images of {shape}, {self.images.dtype}{'' if self.labels is None else ', labelled'}>"
+
     def take(self, rows: NDArray[np.intp]) -> Split:
         """The images of these rows, in this order, with their labels and paths."""
         return Split(
@@ -50,7 +54,7 @@ class Split:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """A named source of images.
 
@@ -70,6 +74,9 @@ class Dataset:
     train: Split
     source: str
     test_split: Split | None = None
+
+    def __repr__(self) -> str:
+        return f"<{self.name} from {self.source}: train {self.train!r}, test {self.test_split!r}>"
 
     @property
     def has_test(self) -> bool:

@@ -72,6 +72,13 @@ def read(path: Path, size: tuple[int, int] | None = None) -> Dataset:
     DataError
         If there is no such file, or it cannot be read as what its name says it is.
     """
+    try:
+        return _read(path, size)
+    except DataError as error:  # the image contract knows no file names
+        raise error if str(path) in str(error) else DataError(f"{path}: {error}") from error
+
+
+def _read(path: Path, size: tuple[int, int] | None) -> Dataset:
     name, source = path.name or str(path), str(path)
     suffix = path.suffix.lower()
     if size is not None and ((path.is_file() and suffix not in IMAGE_FORMATS) or idx_file(path, IDX_NAMES["train"][0])):
@@ -226,8 +233,8 @@ def read_npz(path: Path) -> tuple[Split, Split | None]:
             if train is None:
                 raise DataError(f"{path}: holds {', '.join(members) or 'nothing'}; name its arrays images and labels.")
             return train, split("test")
-    except DataError as error:
-        raise DataError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from error
+    except DataError:
+        raise
     except (*_BROKEN, NotImplementedError, RuntimeError) as error:  # RuntimeError: an encrypted member
         raise DataError(f"{path}: not a readable npz file ({_reason(error)}).") from error
 

@@ -47,7 +47,7 @@ def restore_image(image: Array, shape: tuple[int, ...], model: Model, *, is_loca
     else:
         warnings.warn(
             f"the network is not convolutional: an image of {values.shape[1]}×{values.shape[0]} is resized to "
-            f'{width}×{height} and back, and loses detail. Train with network="conv" or preset="skip" to keep it.',
+            f'{width}×{height} and back, and loses detail. Train with preset="skip" to keep it.',
             HourglassWarning,
             stacklevel=3,
         )
