@@ -235,7 +235,7 @@ def read_npz(path: Path) -> tuple[Split, Split | None]:
             return train, split("test")
     except DataError:
         raise
-    except (*_BROKEN, NotImplementedError, RuntimeError) as error:  # RuntimeError: an encrypted member
+    except (*_BROKEN, RuntimeError) as error:  # an encrypted member, or a way of packing that zipfile does not know
         raise DataError(f"{path}: not a readable npz file ({_reason(error)}).") from error
 
 

@@ -82,15 +82,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, ImageEstimator):
         check_is_fitted(self, "network_")
         return self._encode(self._check_samples(X, reset=False))
 
-    def inverse_transform(self, X: Any) -> Float32:
-        """Samples that codes (n, n_components) stand for: float32, images in 0..1, features in their own units.
-
-        Raises
-        ------
-        NotFittedError, DataError
-        """
-        return self._decode(self._check_codes(X))
-
     def reconstruct(self, X: Any) -> Float32:
         """Samples through the code and back: float32 of the shape of `X`, images in 0..1.
 

@@ -225,6 +225,15 @@ class ImageEstimator(CheckedEstimator):
 
     # --- using -------------------------------------------------------------------------------------------------------
 
+    def inverse_transform(self, X: Any) -> Float32:
+        """Samples that codes (n, n_components) stand for: float32, images in 0..1, features in their own units.
+
+        Raises
+        ------
+        NotFittedError, DataError
+        """
+        return self._decode(self._check_codes(X))
+
     def _encode(self, samples: Array) -> Float32:
         def step(batch: Array) -> Float32:
             return self._forward(self.network_.encoder, self.layout_.to_network(batch))

@@ -102,15 +102,6 @@ class Denoiser(ImageEstimator):
         check_is_fitted(self, "network_")
         return self._encode(self._check_samples(X, reset=False))
 
-    def inverse_transform(self, X: Any) -> Float32:
-        """Samples that codes (n, n_components) stand for: float32, images in 0..1, features in their own units.
-
-        Raises
-        ------
-        NotFittedError, DataError
-        """
-        return self._decode(self._check_codes(X))
-
     def transform_image(self, image: Array) -> Float32:
         """Clean one image of any height and width, grey or coloured.
 

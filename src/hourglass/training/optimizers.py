@@ -18,7 +18,7 @@ class Muon(torch.optim.Optimizer):
     at the same pace: what a narrow code needs, where the gradient's largest few directions drown the others (Jordan et al.
     2024, "Muon: an optimizer for hidden layers"). Convolution kernels count as matrices (out, in · height · width).
 
-    `torch.optim.Muon` iterates in bfloat16 on the whole matrix, which is right on a GPU and very slow on CPUs; this one
+    `torch.optim.Muon` iterates in bfloat16 on the whole matrix, made for GPUs; this one
     iterates in float32 on the smaller Gram matrix.
 
     Parameters
