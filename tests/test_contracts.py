@@ -27,7 +27,13 @@ def made(name: str, shape: tuple[int, ...], n_components: int = 6, hidden: tuple
 
 
 def takes_features(name: str) -> bool:
-    return name in ("linear", "mlp")
+    return name in ("linear", "mlp", "variational", "quantised")
+
+
+def made_codes(n_codes: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
+    """Codes, and a rate as a network would give with them."""
+    codes = torch.randn(n_codes, 5)
+    return codes, codes.square().sum(1)
 
 
 def small_corruptions() -> list[hg.Corruption]:
@@ -70,7 +76,8 @@ def test_gradients_are_finite_and_reach_every_weight(name: str, loss: str) -> No
     samples = torch.rand(8, 1, 12, 12)
     output = network(samples)
     reconstructions = output.reconstructions.clamp(0.01, 0.99)
-    Objective(LOSSES[loss])(reconstructions, samples, output.codes).backward()
+    penalties = [hg.Rate()] if network.has_rate else []
+    Objective(LOSSES[loss], penalties)(reconstructions, samples, output.codes, output.rate).backward()
     for parameter in network.parameters():
         assert parameter.grad is not None
         assert torch.isfinite(parameter.grad).all()
@@ -175,11 +182,48 @@ def test_ssim_is_the_fields_ssim(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("name", PENALTIES)
-def test_penalty_scales_and_vanishes(name: str) -> None:
-    codes = torch.randn(16, 5)
+def test_penalty_scales_and_is_never_negative(name: str) -> None:
+    codes, rate = made_codes()
     one, two = PENALTIES[name](1.0), PENALTIES[name](2.0)
-    assert one(torch.zeros(16, 5)) == 0
-    assert two(codes).item() == pytest.approx(2 * one(codes).item())
+    assert two(codes, rate).item() == pytest.approx(2 * one(codes, rate).item())
+    assert one(codes, rate) > 0
+    assert one(torch.zeros(16, 5), torch.zeros(16)) == (0 if name != "contrast" else pytest.approx(np.log(15)))
+
+
+def test_contrast_is_least_where_views_meet_and_images_part() -> None:
+    images = 10 * torch.randn(8, 5)
+    met, swapped = (hg.Contrast(1.0)(torch.cat([images, other])) for other in (images, images.roll(1, 0)))
+    assert met < 0.1 * swapped
+    codes = torch.tensor([[0.0], [3.0], [0.0], [3.0]])  # two images on a line, both views of each at the same place
+    assert hg.Contrast(1.0)(codes).item() == pytest.approx(-np.log(1 / (1 + 0.1 + 0.1)))
+
+
+def test_rate_needs_a_network_that_knows_it(digits: np.ndarray) -> None:
+    with pytest.raises(hg.ParameterError, match="knows its rate"):
+        hg.Autoencoder(4, penalty=hg.Rate(), epochs=1).fit(digits)
+    fitted = hg.Autoencoder(4, network="variational", epochs=1, random_state=0).fit(digits)
+    assert fitted.settings_["penalty"] == hg.Rate()
+
+
+def test_views_need_damage_that_is_drawn_anew(digits: np.ndarray) -> None:
+    for damage in ({}, {"corruption": hg.Masking(0.2), "redraw": False}):
+        with pytest.raises(hg.ParameterError, match="two views"):
+            hg.Autoencoder(4, penalty=hg.Contrast(), epochs=1, **damage).fit(digits)
+
+
+def test_the_variational_rate_is_the_divergence_from_the_prior() -> None:
+    network = made("variational", (1, 8, 8))
+    samples = torch.rand(5, 1, 8, 8)
+    means, log_variances = network.encoder.posterior(samples)
+    code = torch.distributions.Normal(means, (0.5 * log_variances).exp())
+    wanted = torch.distributions.kl_divergence(code, torch.distributions.Normal(0.0, 1.0)).sum(1)
+    torch.testing.assert_close(network(samples).rate, wanted)
+
+
+def test_the_quantised_density_is_a_distribution_over_the_integers() -> None:
+    density = made("quantised", (1, 8, 8)).density
+    integers = torch.arange(-60, 61).float()[:, None].expand(-1, 6)
+    torch.testing.assert_close(density(integers).exp().sum(0), torch.ones(6), atol=1e-4, rtol=0)
 
 
 def test_penalties_are_sums_over_codes_and_means_over_images() -> None:
@@ -210,11 +254,13 @@ def test_corruption_is_pure_seeded_and_in_range(corruption: hg.Corruption, digit
         assert damaged.max() <= 1
         assert np.array_equal(images, before)
         assert np.array_equal(damaged, corruption(images, 5))
-        assert not np.array_equal(damaged, corruption(images, 6))
-        assert not np.array_equal(corruption(images), corruption(images))
+        if corruption.is_random and (images.ndim > 2 or not isinstance(corruption, hg.Warp)):  # rows have no geometry
+            assert not np.array_equal(damaged, corruption(images, 6))
+            assert not np.array_equal(corruption(images), corruption(images))
     generator = seeded(5)
     batch = torch.rand(4, 3, 8, 8)
-    assert not torch.equal(corruption(batch, generator), corruption(batch, generator))  # the generator moves on
+    if corruption.is_random:
+        assert not torch.equal(corruption(batch, generator), corruption(batch, generator))  # the generator moves on
 
 
 @pytest.mark.parametrize("corruption", small_corruptions(), ids=lambda c: type(c).__name__)
@@ -234,6 +280,17 @@ def test_corruptions_do_what_they_say() -> None:
     lost = hg.Masking(0.3)(colour, 0) == 0
     assert lost.mean() == pytest.approx(0.3, abs=0.02)
     assert (lost.all(axis=3) == lost.any(axis=3)).all()  # all channels of a pixel together
+    coarse = hg.Downscale(2)(np.arange(15, dtype=np.float32).reshape(1, 3, 5) / 14, 0) * 14
+    np.testing.assert_allclose(coarse[0], [[3, 3, 5, 5, 6.5]] * 2 + [[10.5, 10.5, 12.5, 12.5, 14]], rtol=1e-5)
+    still = hg.Warp(rotation=0, scale=0, shear=0, shift=0)(colour, 0)
+    np.testing.assert_allclose(still, colour, atol=1e-6)
+    bar = np.zeros((200, 21, 21), np.float32)
+    bar[:, :, 10] = 1
+    moved = hg.Warp(rotation=0, scale=0, shear=0, shift=0.1)(bar, 0)
+    centres = (moved * np.arange(21)).sum((1, 2)) / moved.sum((1, 2)) - 10
+    assert np.abs(centres).max() == pytest.approx(2.1, abs=0.1)
+    turned = hg.Warp(rotation=90, scale=0, shear=0, shift=0)(bar, 0)
+    assert (turned[:, 10, 0] > 0.5).any()
 
 
 @pytest.mark.parametrize(
@@ -244,6 +301,10 @@ def test_corruptions_do_what_they_say() -> None:
         lambda: hg.SaltAndPepper(1.5),
         lambda: hg.Masking(-0.1),
         lambda: hg.Compose((1,)),
+        lambda: hg.Downscale(0),
+        lambda: hg.Downscale(1.5),
+        lambda: hg.Warp(scale=1.0),
+        lambda: hg.Warp(shift=float("nan")),
     ],
 )
 def test_impossible_corruptions_are_refused(make) -> None:

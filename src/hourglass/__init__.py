@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from hourglass._version import __version__
 
 if TYPE_CHECKING:
-    from hourglass.corruption import Compose, Corruption, GaussianNoise, Masking, SaltAndPepper
+    from hourglass.corruption import Compose, Corruption, Downscale, GaussianNoise, Masking, SaltAndPepper, Warp
     from hourglass.data import Dataset, Split, load
     from hourglass.errors import (
         DataError,
@@ -29,13 +29,22 @@ if TYPE_CHECKING:
         ModelError,
         ParameterError,
     )
-    from hourglass.estimators import Autoencoder, Denoiser, load_model
+    from hourglass.estimators import (
+        AnomalyDetector,
+        Autoencoder,
+        Compressor,
+        Denoiser,
+        Enhancer,
+        Generator,
+        Retriever,
+        load_model,
+    )
     from hourglass.images import to_float, to_uint8
-    from hourglass.objectives import L1, L2, Penalty
+    from hourglass.objectives import L1, L2, Contrast, Penalty, Rate
     from hourglass.training import Callback
 
 _HOMES = {
-    "hourglass.corruption": ("Compose", "Corruption", "GaussianNoise", "Masking", "SaltAndPepper"),
+    "hourglass.corruption": ("Compose", "Corruption", "Downscale", "GaussianNoise", "Masking", "SaltAndPepper", "Warp"),
     "hourglass.data": ("Dataset", "Split", "load"),
     "hourglass.errors": (
         "DataError",
@@ -47,9 +56,18 @@ _HOMES = {
         "ModelError",
         "ParameterError",
     ),
-    "hourglass.estimators": ("Autoencoder", "Denoiser", "load_model"),
+    "hourglass.estimators": (
+        "AnomalyDetector",
+        "Autoencoder",
+        "Compressor",
+        "Denoiser",
+        "Enhancer",
+        "Generator",
+        "Retriever",
+        "load_model",
+    ),
     "hourglass.images": ("to_float", "to_uint8"),
-    "hourglass.objectives": ("L1", "L2", "Penalty"),
+    "hourglass.objectives": ("L1", "L2", "Contrast", "Penalty", "Rate"),
     "hourglass.training": ("Callback",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -57,25 +75,34 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "L1",
     "L2",
+    "AnomalyDetector",
     "Autoencoder",
     "Callback",
     "Compose",
+    "Compressor",
+    "Contrast",
     "Corruption",
     "DataError",
     "Dataset",
     "Denoiser",
     "DivergenceError",
     "DownloadError",
+    "Downscale",
+    "Enhancer",
     "FormatError",
     "GaussianNoise",
+    "Generator",
     "HourglassError",
     "HourglassWarning",
     "Masking",
     "ModelError",
     "ParameterError",
     "Penalty",
+    "Rate",
+    "Retriever",
     "SaltAndPepper",
     "Split",
+    "Warp",
     "__version__",
     "load",
     "load_model",

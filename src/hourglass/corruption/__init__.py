@@ -2,16 +2,20 @@
 
 from hourglass.corruption.base import Corruption, seeded
 from hourglass.corruption.compose import Compose
+from hourglass.corruption.geometry import Warp
 from hourglass.corruption.noise import GaussianNoise, Masking, SaltAndPepper
 from hourglass.corruption.registry import CORRUPTIONS, from_config, to_config
+from hourglass.corruption.resolution import Downscale
 
 __all__ = [
     "CORRUPTIONS",
     "Compose",
     "Corruption",
+    "Downscale",
     "GaussianNoise",
     "Masking",
     "SaltAndPepper",
+    "Warp",
     "from_config",
     "seeded",
     "to_config",

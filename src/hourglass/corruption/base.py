@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import overload
+from typing import ClassVar, overload
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ class Corruption(ABC):
 
     A subclass defines `corrupt`; users call the object itself.
     """
+
+    is_random: ClassVar[bool] = True
+    """Whether two draws differ."""
 
     @abstractmethod
     def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:

@@ -7,13 +7,17 @@ from typing import Any
 
 from hourglass.corruption.base import Corruption
 from hourglass.corruption.compose import Compose
+from hourglass.corruption.geometry import Warp
 from hourglass.corruption.noise import GaussianNoise, Masking, SaltAndPepper
+from hourglass.corruption.resolution import Downscale
 from hourglass.errors import FormatError, ParameterError
 
 CORRUPTIONS: dict[str, type[Corruption]] = {
     "gaussian_noise": GaussianNoise,
     "salt_and_pepper": SaltAndPepper,
     "masking": Masking,
+    "downscale": Downscale,
+    "warp": Warp,
     "compose": Compose,
 }
 

@@ -15,8 +15,8 @@ Model = Callable[[Float32], Float32]
 _TILES = 256  # tiles a call, so that memory does not grow with the image
 
 
-def restore_image(image: Array, shape: tuple[int, ...], model: Model, *, is_local: bool) -> Float32:
-    """Run `model`, which maps (n, *shape) to (n, *shape), on one image of any height, width and number of channels.
+def restore_image(image: Array, shape: tuple[int, ...], model: Model, *, is_local: bool, scale: int = 1) -> Float32:
+    """Run `model`, which maps (n, *shape) to images `scale` times as large, on one image of any size and number of channels.
 
     Parameters
     ----------
@@ -25,10 +25,12 @@ def restore_image(image: Array, shape: tuple[int, ...], model: Model, *, is_loca
         What the model takes.
     is_local : bool
         Tile the image (True) or resize it, with a HourglassWarning.
+    scale : int
+        1, or for a local model a whole number.
 
     Returns
     -------
-    ndarray of the shape of `image`, float32 in 0..1
+    ndarray of the shape of `image`, height and width `scale` times as large, float32 in 0..1
 
     Raises
     ------
@@ -43,7 +45,7 @@ def restore_image(image: Array, shape: tuple[int, ...], model: Model, *, is_loca
     if stack.shape[1:3] == (height, width):
         restored = model(stack)
     elif is_local:
-        restored = np.stack([_tiled(one, (height, width), model) for one in stack])
+        restored = np.stack([_tiled(one, (height, width), model, scale) for one in stack])
     else:
         warnings.warn(
             f"the network is not convolutional: an image of {values.shape[1]}×{values.shape[0]} is resized to "
@@ -53,7 +55,7 @@ def restore_image(image: Array, shape: tuple[int, ...], model: Model, *, is_loca
         )
         small = np.stack([_resized(one, (height, width)) for one in stack])
         restored = np.stack([_resized(one, values.shape[:2]) for one in model(small)])
-    return _from_channels(restored, values.shape)
+    return _from_channels(restored, (values.shape[0] * scale, values.shape[1] * scale, *values.shape[2:]))
 
 
 def _as_channels(values: Float32, shape: tuple[int, ...]) -> Float32:
@@ -81,20 +83,25 @@ def _channels(shape: tuple[int, ...]) -> int:
     return shape[2] if len(shape) == 3 else 1
 
 
-def _tiled(image: Float32, size: tuple[int, int], model: Model) -> Float32:
-    """Cover the image with tiles of `size` that overlap by half; blend them with weights that fall towards the edges."""
+def _tiled(image: Float32, size: tuple[int, int], model: Model, scale: int) -> Float32:
+    """Cover the image with tiles of `size` that overlap by half; blend what comes of them, weights falling to the edges."""
     height, width = image.shape[:2]
     pad = [(0, max(0, side - have)) for side, have in zip(size, (height, width), strict=True)]
     padded = np.pad(image, (*pad, *[(0, 0)] * (image.ndim - 2)), mode="symmetric")
-    window = np.outer(*(_ramp(side) for side in size)).astype(np.float32)
-    window = window.reshape(*size, *[1] * (image.ndim - 2))
-    total, weight = np.zeros_like(padded), np.zeros(padded.shape[:2] + (1,) * (image.ndim - 2), dtype=np.float32)
+    large = (size[0] * scale, size[1] * scale)
+    bell = np.outer(*(_ramp(side) for side in large))
+    window = bell.reshape(*large, *[1] * (image.ndim - 2))
+    shape = (padded.shape[0] * scale, padded.shape[1] * scale)
+    total = np.zeros((*shape, *image.shape[2:]), dtype=np.float32)
+    weight = np.zeros(shape + (1,) * (image.ndim - 2), dtype=np.float32)
     for corners in _chunks(_corners(padded.shape[:2], size)):
         tiles = np.stack([padded[y : y + size[0], x : x + size[1]] for y, x in corners])
         for (y, x), tile in zip(corners, model(tiles), strict=True):
-            total[y : y + size[0], x : x + size[1]] += tile * window
-            weight[y : y + size[0], x : x + size[1]] += window
-    blended: Float32 = (total / weight)[:height, :width]
+            place = np.s_[y * scale : y * scale + large[0], x * scale : x * scale + large[1]]
+            total[place] += tile * window
+            weight[place] += window
+    total /= weight
+    blended: Float32 = total[: height * scale, : width * scale]
     return blended
 
 

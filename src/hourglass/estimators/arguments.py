@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import (  # private, but the one table of constraints that scikit-learn's users know
     Interval,
     InvalidParameterError,
@@ -25,10 +25,33 @@ from hourglass.networks import NETWORKS, Network
 from hourglass.objectives import LOSSES, Penalty
 from hourglass.training import OPTIMIZERS, SCHEDULES
 
-_POSITIVE_INT = Interval(Integral, 1, None, closed="left")
+positive_int = Interval(Integral, 1, None, closed="left")
 
 
-class CheckedEstimator(TransformerMixin, BaseEstimator):
+class Shared(TypedDict, total=False):
+    """The arguments by keyword that every estimator's constructor takes beside `preset`; see `CheckedEstimator`."""
+
+    network: Any
+    hidden: Any
+    epochs: int | None
+    batch_size: int | None
+    learning_rate: float | None
+    optimizer: str | None
+    schedule: str | None
+    initialization: str | None
+    loss: str | None
+    penalty: Penalty | Sequence[Penalty] | None
+    corruption: Corruption | None
+    redraw: bool | None
+    validation_fraction: float
+    early_stopping: bool
+    patience: int
+    random_state: Any
+    device: str
+    verbose: bool | int
+
+
+class CheckedEstimator(BaseEstimator):
     """The arguments that all estimators share, stored untouched, and the checks of all that comes in."""
 
     network_: Network
@@ -41,23 +64,23 @@ class CheckedEstimator(TransformerMixin, BaseEstimator):
     """The preset's values with those that were given, as training used them."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_components": [_POSITIVE_INT, None],
+        "n_components": [positive_int, None],
         "network": [StrOptions(set(NETWORKS)), tuple, list, None],
         "hidden": ["array-like", None],
         "preset": [StrOptions(set(PRESETS))],
-        "epochs": [_POSITIVE_INT, None],
-        "batch_size": [_POSITIVE_INT, None],
+        "epochs": [positive_int, None],
+        "batch_size": [positive_int, None],
         "learning_rate": [Interval(Real, 0, None, closed="neither"), None],
         "optimizer": [StrOptions(set(OPTIMIZERS)), None],
         "schedule": [StrOptions(set(SCHEDULES)), None],
         "initialization": [StrOptions({"centered", "torch"}), None],
-        "loss": [StrOptions(set(LOSSES))],
+        "loss": [StrOptions(set(LOSSES)), None],
         "penalty": [Penalty, list, tuple, None],
         "corruption": [Corruption, None],
         "redraw": ["boolean", None],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "early_stopping": ["boolean"],
-        "patience": [_POSITIVE_INT],
+        "patience": [positive_int],
         "random_state": ["random_state"],
         "device": [str],
         "verbose": ["verbose"],
@@ -76,7 +99,7 @@ class CheckedEstimator(TransformerMixin, BaseEstimator):
         optimizer: str | None = None,
         schedule: str | None = None,
         initialization: str | None = None,
-        loss: str = "mse",
+        loss: str | None = None,
         penalty: Penalty | Sequence[Penalty] | None = None,
         corruption: Corruption | None = None,
         redraw: bool | None = None,

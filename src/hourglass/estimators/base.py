@@ -1,49 +1,30 @@
-"""What every estimator shares: its parameters, the checks of what it is given, and fitting."""
+"""The public methods that all estimators share, and what it takes to put a trained autoencoder to a use."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted, check_random_state
-from torch import Tensor
+from sklearn.base import TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 
-from hourglass.corruption import Corruption, seeded
-from hourglass.errors import FormatError, ParameterError
-from hourglass.estimators.arguments import CheckedEstimator
+from hourglass.errors import ParameterError
+from hourglass.estimators.arguments import Shared
+from hourglass.estimators.documentation import documented_fit
+from hourglass.estimators.fitting import FittedEstimator
 from hourglass.estimators.persistence import write_model
-from hourglass.estimators.presets import PRESETS, resolve
-from hourglass.images import Array, Float32, Layout, to_float
-from hourglass.networks import Network, Output, build, center, place
-from hourglass.objectives import LOSSES, NEED_IMAGES, NEED_UNIT_RANGE, Objective, Penalty
-from hourglass.training import (
-    OPTIMIZERS,
-    Callback,
-    Examples,
-    Plan,
-    PrintEpochs,
-    Run,
-    WriteCheckpoint,
-    load_checkpoint,
-    train,
-)
-
-_CENTERING_SAMPLES = 1000
-_BATCH = 1024  # samples a forward pass outside training
+from hourglass.images import Array, Float32
+from hourglass.training import Callback
 
 
-class ImageEstimator(CheckedEstimator):
-    """Base of the estimators that train an autoencoder: fitting, and passing samples through."""
+class ImageEstimator(FittedEstimator):
+    """Base of all estimators: they train an autoencoder, encode and decode with it, and are saved."""
 
     saved_as: ClassVar[str]
     """The name in `ESTIMATORS`, which a saved model carries."""
-    _damages_when_scored: ClassVar[bool] = False
-
-    # --- what is learned ---------------------------------------------------------------------------------------------
 
     @property
     def encoder_(self) -> torch.nn.Module:
@@ -57,173 +38,49 @@ class ImageEstimator(CheckedEstimator):
         check_is_fitted(self, "network_")
         return self.network_.decoder
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "network_")
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = ["float32"]
         tags.non_deterministic = False
         return tags
 
-    def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = super().__getstate__()
-        return {key: value for key, value in state.items() if key != "_run"}  # what goes on learning stays in its process
-
-    # --- fitting -----------------------------------------------------------------------------------------------------
-
-    def _fit(
+    @documented_fit
+    def fit(
         self,
-        targets: Array,
-        inputs: Array | None,
+        X: Any,
+        y: Any = None,
         *,
-        callbacks: Sequence[Callback],
-        checkpoint: str | Path | None,
-        resume: bool,
+        callbacks: Sequence[Callback] = (),
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
     ) -> Self:
-        """Train a new network to give `targets` for `inputs`, or for the targets damaged by the corruption."""
-        if resume and checkpoint is None:
-            raise ParameterError("resume=True needs checkpoint=, the file to go on from.")
-        if resume and self.random_state is None:
-            raise ParameterError("resume=True needs random_state=, an int: without it every run is another one.")
-        for stale in ("network_", "_run"):  # should this fit fail, nothing is left that does not fit together
-            self.__dict__.pop(stale, None)
-        seeds = self._seeds()
-        self.layout_ = Layout.of(targets)
-        training, validation = self._split(targets, inputs, seeds)
-        run = self._new_run(training, seeds)
-        settings = self.settings_
-        plan = Plan(
-            settings["epochs"],
-            settings["batch_size"],
-            settings["learning_rate"],
-            settings["schedule"],
-            self.patience if self.early_stopping else None,
-        )
-        callbacks = [*callbacks, *([PrintEpochs()] if self.verbose else [])]
-        if checkpoint is not None:
-            path, identity = Path(checkpoint), self._identity(targets, inputs, seeds)
-            if resume and path.exists():
-                load_checkpoint(path, run, identity)
-            callbacks.append(WriteCheckpoint(path, identity))
-        train(run, plan, self._objective(), training, validation, callbacks)
-        return self._keep(run)
+        """Train a new network on `X`.
 
-    def _partial_fit(self, targets: Array, inputs: Array | None) -> Self:
-        """One more pass over `targets`, with the optimiser as the last call left it and no validation part."""
-        if not self.__sklearn_is_fitted__():
-            self.layout_ = Layout.of(targets)
-            self.settings_ = self._resolve(len(targets), inputs)
-        settings = self.settings_
-        examples = Examples(targets, self.layout_, inputs=inputs, corruption=settings["corruption"] if inputs is None else None)
-        run: Run | None = getattr(self, "_run", None)
-        if run is None:
-            run = self._new_run(examples, self._seeds())
-            if self.__sklearn_is_fitted__():  # by `fit`, or loaded from disk: its weights, a new optimiser
-                run.network.load_state_dict(self.network_.state_dict())
-                run.epoch, run.history = self.n_iter_, self.history_
-        plan = Plan(run.epoch + 1, settings["batch_size"], settings["learning_rate"])
-        train(run, plan, self._objective(), examples, callbacks=[PrintEpochs()] if self.verbose else [])
-        self._run = run
-        return self._keep(run)
+        Parameters
+        ----------
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features)
+            uint8 in 0..255 or float in 0..1; features in any units.
+        y : array-like, optional
+            What the class says; ignored where it says nothing.
+        {fit_parameters}
 
-    def _seeds(self) -> list[int]:
-        """Six seeds drawn from `random_state`: split, weights, order, damage, validation, damage drawn once."""
-        seeds: list[int] = check_random_state(self.random_state).randint(2**31 - 1, size=6).tolist()
-        return seeds
+        Raises
+        ------
+        DataError, ParameterError, ModelError, DivergenceError
+        """
+        self._check_parameters()
+        targets, inputs = self._pairs(X, y, reset=True)
+        return self._train(targets, inputs, callbacks=callbacks, checkpoint=checkpoint, resume=resume)
 
-    def _split(self, targets: Array, inputs: Array | None, seeds: list[int]) -> tuple[Examples, Examples | None]:
-        """(training, validation) examples, and `settings_` for so many of them."""
-        order = np.random.default_rng(seeds[0]).permutation(len(targets))
-        n_validation = int(self.validation_fraction * len(targets))
-        if self.early_stopping and n_validation == 0:
-            raise ParameterError(
-                f"early_stopping needs a validation part; {self.validation_fraction} of {len(targets)} samples is none."
-            )
-        self.settings_ = self._resolve(len(targets) - n_validation, inputs)
-        corruption = self.settings_["corruption"]
-        if corruption is not None and not self.settings_["redraw"]:
-            inputs, corruption = _damaged(targets, self.layout_, corruption, seeded(seeds[5])), None
-        validation, training = (
-            Examples(targets, self.layout_, inputs=inputs, corruption=corruption, rows=np.sort(rows))
-            for rows in (order[:n_validation], order[n_validation:])
-        )
-        return training, validation if n_validation else None
+    def encode(self, X: Any) -> Float32:
+        """Codes of `X`, of the fitted shape: float32 (n, n_components).
 
-    def _new_run(self, examples: Examples, seeds: list[int]) -> Run:
-        """A run before its first step."""
-        _, weight_seed, order_seed, noise_seed, validation_seed, _ = seeds
-        settings = self.settings_
-        network = self._build(weight_seed)
-        if settings["initialization"] == "centered" and isinstance(settings["network"], str):
-            first = np.arange(min(len(examples), _CENTERING_SAMPLES))
-            center(network, *examples.batch(first, seeded(noise_seed)))
-        device = _device(self.device)
-        return Run(
-            place(network, device),
-            OPTIMIZERS[settings["optimizer"]](network, settings["learning_rate"]),
-            order=seeded(order_seed),
-            noise=seeded(noise_seed),
-            seed=validation_seed,
-            device=device,
-        )
-
-    def _keep(self, run: Run) -> Self:
-        self.network_ = run.network.eval()
-        self.history_ = run.history
-        self.n_iter_ = run.epoch
-        return self
-
-    def _resolve(self, n_samples: int, inputs: Array | None) -> dict[str, Any]:
-        """The settings for `n_samples` to train on; given `inputs` are damaged already, so they go without corruption."""
-        given = {name: getattr(self, name) for name in PRESETS[self.preset]}
-        settings = resolve(self.preset, given, n_samples) | {"loss": self.loss, "corruption": self.corruption}
-        if self.loss in NEED_UNIT_RANGE and settings["network"] == "linear":
-            raise ParameterError(f'loss="{self.loss}" needs answers in 0..1; network="linear" gives any number. Use "mse".')
-        if self.loss in NEED_UNIT_RANGE and not self.layout_.is_bounded:
-            raise ParameterError(
-                f'loss="{self.loss}" needs values in 0..1; these features start at {self.layout_.offset:g} and span '
-                f"{self.layout_.scale:g}. Scale them (sklearn.preprocessing.MinMaxScaler) or use another loss."
-            )
-        if self.loss in NEED_IMAGES and not self.layout_.is_image:
-            raise ParameterError(f'loss="{self.loss}" needs images of shape (n, h, w) or (n, h, w, c).')
-        return settings
-
-    def _build(self, seed: int) -> Network:
-        """The network, its weights drawn from `seed`; torch's global random state stays as it was."""
-        settings = self.settings_
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the GPUs
-            return build(
-                settings["network"],
-                self.layout_.network_shape,
-                settings["n_components"],
-                settings["hidden"],
-                self.layout_.is_bounded,
-            )
-
-    def _objective(self) -> Objective:
-        if self.penalty is None:
-            return Objective(LOSSES[self.loss])
-        penalties: Sequence[Penalty] = [self.penalty] if isinstance(self.penalty, Penalty) else self.penalty
-        for penalty in penalties:
-            if not isinstance(penalty, Penalty):
-                raise ParameterError(f"penalty={penalty!r}; allowed: penalties like L1(1e-3), or a sequence of them.")
-        return Objective(LOSSES[self.loss], penalties)
-
-    def _identity(self, targets: Array, inputs: Array | None, seeds: list[int]) -> dict[str, Any]:
-        """What two runs must share for one to go on from the other's checkpoint."""
-        return {
-            **{name: repr(value) for name, value in self.settings_.items()},
-            "penalty": repr(self.penalty),
-            "early_stopping": self.early_stopping and self.patience,
-            "validation_fraction": self.validation_fraction,
-            "seeds": seeds,
-            "data": [_fingerprint(targets), None if inputs is None else _fingerprint(inputs)],
-        }
-
-    # --- using -------------------------------------------------------------------------------------------------------
+        Raises
+        ------
+        NotFittedError, DataError
+        """
+        check_is_fitted(self, "network_")
+        return self._encode(self._check_samples(X, reset=False))
 
     def inverse_transform(self, X: Any) -> Float32:
         """Samples that codes (n, n_components) stand for: float32, images in 0..1, features in their own units.
@@ -234,45 +91,28 @@ class ImageEstimator(CheckedEstimator):
         """
         return self._decode(self._check_codes(X))
 
-    def _encode(self, samples: Array) -> Float32:
-        def step(batch: Array) -> Float32:
-            return self._forward(self.network_.encoder, self.layout_.to_network(batch))
+    def reconstruct(self, X: Any) -> Float32:
+        """Samples through the code and back: float32 of the shape of `X`, images in 0..1.
 
-        return _piecewise(step, samples, (self.settings_["n_components"],))
+        Raises
+        ------
+        NotFittedError, DataError
+        """
+        check_is_fitted(self, "network_")
+        return self._reconstruct(self._check_samples(X, reset=False))
 
-    def _decode(self, codes: Float32) -> Float32:
-        def step(batch: Array) -> Float32:
-            return self.layout_.from_network(self._forward(self.network_.decoder, batch))
+    def score(self, X: Any, y: Any = None) -> float:
+        """Minus the mean squared error of the reconstruction, in squared units of the samples (images: of 0..1).
 
-        return _piecewise(step, codes, self.layout_.shape)
+        Greater is better, as scikit-learn's model selection expects.
 
-    def _reconstruct(self, samples: Array) -> Float32:
-        def step(batch: Array) -> Float32:
-            return self.layout_.from_network(self._forward(self.network_, self.layout_.to_network(batch)))
-
-        return _piecewise(step, samples, self.layout_.shape)
-
-    def _forward(self, module: torch.nn.Module, batch: Float32) -> Float32:
-        """One batch, as the network sees it, through `module`."""
-        device = next(self.network_.parameters()).device
-        with torch.inference_mode():
-            output = module(torch.from_numpy(batch).to(device))
-        made: Tensor = output.reconstructions if isinstance(output, Output) else output
-        answer: Float32 = made.cpu().numpy()
-        return answer
-
-    def _negative_error(self, targets: Array, inputs: Array | None = None) -> float:
-        """Minus the mean squared error of what is made of `inputs`; without them, of the targets as training damages them."""
-        total, generator = 0.0, seeded(0)
-        for start in range(0, len(targets), _BATCH):
-            clean = targets[start : start + _BATCH]
-            batch = self.layout_.to_network(clean if inputs is None else inputs[start : start + _BATCH])
-            if inputs is None and self._damages_when_scored:
-                batch = self.settings_["corruption"].corrupt(torch.from_numpy(batch), generator).numpy()
-            made = self.layout_.from_network(self._forward(self.network_, batch))
-            wanted = to_float(clean) if self.layout_.is_image else clean
-            total += float(np.square(made - wanted, dtype=np.float64).sum())
-        return -total / targets.size
+        Raises
+        ------
+        NotFittedError, DataError
+        """
+        check_is_fitted(self, "network_")
+        targets, inputs = self._pairs(X, y, reset=False)
+        return self._negative_error(targets, inputs)
 
     def save(self, path: str | Path) -> None:
         """Write the fitted model as a folder: model.safetensors, config.json and README.md, its card.
@@ -292,60 +132,101 @@ class ImageEstimator(CheckedEstimator):
         ParameterError
             If a corruption, penalty or the estimator itself is a class of your own.
         """
-        check_is_fitted(self, "network_")
+        check_is_fitted(self)
         if "saved_as" not in vars(type(self)):
             raise ParameterError(
                 f"{type(self).__name__} is a class of your own; only the library's classes can be loaded again."
             )
-        write_model(self, self.saved_as, Path(path))
+        write_model(self, self.saved_as, Path(path), self._state())
 
-    def _load(self, weights: dict[str, Tensor]) -> Self:
-        """Take up weights that were saved, in a network as `settings_` describes it."""
-        network = self._build(seed=0)
-        try:
-            network.load_state_dict(weights)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise FormatError(f"the saved weights do not fit the network ({reason[:200]}).") from error
-        self.network_ = place(network, _device(self.device)).eval()
+    def _pairs(self, X: Any, y: Any, *, reset: bool) -> tuple[Array, Array | None]:
+        """(targets, inputs or None where the targets themselves go in)"""
+        return self._check_samples(X, reset=reset), None
+
+    # What a saved model holds beside its network; numbers, strings and arrays by name.
+
+    def _state(self) -> dict[str, Any]:
+        return {}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Take up what `_state` gave."""
+
+
+class Float32Transformer(TransformerMixin):
+    """scikit-learn's transformer, which answers in float32 whatever it is given."""
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+
+class Downstream(ImageEstimator):
+    """Base of the estimators that learn something more from the trained network: a density, an index, a threshold."""
+
+    _keeps_network = False
+
+    @classmethod
+    def from_autoencoder(cls, autoencoder: ImageEstimator, X: Any = None, y: Any = None, **parameters: Any) -> Self:
+        """An estimator that uses the network of a fitted one: its `fit` trains none.
+
+        Parameters
+        ----------
+        autoencoder : fitted estimator
+            Its network is shared, not copied. Its arguments are taken over.
+        X, y : array-like, optional
+            What to `fit` at once; without them, call `fit` before anything but `encode`, `reconstruct` and `inverse_transform`.
+        **parameters
+            Arguments of this class.
+
+        Raises
+        ------
+        NotFittedError, DataError, ParameterError
+        """
+        check_is_fitted(autoencoder, "network_")
+        taken = {"n_components", "preset", *Shared.__annotations__}
+        arguments = {name: value for name, value in autoencoder.get_params(deep=False).items() if name in taken}
+        model = cls(**arguments | parameters)
+        for name in ("network_", "layout_", "settings_", "history_", "n_iter_", "n_features_in_", "feature_names_in_"):
+            if hasattr(autoencoder, name):
+                setattr(model, name, getattr(autoencoder, name))
+        model._keeps_network = True
+        return model if X is None else model.fit(X, y)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return all(hasattr(self, name) for name in ("network_", *self._learned))
+
+    @documented_fit
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        callbacks: Sequence[Callback] = (),
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+    ) -> Self:
+        """Train a new network on `X`, unless it came from `from_autoencoder`; then learn the rest from it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features)
+            uint8 in 0..255 or float in 0..1; features in any units.
+        y : array-like, optional
+            What the class says; ignored where it says nothing.
+        {fit_parameters}
+
+        Raises
+        ------
+        DataError, ParameterError, ModelError, DivergenceError
+        """
+        self._check_parameters()
+        samples = self._check_samples(X, reset=not self._keeps_network)
+        if not self._keeps_network:
+            self._train(samples, None, callbacks=callbacks, checkpoint=checkpoint, resume=resume)
+        self._learn(samples, y)
         return self
 
-
-def _piecewise(step: Callable[[Array], Float32], samples: Array, shape: tuple[int, ...]) -> Float32:
-    """`step` of all samples, batch by batch, gathered in one array of samples of `shape`."""
-    made = np.empty((len(samples), *shape), dtype=np.float32)
-    for start in range(0, len(samples), _BATCH):
-        made[start : start + _BATCH] = step(samples[start : start + _BATCH])
-    return made
-
-
-def _damaged(targets: Array, layout: Layout, corruption: Corruption, generator: torch.Generator) -> Array:
-    """A damaged copy of all targets, drawn once, piece by piece.
-
-    Images are kept in half precision: the rounding is a sixteenth of a grey level at most, and the copy takes half the memory.
-    """
-    damaged = np.empty(targets.shape, dtype=np.float16 if layout.is_image else np.float32)
-    for start in range(0, len(targets), _BATCH):
-        clean = torch.from_numpy(layout.to_network(targets[start : start + _BATCH]))
-        damaged[start : start + _BATCH] = layout.from_network(corruption.corrupt(clean, generator).numpy())
-    return damaged
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        if device.type == "meta":
-            raise RuntimeError("it holds no values")
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # AssertionError: torch built without CUDA
-        reason = str(error).split("\n")[0]
-        raise ParameterError(f'device="{name}" cannot be used ({reason}); "auto" takes what there is.') from error
-    return device
-
-
-def _fingerprint(array: Array) -> str:
-    """Tells another data set from this one, from 64 of its samples."""
-    rows = np.linspace(0, len(array) - 1, min(len(array), 64)).astype(int)
-    return f"{array.dtype} {array.shape} {zlib.crc32(array[rows].tobytes()):08x}"
+    @abstractmethod
+    def _learn(self, samples: Array, y: Any) -> None:
+        """Learn what the use needs from the trained network and the checked `samples`: the attributes in `_learned`."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -11,19 +9,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from hourglass.errors import DataError, ParameterError
 from hourglass.estimators.anysize import restore_image
-from hourglass.estimators.base import ImageEstimator
+from hourglass.estimators.base import Float32Transformer, ImageEstimator
 from hourglass.estimators.documentation import documented
 from hourglass.estimators.presets import CHAPTER_NOISE
 from hourglass.images import Array, Float32
-from hourglass.training import Callback
 
 
 @documented
-class Denoiser(ImageEstimator):
+class Denoiser(Float32Transformer, ImageEstimator):
     """A denoising autoencoder (Vincent et al. 2008): given damaged samples, it answers with the clean ones.
 
-    Fitted on clean samples it damages them itself, by `corruption` (by default the chapter's noise, drawn from
-    N(0.5, 0.4²)); fitted on pairs it learns what separates them.
+    Fitted on clean samples `X` it damages them itself, by `corruption` (by default the chapter's noise, drawn from
+    N(0.5, 0.4²)), also for `score`, with a fixed seed. Fitted on pairs, damaged `X` and clean `y` of the same shape, it learns
+    what separates them, and is scored on pairs; labels as `y`, which scikit-learn's pipelines pass, are ignored.
 
     {parameters}
 
@@ -39,33 +37,6 @@ class Denoiser(ImageEstimator):
 
     saved_as = "denoiser"
     _damages_when_scored = True
-
-    def fit(
-        self,
-        X: Any,
-        y: Any = None,
-        *,
-        callbacks: Sequence[Callback] = (),
-        checkpoint: str | Path | None = None,
-        resume: bool = False,
-    ) -> Self:
-        """Train a new network to clean.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features)
-            Clean samples; or, if `y` is given, damaged ones. uint8 in 0..255 or float in 0..1; features in any units.
-        y : array-like of the shape of X, optional
-            The clean samples. One value a sample (labels, as scikit-learn's pipelines pass them) is ignored.
-        {fit_parameters}
-
-        Raises
-        ------
-        DataError, ParameterError, ModelError, DivergenceError
-        """
-        self._check_parameters()
-        targets, inputs = self._pairs(X, y, reset=True)
-        return self._fit(targets, inputs, callbacks=callbacks, checkpoint=checkpoint, resume=resume)
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """One more pass over `X`, clean, or over the pairs (`X` damaged, `y` clean), at a constant learning rate.
@@ -92,16 +63,6 @@ class Denoiser(ImageEstimator):
 
     reconstruct = transform
 
-    def encode(self, X: Any) -> Float32:
-        """Codes of `X`: float32 (n, n_components).
-
-        Raises
-        ------
-        NotFittedError, DataError
-        """
-        check_is_fitted(self, "network_")
-        return self._encode(self._check_samples(X, reset=False))
-
     def transform_image(self, image: Array) -> Float32:
         """Clean one image of any height and width, grey or coloured.
 
@@ -125,21 +86,6 @@ class Denoiser(ImageEstimator):
         """
         check_is_fitted(self, "network_")
         return restore_image(image, self.layout_.shape, self.transform, is_local=self.network_.is_local)
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """Minus the mean squared error after cleaning, in squared units of the samples (images: of 0..1).
-
-        `X` and `y` as for `fit`: clean samples, which are damaged with a fixed seed, or pairs. Greater is better.
-
-        Raises
-        ------
-        NotFittedError, DataError
-        ParameterError
-            For clean samples alone, if it was fitted on pairs.
-        """
-        check_is_fitted(self, "network_")
-        targets, inputs = self._pairs(X, y, reset=False)
-        return self._negative_error(targets, inputs)
 
     def _resolve(self, n_samples: int, inputs: Array | None) -> dict[str, Any]:
         settings = super()._resolve(n_samples, inputs)

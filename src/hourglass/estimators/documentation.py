@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from textwrap import indent
-from typing import TypeVar
+from typing import Any, TypeVar
 
 PARAMETERS = """Parameters
 ----------
@@ -31,10 +32,10 @@ schedule : {"linear", "constant"}, optional
 initialization : {"centered", "torch"}, optional
     torch's own first weights; "centered" also shifts two biases so that
     training starts at the data's mean, in networks that are given by one name.
-loss : {"mse", "bce", "mae", "ssim"}
+loss : {"mse", "bce", "mae", "ssim"}, optional
     bce needs values in 0..1, ssim images.
 penalty : Penalty or sequence of Penalty, optional
-    Added to the loss: `L1(1e-3)`, `L2(1e-3)`.
+    Added to the loss: `L1(1e-3)`, `L2(1e-3)`, `Contrast(1e-3)`; () for none where the preset has one.
 corruption : Corruption, optional
     Damages the inputs in training, never the targets.
 redraw : bool, optional
@@ -74,11 +75,27 @@ resume : bool
     Go on from `checkpoint` if it exists, bit for bit as if never interrupted."""
 
 Class = TypeVar("Class", bound=type)
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def documented(kind: Class) -> Class:
-    """Put the shared descriptions where the docstrings of `kind` name them."""
-    kind.__doc__ = inspect.cleandoc(kind.__doc__ or "").replace("{parameters}", PARAMETERS)
-    fit = kind.__dict__["fit"]
-    fit.__doc__ = (fit.__doc__ or "").replace("{fit_parameters}", indent(FIT_PARAMETERS, " " * 8).lstrip())
+    """Put the shared descriptions where the docstring of `kind` names them, and the shared arguments into its signature.
+
+    A constructor that passes `**shared` on to its base shows, to scikit-learn and to help(), all arguments by name.
+    """
+    text = inspect.cleandoc(kind.__doc__ or "").replace("{parameters}", PARAMETERS)
+    kind.__doc__ = text.replace("\n\n{shared}", PARAMETERS.removeprefix("Parameters\n----------"))
+    own = kind.__dict__.get("__init__")
+    if own is not None:
+        kept = {name: p for name, p in inspect.signature(own).parameters.items() if p.kind is not p.VAR_KEYWORD}
+        inherited = next(vars(base)["__init__"] for base in kind.__mro__[1:] if "__init__" in vars(base))
+        base = inspect.signature(inherited).parameters
+        merged = kept | {name: parameter for name, parameter in base.items() if name not in kept}
+        own.__signature__ = inspect.Signature(sorted(merged.values(), key=lambda parameter: parameter.kind))
     return kind
+
+
+def documented_fit(function: Function) -> Function:
+    """Put the shared description of a fit's arguments where its docstring names them."""
+    function.__doc__ = (function.__doc__ or "").replace("{fit_parameters}", indent(FIT_PARAMETERS, " " * 8).lstrip())
+    return function

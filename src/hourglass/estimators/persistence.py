@@ -5,7 +5,8 @@
         hourglass     the version of the library that wrote it
         estimator     the estimator's name in ESTIMATORS
         parameters    the constructor's arguments
-        fitted        what was learned beside the weights: settings, layout, history, number of features
+        fitted        what was learned beside the weights: settings, layout, history, number of features, and the
+                      estimator's own state; its arrays stand beside the weights, under "learned:" and their name
         payload       name, size and SHA-256 of the weights' file: safetensors carries no checksum of its own
         sha256        of this file without this line
 
@@ -21,6 +22,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
@@ -38,14 +41,17 @@ if TYPE_CHECKING:
     from hourglass.estimators.arguments import CheckedEstimator
 
 FORMAT = 1
+_LEARNED = "learned:"
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
 
-def write_model(model: CheckedEstimator, name: str, path: Path) -> None:
-    """Write the fitted `model` beside `path`, then rename; a model that was there is replaced."""
+def write_model(model: CheckedEstimator, name: str, path: Path, state: dict[str, Any]) -> None:
+    """Write the fitted `model`, and `state`, beside `path`, then rename; a model that was there is replaced."""
     if not path.name or (path.exists() and not (path / CONFIG).is_file()):
         raise FormatError(f"{path} exists and is no model; choose another name.")
     tensors = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in model.network_.state_dict().items()}
+    arrays = {key: value for key, value in state.items() if _is_numeric(value)}
+    tensors |= {f"{_LEARNED}{key}": torch.from_numpy(np.array(value, order="C")) for key, value in arrays.items()}
     payload = to_bytes(tensors)
     config = {
         "format": FORMAT,
@@ -58,6 +64,7 @@ def write_model(model: CheckedEstimator, name: str, path: Path) -> None:
             "history": model.history_,
             "n_features_in": model.n_features_in_,
             "feature_names_in": _plain(getattr(model, "feature_names_in_", None)),
+            "state": {key: _plain(value) for key, value in state.items() if key not in arrays},
         },
         "payload": {"file": WEIGHTS, "bytes": len(payload), "sha256": hashlib.sha256(payload).hexdigest()},
     }
@@ -110,6 +117,13 @@ def restore_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     return {key: _restored(value) for key, value in parameters.items()}
 
 
+def split_weights(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """(the network's weights, the estimator's own arrays)"""
+    weights = {key: tensor for key, tensor in tensors.items() if not key.startswith(_LEARNED)}
+    arrays = {key.removeprefix(_LEARNED): tensor.numpy() for key, tensor in tensors.items() if key.startswith(_LEARNED)}
+    return weights, arrays
+
+
 def restore_fitted(model: CheckedEstimator, fitted: dict[str, Any]) -> None:
     """Set on `model` what was learned beside the weights."""
     layout = fitted["layout"]
@@ -119,8 +133,6 @@ def restore_fitted(model: CheckedEstimator, fitted: dict[str, Any]) -> None:
     model.n_iter_ = len(fitted["history"])
     model.n_features_in_ = fitted["n_features_in"]
     if fitted["feature_names_in"] is not None:
-        import numpy as np
-
         model.feature_names_in_ = np.array(fitted["feature_names_in"], dtype=object)
 
 
@@ -153,6 +165,10 @@ def _restored(value: Any) -> Any:
             raise FormatError(f"penalty {name!r} is unknown here; known: {', '.join(PENALTIES)}.")
         return PENALTIES[name](**fields)
     return value
+
+
+def _is_numeric(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
 
 
 def _dump(config: dict[str, Any]) -> str:

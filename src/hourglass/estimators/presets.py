@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from hourglass.corruption import GaussianNoise
+from hourglass.corruption import GaussianNoise, Masking, Warp
+from hourglass.objectives import Contrast
 
 # What the chapter does, to the letter: a fixed noisy copy of the training images, torch's own initial weights, Adam.
 _CHAPTER: dict[str, Any] = {
@@ -20,6 +21,9 @@ _CHAPTER: dict[str, Any] = {
     "optimizer": "adam",
     "schedule": "constant",
     "initialization": "torch",
+    "loss": "mse",
+    "penalty": None,
+    "corruption": None,
     "redraw": False,
 }
 # The same network, trained well.
@@ -33,6 +37,9 @@ _DEFAULT: dict[str, Any] = {
     "optimizer": "muon",
     "schedule": "linear",
     "initialization": "centered",
+    "loss": "mse",
+    "penalty": None,
+    "corruption": None,
     "redraw": True,
 }
 # The best that was found with a code of 64 numbers and a quarter of an hour on two cores.
@@ -46,7 +53,24 @@ _SKIP: dict[str, Any] = _DEFAULT | {
     "learning_rate": 0.02,
 }
 
-PRESETS: dict[str, Mapping[str, Any]] = {"chapter": _CHAPTER, "default": _DEFAULT, "best": _BEST, "skip": _SKIP}
+# One for each of the other uses: what its estimator takes unless told otherwise.
+_FEATURES: dict[str, Any] = _DEFAULT | {"hidden": (1024, 512), "corruption": Warp(), "penalty": Contrast(0.01)}
+_DETECT: dict[str, Any] = _DEFAULT | {"hidden": (256, 128), "corruption": Masking(0.3)}
+_GENERATE: dict[str, Any] = _DEFAULT | {"n_components": 16, "hidden": (512, 256)}
+_COMPRESS: dict[str, Any] = _DEFAULT | {"network": "quantised", "hidden": (1024, 512)}
+_ENHANCE: dict[str, Any] = _SKIP
+
+PRESETS: dict[str, Mapping[str, Any]] = {
+    "chapter": _CHAPTER,
+    "default": _DEFAULT,
+    "best": _BEST,
+    "skip": _SKIP,
+    "features": _FEATURES,
+    "detect": _DETECT,
+    "generate": _GENERATE,
+    "compress": _COMPRESS,
+    "enhance": _ENHANCE,
+}
 CHAPTER_NOISE = GaussianNoise(mean=0.5, std=0.4)
 
 MINIMAL_STEPS = 300

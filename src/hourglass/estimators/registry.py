@@ -7,12 +7,19 @@ from typing import Any
 
 from hourglass.data.write import standing_folder
 from hourglass.errors import FormatError, ParameterError
+from hourglass.estimators.anomaly_detector import AnomalyDetector
 from hourglass.estimators.autoencoder import Autoencoder
 from hourglass.estimators.base import ImageEstimator
+from hourglass.estimators.compressor import Compressor
 from hourglass.estimators.denoiser import Denoiser
-from hourglass.estimators.persistence import read_config, read_weights, restore_fitted, restore_parameters
+from hourglass.estimators.enhancer import Enhancer
+from hourglass.estimators.generator import Generator
+from hourglass.estimators.persistence import read_config, read_weights, restore_fitted, restore_parameters, split_weights
+from hourglass.estimators.retriever import Retriever
 
-ESTIMATORS: dict[str, type[ImageEstimator]] = {"autoencoder": Autoencoder, "denoiser": Denoiser}
+ESTIMATORS: dict[str, type[ImageEstimator]] = {
+    kind.saved_as: kind for kind in (Autoencoder, Denoiser, AnomalyDetector, Generator, Retriever, Compressor, Enhancer)
+}
 
 
 def load_model(path: str | Path, *, network: Any = None, device: str = "auto") -> Any:
@@ -41,7 +48,7 @@ def load_model(path: str | Path, *, network: Any = None, device: str = "auto") -
     """
     path = standing_folder(Path(path))
     config = read_config(path)
-    weights = read_weights(path, config)
+    weights, arrays = split_weights(read_weights(path, config))
     if config["estimator"] not in ESTIMATORS:
         raise FormatError(f"{path}: estimator {config['estimator']!r} is unknown here; known: {', '.join(ESTIMATORS)}.")
     try:
@@ -56,4 +63,6 @@ def load_model(path: str | Path, *, network: Any = None, device: str = "auto") -
         model.settings_["network"] = network
     elif model.settings_["network"] is None:
         raise ParameterError(f"{path}: trained with modules of your own; pass network=(encoder, decoder).")
-    return model._load(weights)
+    model._load(weights)
+    model._restore(config["fitted"]["state"] | arrays)
+    return model

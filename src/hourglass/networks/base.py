@@ -13,10 +13,15 @@ from hourglass.errors import ModelError
 
 
 class Output(NamedTuple):
-    """What a network makes of a batch: `reconstructions` like the input, `codes` (n, n_components)."""
+    """What a network makes of a batch: `reconstructions` like the input, `codes` (n, n_components).
+
+    `rate` (n,) is what each code costs in nats, in networks that know: in a variational one the KL divergence from the prior,
+    in one that compresses the expected length of the code.
+    """
 
     reconstructions: Tensor
     codes: Tensor
+    rate: Tensor | None = None
 
 
 class Network(nn.Module, ABC):
@@ -44,6 +49,8 @@ class Network(nn.Module, ABC):
     """Whether the layers next to the image are convolutions, so that a large image is better cut into tiles than resized."""
     is_separable: ClassVar[bool] = True
     """Whether the encoder or decoder may be paired with another network's."""
+    has_rate: ClassVar[bool] = False
+    """Whether `Output.rate` is given: the network then learns nothing sensible without a penalty on it."""
 
     def forward(self, samples: Tensor) -> Output:
         codes = self.encoder(samples)

@@ -34,9 +34,17 @@ class MLP(Network):
 
     def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
         super().__init__()
-        widths = (math.prod(shape), *hidden, n_components)
-        self.encoder = nn.Sequential(nn.Flatten(), *_layers(widths))
-        self.decoder = nn.Sequential(nn.LeakyReLU(), *_layers(widths[::-1]), output_activation(bounded), nn.Unflatten(1, shape))
+        self.encoder = mlp_encoder(shape, n_components, hidden)
+        self.decoder = mlp_decoder(shape, n_components, hidden, bounded)
+
+
+def mlp_encoder(shape: tuple[int, ...], n_codes: int, hidden: tuple[int, ...]) -> nn.Sequential:
+    return nn.Sequential(nn.Flatten(), *_layers((math.prod(shape), *hidden, n_codes)))
+
+
+def mlp_decoder(shape: tuple[int, ...], n_codes: int, hidden: tuple[int, ...], bounded: bool) -> nn.Sequential:
+    layers = _layers((n_codes, *hidden[::-1], math.prod(shape)))
+    return nn.Sequential(nn.LeakyReLU(), *layers, output_activation(bounded), nn.Unflatten(1, shape))
 
 
 def _layers(widths: tuple[int, ...]) -> list[nn.Module]:

@@ -14,12 +14,15 @@ from hourglass.errors import ModelError, ParameterError
 from hourglass.networks.base import Network, Pair, check_fits
 from hourglass.networks.convolutional import Conv, Skip
 from hourglass.networks.dense import MLP, Linear
+from hourglass.networks.stochastic import Quantised, Variational
 
 NETWORKS: dict[str, type[Network]] = {
     "linear": Linear,
     "mlp": MLP,
     "conv": Conv,
     "skip": Skip,
+    "variational": Variational,
+    "quantised": Quantised,
 }
 
 Part = str | nn.Module

@@ -13,13 +13,18 @@ from hourglass.objectives.penalties import Penalty
 
 @dataclass(frozen=True)
 class Objective:
-    """loss(reconstructions, targets) + Σ penalty(codes), a scalar."""
+    """loss(reconstructions, targets) + Σ penalty(codes, rate), a scalar."""
 
     loss: Loss
     penalties: Sequence[Penalty] = ()
 
-    def __call__(self, reconstructions: Tensor, targets: Tensor, codes: Tensor) -> Tensor:
+    def __call__(self, reconstructions: Tensor, targets: Tensor, codes: Tensor, rate: Tensor | None = None) -> Tensor:
         total = self.loss(reconstructions, targets)
         for penalty in self.penalties:
-            total = total + penalty(codes)
+            total = total + penalty(codes, rate)
         return total
+
+    @property
+    def n_views(self) -> int:
+        """How many differently damaged inputs of each target a batch must hold, one after the other."""
+        return max((penalty.n_views for penalty in self.penalties), default=1)

@@ -27,6 +27,8 @@ class Examples:
         Damages the inputs anew in every batch.
     rows : ndarray of int, optional
         The samples that count; all by default. The arrays are not copied.
+    n_views : int
+        How often each sample stands in a batch, each time damaged anew: first all of them once, then all again.
     """
 
     def __init__(
@@ -37,16 +39,18 @@ class Examples:
         inputs: Array | None = None,
         corruption: Corruption | None = None,
         rows: NDArray[np.intp] | None = None,
+        n_views: int = 1,
     ) -> None:
         self.targets, self.inputs, self.layout, self.corruption = targets, inputs, layout, corruption
+        self.n_views = n_views
         self.rows = np.arange(len(targets)) if rows is None else rows
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def batch(self, positions: NDArray[np.intp], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """(inputs, targets) at `positions`, float32 of shape (batch, *network_shape)."""
-        rows = self.rows[positions]
+        """(inputs, targets) at `positions`, float32 of shape (n_views · batch, *network_shape)."""
+        rows = np.tile(self.rows[positions], self.n_views)
         targets = torch.from_numpy(self.layout.to_network(self.targets[rows]))
         inputs = targets.clone() if self.inputs is None else torch.from_numpy(self.layout.to_network(self.inputs[rows]))
         if self.corruption is not None:

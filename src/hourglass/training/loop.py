@@ -66,12 +66,12 @@ def train_epoch(
     ------
     DivergenceError
     """
-    start, total = time.perf_counter(), 0.0
+    start, losses = time.perf_counter(), Mean()
     run.network.train()
     for inputs, targets in examples.shuffled(plan.batch_size, run.order, run.noise):
         set_rate(run.optimizer, plan.rate(run.step, plan.epochs * run.n_batches))
         run.loss = train_step(run, objective, inputs.to(run.device), targets.to(run.device))
-        total += run.loss * len(targets)
+        losses.add(run.loss, len(targets))
         run.step += 1
         for callback in callbacks:
             callback.on_batch_end(run)
@@ -81,7 +81,7 @@ def train_epoch(
     run.history.append(
         {
             "epoch": run.epoch,
-            "loss": total / len(examples),
+            "loss": losses.value,
             "validation_loss": None if validation is None else evaluate(run, objective, validation),
             "learning_rate": plan.rate(run.step - 1, plan.epochs * run.n_batches),
             "seconds": round(seconds, 4),
@@ -96,7 +96,7 @@ def train_epoch(
 def train_step(run: Run, objective: Objective, inputs: Tensor, targets: Tensor) -> float:
     """One step down the gradient; the loss before it."""
     output = run.network(inputs)
-    loss: Tensor = objective(output.reconstructions, targets, output.codes)
+    loss: Tensor = objective(output.reconstructions, targets, output.codes, output.rate)
     run.optimizer.zero_grad(set_to_none=False)  # gradients that keep their memory cost no page faults
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     run.optimizer.step()
@@ -105,13 +105,29 @@ def train_step(run: Run, objective: Objective, inputs: Tensor, targets: Tensor) 
 
 def evaluate(run: Run, objective: Objective, examples: Examples) -> float:
     """The mean objective over `examples`, with the same damage at every call."""
-    total = 0.0
+    losses = Mean()
     run.network.eval()
     with torch.inference_mode():
         for inputs, targets in examples.in_order(_VALIDATION_BATCH, seeded(run.seed)):
             output = run.network(inputs.to(run.device))
-            total += objective(output.reconstructions, targets.to(run.device), output.codes).item() * len(targets)
-    return total / len(examples)
+            loss = objective(output.reconstructions, targets.to(run.device), output.codes, output.rate)
+            losses.add(loss.item(), len(targets))
+    return losses.value
+
+
+class Mean:
+    """A mean over batches of different sizes."""
+
+    def __init__(self) -> None:
+        self.total, self.count = 0.0, 0
+
+    def add(self, value: float, count: int) -> None:
+        self.total += value * count
+        self.count += count
+
+    @property
+    def value(self) -> float:
+        return self.total / self.count
 
 
 @contextlib.contextmanager

@@ -1,0 +1,7 @@
+"""Compression: codes to integers, integers to few bytes, and the file they stand in. numpy and bytes alone."""
+
+from hourglass.codec.container import Container, pack, unpack
+from hourglass.codec.entropy import Tables, count, expected_bytes
+from hourglass.codec.quantisation import dequantise, quantise
+
+__all__ = ["Container", "Tables", "count", "dequantise", "expected_bytes", "pack", "quantise", "unpack"]

@@ -1,0 +1,198 @@
+"""The compressor: images to few bytes and back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any, ClassVar, Unpack
+
+import numpy as np
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
+
+from hourglass.codec import Container, Tables, count, dequantise, pack, quantise, unpack
+from hourglass.errors import DataError, FormatError
+from hourglass.estimators.arguments import Shared
+from hourglass.estimators.base import Downstream
+from hourglass.estimators.documentation import documented
+from hourglass.estimators.tiles import cut, join
+from hourglass.images import Array, Float32, check_images, to_float, to_uint8
+from hourglass.networks import NETWORKS
+from hourglass.objectives import Rate
+
+_SAMPLES = 2000  # to choose the steps of a network that was not trained to be quantised
+_RATE = 1e-4  # strength of the rate at quality 50
+_HALVING = 12.5  # so much more quality halves it
+
+
+@documented
+class Compressor(Downstream):
+    """Compresses images: codes trained for rate and distortion, rounded to integers, entropy-coded (Ballé et al. 2017).
+
+    The bytes that `compress` gives are a .hgc file: see docs/hgc.md. Decoding needs this model. Integers come back exactly on
+    any machine; images, which a network makes of them, but for the last bits of float arithmetic.
+
+    A network that was not trained to be quantised (`from_autoencoder`, or `network="mlp"`) gets a step for each number of its
+    code, by how much the images depend on it.
+
+    Parameters
+    ----------
+    quality : float in [0, 100]
+        The trade between size and error that it is trained for: 12.5 more is half the weight on size. 50 suits MNIST.
+
+    {shared}
+    steps_ : ndarray (n_components,), float32
+        The width of a quantisation step for each number of a code.
+    tables_ : Tables
+        How often each integer occurred in the training images.
+
+    Examples
+    --------
+    >>> import hourglass as hg
+    >>> digits = hg.load("digits")
+    >>> compressor = hg.Compressor(8, epochs=2, random_state=0).fit(digits.train.images)
+    >>> blob = compressor.compress(digits.test.images)
+    >>> compressor.decompress(blob).shape, len(blob) < digits.test.images.size
+    ((360, 8, 8), True)
+    """
+
+    saved_as = "compressor"
+    steps_: Float32
+    tables_: Tables
+    _learned = ("steps_", "tables_")
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **Downstream._parameter_constraints,
+        "quality": [Interval(Real, 0, 100, closed="both")],
+    }
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        quality: float = 50.0,
+        preset: str = "compress",
+        **shared: Unpack[Shared],
+    ) -> None:
+        super().__init__(n_components, preset=preset, **shared)
+        self.quality = quality
+
+    def compress(self, X: Any, names: Sequence[str] | None = None) -> bytes:
+        """All images in one .hgc file.
+
+        Parameters
+        ----------
+        X : array-like (n, *shape), or sequence of images (h, w) or (h, w, c) of any height and width
+            Images of other sizes than the fitted one are cut into tiles of that size.
+        names : sequence of str, optional
+            One an image; they are kept in the file.
+
+        Returns
+        -------
+        bytes
+
+        Raises
+        ------
+        NotFittedError
+        DataError
+            For other channels than it was fitted on.
+        """
+        check_is_fitted(self)
+        shape, sizes = self.layout_.shape, None
+        if self.layout_.is_image and not (np.ndim(X[0]) == len(shape) and all(np.shape(image) == shape for image in X)):
+            images = [check_images(np.asarray(image)[None], name="an image of X")[0] for image in X]
+            sizes = [(image.shape[0], image.shape[1]) for image in images]
+            samples = np.concatenate([cut(image, shape) for image in images])
+        else:
+            samples = self._check_samples(np.asarray(X) if isinstance(X, (list, tuple)) else X, reset=False)
+        n_images = len(samples) if sizes is None else len(sizes)
+        if names is not None and len(names) != n_images:
+            raise DataError(f"{len(names)} names for {n_images} images; one each is needed.")
+        symbols = quantise(self._encode(samples), self.steps_)
+        return pack(Container(self.checksum, shape, symbols, sizes, names), self.tables_)
+
+    def decompress(self, blob: bytes) -> Array | list[Array]:
+        """The images in a .hgc file that this model made.
+
+        Returns
+        -------
+        ndarray (n, *shape), uint8; features in their own units, float32
+            Or a list of such images, where they have sizes of their own.
+
+        Raises
+        ------
+        NotFittedError
+        FormatError
+            If it is cut, altered, no .hgc file or made by another model.
+        """
+        return self.decompress_named(blob)[0]
+
+    def decompress_named(self, blob: bytes) -> tuple[Array | list[Array], list[str] | None]:
+        """What `decompress` gives, and the images' names, if the file has them."""
+        check_is_fitted(self)
+        container = unpack(blob, self.checksum, self.tables_)
+        if container.shape != self.layout_.shape or container.symbols.shape[1] != len(self.steps_):
+            raise FormatError(f"it holds samples of shape {container.shape}; this model's are {self.layout_.shape}.")
+        made = self._decode(dequantise(container.symbols, self.steps_))
+        names = None if container.names is None else list(container.names)
+        if not self.layout_.is_image:
+            return made, names
+        pixels = to_uint8(made)
+        return pixels if container.sizes is None else join(pixels, container.sizes), names
+
+    @property
+    def checksum(self) -> bytes:
+        """What tells this model from others in a .hgc file: 8 bytes of the SHA-256 of its weights and steps."""
+        check_is_fitted(self)
+        digest = hashlib.sha256(self.steps_.tobytes())
+        for name, tensor in sorted(self.network_.state_dict().items()):
+            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.digest()[:8]
+
+    def _resolve(self, n_samples: int, inputs: Array | None) -> dict[str, Any]:
+        settings = super()._resolve(n_samples, inputs)
+        if self.penalty is None and isinstance(settings["network"], str) and NETWORKS[settings["network"]].has_rate:
+            settings["penalty"] = Rate(_RATE * self._coarseness())
+        return settings
+
+    def _coarseness(self) -> float:
+        return float(2 ** ((50 - self.quality) / _HALVING))
+
+    def _learn(self, samples: Array, y: Any) -> None:
+        if self.settings_["network"] == "quantised":
+            self.steps_ = np.ones(self.settings_["n_components"], dtype=np.float32)
+        else:
+            self.steps_ = self._chosen_steps(samples[:_SAMPLES])
+        self.tables_ = count(quantise(self._encode(samples), self.steps_))
+
+    def _chosen_steps(self, samples: Array) -> Float32:
+        """Steps whose rounding errors weigh the same in every number of the code, and add a fifth (at quality 50) to the error.
+
+        A step of width s in number d adds about g s² / 12, g being the mean squared change of the images by a unit of d.
+        """
+        codes = self._encode(samples)
+        spread = np.maximum(codes.std(0), 1e-6)
+        plain = to_float(self._decode(codes))
+        influence = np.empty_like(spread)
+        for component, width in enumerate(spread):
+            moved = codes.copy()
+            moved[:, component] += 0.1 * width
+            influence[component] = np.square(self._decode(moved) - plain).mean() / (0.1 * width) ** 2
+        wanted = to_float(samples) if self.layout_.is_image else samples
+        allowed = 0.2 * self._coarseness() * float(np.square(plain - wanted).mean())
+        steps = np.sqrt(12 * allowed / len(spread) / np.maximum(influence, influence.max() * 1e-6 + 1e-30))
+        chosen: Float32 = np.clip(steps, 1e-4 * spread, 1e4 * spread).astype(np.float32)
+        return chosen
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "steps": self.steps_,
+            "table_sizes": np.array([len(values) for values in self.tables_.values]),
+            "table_values": np.concatenate(self.tables_.values),
+            "table_counts": np.concatenate(self.tables_.counts),
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        ends = np.cumsum(state["table_sizes"])[:-1]
+        self.steps_ = state["steps"]
+        self.tables_ = Tables(np.split(state["table_values"], ends), np.split(state["table_counts"], ends))

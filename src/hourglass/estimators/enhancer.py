@@ -1,0 +1,193 @@
+"""The enhancer: small images to larger, sharper ones."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Unpack
+
+import numpy as np
+from sklearn.utils._param_validation import Options
+from sklearn.utils.validation import check_is_fitted
+
+from hourglass.corruption import Corruption, Downscale
+from hourglass.errors import DataError, ParameterError
+from hourglass.estimators.anysize import restore_image
+from hourglass.estimators.arguments import Shared
+from hourglass.estimators.base import Float32Transformer, ImageEstimator
+from hourglass.estimators.documentation import documented
+from hourglass.images import Array, Float32, check_images, to_float
+
+
+@documented
+class Enhancer(Float32Transformer, ImageEstimator):
+    """Gives images `factor` times the height and width, with the detail that such images have.
+
+    Fitted on images of high resolution alone, `X`, it makes the low ones itself, as means of blocks of pixels. Fitted on pairs,
+    low `X` and high `y`, it learns what separates them.
+
+    What it makes of a mean of pixels keeps that mean: after the network, each block is shifted to it (back-projection; Irani
+    and Peleg 1991), which can only bring it nearer to the truth. Where pairs say otherwise how low ones come about, that
+    step is left out.
+
+    Parameters
+    ----------
+    factor : {2, 4}
+        How many times the height and width.
+
+    {shared}
+
+    Examples
+    --------
+    >>> import hourglass as hg
+    >>> digits = hg.load("digits")
+    >>> enhancer = hg.Enhancer(factor=2, epochs=2, random_state=0).fit(digits.train.images)
+    >>> small = enhancer.reduce(digits.test.images)
+    >>> small.shape, enhancer.transform(small).shape
+    ((360, 4, 4), (360, 8, 8))
+    """
+
+    saved_as = "enhancer"
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **ImageEstimator._parameter_constraints,
+        "factor": [Options(int, {2, 4})],
+    }
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        factor: int = 2,
+        preset: str = "enhance",
+        **shared: Unpack[Shared],
+    ) -> None:
+        super().__init__(n_components, preset=preset, **shared)
+        self.factor = factor
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        return tags
+
+    def transform(self, X: Any) -> Float32:
+        """High-resolution images for low-resolution ones.
+
+        Parameters
+        ----------
+        X : array-like (n, h / factor, w / factor) or with a last axis of channels, for the fitted h and w
+            uint8 in 0..255 or float in 0..1.
+
+        Returns
+        -------
+        ndarray (n, h, w) or (n, h, w, c), float32 in 0..1
+
+        Raises
+        ------
+        NotFittedError, DataError
+        """
+        check_is_fitted(self, "network_")
+        low = check_images(X, name="X")
+        if self._enlarged_shape(low) != self.layout_.shape:
+            raise DataError(
+                f"X has images of shape {low.shape[1:]}; fitted on {self.layout_.shape} with factor={self.factor}, it takes "
+                f"{(self.layout_.shape[0] // self.factor, self.layout_.shape[1] // self.factor, *self.layout_.shape[2:])}."
+            )
+        made = self._reconstruct(self._enlarge(low))
+        if isinstance(self.settings_["corruption"], Downscale):
+            made += self._enlarge(to_float(low) - self._block_means(made))
+            np.clip(made, 0, 1, out=made)
+        return made
+
+    def transform_image(self, image: Array) -> Float32:
+        """One image of any height and width, grey or coloured, `factor` times as large.
+
+        It is cut into overlapping tiles of the fitted size. A grey model enlarges each channel of a coloured image by itself; a
+        coloured model takes a grey image as equal channels.
+
+        Parameters
+        ----------
+        image : ndarray (h, w) or (h, w, c), uint8 or float in 0..1
+
+        Returns
+        -------
+        ndarray (factor · h, factor · w) or with channels, float32 in 0..1
+
+        Raises
+        ------
+        NotFittedError, DataError
+        """
+        check_is_fitted(self, "network_")
+        height, width, *channels = self.layout_.shape
+        tile = (height // self.factor, width // self.factor, *channels)
+        return restore_image(image, tile, self.transform, is_local=True, scale=self.factor)
+
+    def reduce(self, X: Any) -> Float32:
+        """Means of blocks of `factor` × `factor` pixels: low-resolution images, as it makes them itself to be trained.
+
+        Parameters
+        ----------
+        X : array-like (n, h, w) or (n, h, w, c), sides that are multiples of `factor`
+
+        Returns
+        -------
+        ndarray (n, h / factor, w / factor) or with channels, float32 in 0..1
+
+        Raises
+        ------
+        DataError
+        """
+        high = check_images(X, name="X")
+        self._check_sides(high)
+        return self._block_means(to_float(high))
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Minus the mean squared error of what `transform` makes, in squared units of 0..1.
+
+        `X` and `y` as for `fit`: images of high resolution alone, or pairs. Greater is better.
+
+        Raises
+        ------
+        NotFittedError, DataError
+        """
+        check_is_fitted(self, "network_")
+        low, high = (X, check_images(y, name="y")) if np.ndim(y) > 2 else (self.reduce(X), check_images(X, name="X"))
+        return -float(np.square(self.transform(low) - to_float(high), dtype=np.float64).mean())
+
+    def _pairs(self, X: Any, y: Any, *, reset: bool) -> tuple[Array, Array | None]:
+        """(high resolution, low resolution enlarged by repeating pixels, or None to have it made)"""
+        if self.corruption is not None:
+            raise ParameterError("an Enhancer's damage is its factor; for another, fit on pairs: low X and high y.")
+        if np.ndim(X) < 3:
+            raise DataError("an Enhancer needs images of shape (n, h, w) or (n, h, w, c), not flat features.")
+        if np.ndim(y) < 3:  # None, or labels
+            high = self._check_samples(X, reset=reset)
+            self._check_sides(high)
+            return high, None
+        low, high = check_images(X, name="X"), self._check_samples(y, reset=reset, name="y")
+        if len(low) != len(high) or self._enlarged_shape(low) != high.shape[1:]:
+            raise DataError(
+                f"X has shape {low.shape} and y {high.shape}; for factor={self.factor}, y must be as many images "
+                f"of {self._enlarged_shape(low)}."
+            )
+        return high, self._enlarge(low)
+
+    def _resolve(self, n_samples: int, inputs: Array | None) -> dict[str, Any]:
+        corruption: Corruption | None = Downscale(self.factor) if inputs is None else None
+        return super()._resolve(n_samples, inputs) | {"corruption": corruption}
+
+    def _check_sides(self, high: Array) -> None:
+        if high.shape[1] % self.factor or high.shape[2] % self.factor:
+            raise DataError(
+                f"images of {high.shape[1]}×{high.shape[2]} do not divide into blocks of {self.factor}×{self.factor}; "
+                "crop or resize them."
+            )
+
+    def _enlarged_shape(self, low: Array) -> tuple[int, ...]:
+        return (low.shape[1] * self.factor, low.shape[2] * self.factor, *low.shape[3:])
+
+    def _enlarge(self, low: Array) -> Array:
+        return low.repeat(self.factor, axis=1).repeat(self.factor, axis=2)
+
+    def _block_means(self, high: Float32) -> Float32:
+        n, height, width, *channels = high.shape
+        blocks = high.reshape(n, height // self.factor, self.factor, width // self.factor, self.factor, *channels)
+        means: Float32 = blocks.mean(axis=(2, 4), dtype=np.float32)
+        return means

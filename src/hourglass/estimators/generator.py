@@ -1,0 +1,192 @@
+"""The generator: new images from a density over the codes."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any, ClassVar, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_is_fitted, check_random_state
+
+from hourglass.errors import DataError, ParameterError
+from hourglass.estimators.arguments import Shared, positive_int
+from hourglass.estimators.base import Downstream
+from hourglass.estimators.documentation import documented
+from hourglass.images import Array, Float32
+from hourglass.latent import Mixture, fit_mixture, interpolate, traverse
+
+
+@documented
+class Generator(Downstream):
+    """Draws new images: an autoencoder, and a mixture of Gaussians over the codes of what it was trained on.
+
+    A density fitted to the codes afterwards makes a plain, regularised autoencoder generate (Ghosh et al. 2020); with
+    `network="variational"` it replaces the prior N(0, I), which the codes never quite follow. With labels as `y`, each
+    class gets a mixture of its own, and can be asked for.
+
+    Parameters
+    ----------
+    n_gaussians : int
+        Components of the mixture: for each class, or in all without labels. 1 is a single Gaussian.
+
+    {shared}
+    classes_ : ndarray
+        The labels that can be asked for, sorted; empty if it was fitted without.
+    density_ : Mixture
+        Over the codes.
+
+    Examples
+    --------
+    >>> import hourglass as hg
+    >>> digits = hg.load("digits").train
+    >>> generator = hg.Generator(8, epochs=2, random_state=0).fit(digits.images, digits.labels)
+    >>> generator.sample(3, label=7).shape, generator.interpolate(digits.images[0], digits.images[1], steps=5).shape
+    ((3, 8, 8), (5, 8, 8))
+    """
+
+    saved_as = "generator"
+    classes_: NDArray[Any]
+    density_: Mixture
+    _learned = ("classes_", "density_")
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **Downstream._parameter_constraints,
+        "n_gaussians": [positive_int],
+    }
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        n_gaussians: int = 20,
+        preset: str = "generate",
+        **shared: Unpack[Shared],
+    ) -> None:
+        super().__init__(n_components, preset=preset, **shared)
+        self.n_gaussians = n_gaussians
+
+    def sample(self, n: int = 1, label: Any = None, temperature: float = 1.0, random_state: Any = None) -> Float32:
+        """Draw `n` new images.
+
+        Parameters
+        ----------
+        n : int
+        label : label, or sequence of n labels, optional
+            Of which class; of all, as often as in the training images, by default.
+        temperature : float >= 0
+            How far draws stray from the centres of the mixture: 1 as the codes do, less is more typical and less varied.
+        random_state : int, RandomState or None
+            None gives others at every call.
+
+        Returns
+        -------
+        ndarray (n, *shape), float32, images in 0..1
+
+        Raises
+        ------
+        NotFittedError
+        ParameterError
+            For a label that was not among `y`, an n below 1 or a negative temperature.
+        """
+        check_is_fitted(self)
+        return self.inverse_transform(self.sample_codes(n, label, temperature, random_state)[0])
+
+    def sample_codes(
+        self, n: int = 1, label: Any = None, temperature: float = 1.0, random_state: Any = None
+    ) -> tuple[Float32, NDArray[Any] | None]:
+        """The codes behind `sample`: float32 (n, n_components), and the label of each, or None without labels."""
+        check_is_fitted(self)
+        if not isinstance(n, Integral) or n < 1:
+            raise ParameterError(f"n={n!r}; allowed: 1 or more.")
+        generator = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1))
+        if label is None or np.ndim(label) == 0:
+            wanted = None if label is None else self._class_of(label)
+            codes, classes = self.density_.sample(int(n), generator, wanted, temperature)
+        else:
+            if len(label) != n:
+                raise ParameterError(f"{len(label)} labels for n={n}; one each is needed, or one for all.")
+            draws = [self.density_.sample(1, generator, self._class_of(one), temperature) for one in label]
+            codes, classes = (np.concatenate(part) for part in zip(*draws, strict=True))
+        return codes, self.classes_[classes] if len(self.classes_) else None
+
+    def interpolate(self, a: Any, b: Any, steps: int = 9, path: str = "linear") -> Float32:
+        """Images on the way from image `a` to image `b` through code space, their own reconstructions at the ends.
+
+        Parameters
+        ----------
+        a, b : array-like of the fitted shape
+            One image each.
+        steps : int >= 2
+        path : {"linear", "spherical"}
+
+        Returns
+        -------
+        ndarray (steps, *shape), float32, images in 0..1
+
+        Raises
+        ------
+        NotFittedError, DataError, ParameterError
+        """
+        check_is_fitted(self)
+        start, end = self.encode(np.stack([np.asarray(a), np.asarray(b)]))
+        return self._decode(interpolate(start, end, steps, path))
+
+    def traverse(self, image: Any = None, steps: int = 9, spread: float = 2.0) -> Float32:
+        """What each number of a code does: all numbers one at a time, the others as in `image`'s code.
+
+        Parameters
+        ----------
+        image : array-like of the fitted shape, optional
+            By default the mean code is where it starts.
+        steps : int >= 2
+        spread : float
+            From so many standard deviations below the mean of a number to as many above.
+
+        Returns
+        -------
+        ndarray (n_components, steps, *shape), float32, images in 0..1
+
+        Raises
+        ------
+        NotFittedError, DataError
+        """
+        check_is_fitted(self)
+        mean, deviation = self.density_.moments()
+        start = mean if image is None else self.encode(np.asarray(image)[None])[0]
+        shares = np.linspace(-spread, spread, steps, dtype=np.float32)
+        walks = [
+            traverse(start, component, mean[component] + shares * deviation[component])
+            for component in range(self.density_.n_components)
+        ]
+        return self._decode(np.concatenate(walks)).reshape(len(walks), steps, *self.layout_.shape)
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """Log density of each sample's code under the mixture, in nats: float64 (n,).
+
+        Raises
+        ------
+        NotFittedError, DataError
+        """
+        check_is_fitted(self)
+        return self.density_.log_density(self.encode(X))
+
+    def _learn(self, samples: Array, y: Any) -> None:
+        labels = None if y is None else np.asarray(y)
+        if labels is not None and (labels.shape != (len(samples),) or type_of_target(labels).startswith("continuous")):
+            raise DataError(f"y has shape {labels.shape}; a generator takes one label for each of the {len(samples)} samples.")
+        self.classes_, members = np.unique(labels, return_inverse=True) if labels is not None else (np.empty(0), None)
+        self.density_ = fit_mixture(self._encode(samples), members, self.n_gaussians, self._seeds()[-1])
+
+    def _class_of(self, label: Any) -> int:
+        found = np.flatnonzero(self.classes_ == label)
+        if not len(found):
+            known = ", ".join(str(name) for name in self.classes_[:20]) or "none, for it was fitted without labels"
+            raise ParameterError(f"label={label!r}; known: {known}.")
+        return int(found[0])
+
+    def _state(self) -> dict[str, Any]:
+        return {"classes": self.classes_, **self.density_.to_state()}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.classes_, self.density_ = np.asarray(state["classes"]), Mixture.from_state(state)

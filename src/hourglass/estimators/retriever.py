@@ -1,0 +1,123 @@
+"""The retriever: which images are most like this one."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from hourglass.errors import DataError
+from hourglass.estimators.arguments import Shared
+from hourglass.estimators.base import Downstream
+from hourglass.estimators.documentation import documented
+from hourglass.images import Array, Float32
+from hourglass.latent import BACKENDS, METRICS, NeighbourIndex
+
+
+@documented
+class Retriever(Downstream):
+    """Finds the nearest images by the distance of their codes, among those it was fitted on and those added since.
+
+    `y` names the images (paths, labels; anything one value each); without, they are called by their number.
+
+    Parameters
+    ----------
+    metric : {"euclidean", "cosine"}
+        Of codes.
+    backend : {"exact", "faiss"}
+        "exact" compares with every image. "faiss", an extra, searches a graph: fast among millions, and may miss some.
+
+    {shared}
+    names_ : ndarray (n,)
+        What each image in the index is called.
+
+    Examples
+    --------
+    >>> import hourglass as hg
+    >>> digits = hg.load("digits")
+    >>> retriever = hg.Retriever(8, epochs=2, random_state=0).fit(digits.train.images)
+    >>> distances, rows = retriever.kneighbors(digits.test.images, n_neighbors=3)
+    >>> rows.shape
+    (360, 3)
+    """
+
+    saved_as = "retriever"
+    index_: NeighbourIndex
+    names_: NDArray[Any]
+    _learned = ("index_", "names_")
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **Downstream._parameter_constraints,
+        "metric": [StrOptions(set(METRICS))],
+        "backend": [StrOptions(set(BACKENDS))],
+    }
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        metric: str = "euclidean",
+        backend: str = "exact",
+        preset: str = "features",
+        **shared: Unpack[Shared],
+    ) -> None:
+        super().__init__(n_components, preset=preset, **shared)
+        self.metric = metric
+        self.backend = backend
+
+    def kneighbors(self, X: Any, n_neighbors: int = 5) -> tuple[Float32, NDArray[np.int64]]:
+        """The most similar images, nearest first.
+
+        Parameters
+        ----------
+        X : array-like (n, *shape)
+        n_neighbors : int
+
+        Returns
+        -------
+        distances : ndarray (n, n_neighbors), float32
+            Of codes.
+        rows : ndarray (n, n_neighbors), int64
+            Where they stand in the index; `names_[rows]` is what they are called.
+
+        Raises
+        ------
+        NotFittedError, DataError
+        ParameterError
+            If there are fewer images than `n_neighbors`.
+        """
+        check_is_fitted(self)
+        return self.index_.search(self.encode(X), n_neighbors)
+
+    def add(self, X: Any, y: Any = None) -> Self:
+        """Add images (n, *shape), and their names, to the index; the network stays as it is.
+
+        Raises
+        ------
+        NotFittedError, DataError
+        """
+        check_is_fitted(self)
+        codes = self.encode(X)
+        names = self._named(y, len(codes), first=len(self.index_))
+        self.index_.add(codes)
+        self.names_ = np.concatenate([self.names_, names])
+        return self
+
+    def _learn(self, samples: Array, y: Any) -> None:
+        self.names_ = self._named(y, len(samples), first=0)
+        self.index_ = NeighbourIndex(self._encode(samples), self.metric, self.backend)
+
+    def _named(self, y: Any, n: int, first: int) -> NDArray[Any]:
+        names = np.arange(first, first + n) if y is None else np.asarray(y)
+        if names.shape != (n,):
+            raise DataError(f"y has shape {names.shape}; one name for each of the {n} images is needed.")
+        return names if names.dtype.kind in "biuf" else names.astype(str)
+
+    def _state(self) -> dict[str, Any]:
+        return {"codes": self.index_.codes, "names": self.names_}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.names_ = np.asarray(state["names"])
+        self.index_ = NeighbourIndex(state["codes"], self.metric, self.backend)

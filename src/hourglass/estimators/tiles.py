@@ -1,0 +1,40 @@
+"""Images of any size as tiles of one size, side by side, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hourglass.errors import DataError
+from hourglass.images import Array
+
+
+def cut(image: Array, shape: tuple[int, ...]) -> Array:
+    """Tiles (n, *shape) that cover `image` (h, w) or (h, w, c), row by row; the last ones are filled up by the border's pixels.
+
+    Raises
+    ------
+    DataError
+        If the image has other channels than `shape`.
+    """
+    if image.shape[2:] != shape[2:]:
+        raise DataError(f"an image has shape {image.shape}; the model's tiles are {shape}, and channels must be the same.")
+    height, width = shape[:2]
+    rows, columns = -(-image.shape[0] // height), -(-image.shape[1] // width)
+    rest = [(0, rows * height - image.shape[0]), (0, columns * width - image.shape[1])]
+    filled = np.pad(image, [*rest, *[(0, 0)] * (image.ndim - 2)], mode="edge")
+    return filled.reshape(rows, height, columns, width, *shape[2:]).swapaxes(1, 2).reshape(-1, *shape)
+
+
+def join(tiles: Array, sizes: Sequence[tuple[int, int]]) -> list[Array]:
+    """The images of these (height, width) whose tiles `cut` made, one image's after the other's."""
+    height, width = tiles.shape[1:3]
+    images, start = [], 0
+    for size in sizes:
+        rows, columns = -(-size[0] // height), -(-size[1] // width)
+        part = tiles[start : start + rows * columns].reshape(rows, columns, *tiles.shape[1:])
+        start += rows * columns
+        whole = part.swapaxes(1, 2).reshape(rows * height, columns * width, *tiles.shape[3:])
+        images.append(np.ascontiguousarray(whole[: size[0], : size[1]]))
+    return images

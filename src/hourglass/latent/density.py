@@ -1,0 +1,142 @@
+"""A density over codes: a mixture of Gaussians, for all codes or for those of each class."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
+from scipy.special import logsumexp
+
+from hourglass.errors import DataError, ParameterError
+
+Codes = NDArray[np.float32]
+
+_CODES_A_DIMENSION = 4  # a Gaussian of d dimensions is fitted to at least so many times d codes
+_FLOOR = 1e-3  # added to each variance, as a share of the codes' mean variance: directions without spread stay proper
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Σ weight · N(mean, factor factorᵀ), each component belonging to one class.
+
+    Attributes
+    ----------
+    weights : ndarray (k,), float64, summing to 1
+    means : ndarray (k, n_components), float64
+    factors : ndarray (k, n_components, n_components), float64
+        Lower triangular: the Cholesky factor of each covariance.
+    classes : ndarray (k,), int
+        The class of each component, from 0; all 0 where there are none.
+    """
+
+    weights: NDArray[np.float64]
+    means: NDArray[np.float64]
+    factors: NDArray[np.float64]
+    classes: NDArray[np.int64]
+
+    @property
+    def n_components(self) -> int:
+        return int(self.means.shape[1])
+
+    def moments(self) -> tuple[Codes, Codes]:
+        """The mean of all codes and the standard deviation of each number: float32 (n_components,) both."""
+        mean = self.weights @ self.means
+        within = np.square(self.factors).sum(2)  # the diagonal of factor factorᵀ
+        variance = self.weights @ (within + np.square(self.means - mean))
+        return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
+
+    def log_density(self, codes: Codes) -> NDArray[np.float64]:
+        """Log p of each of `codes` (n, n_components), in nats: float64 (n,)."""
+        terms = np.empty((len(self.weights), len(codes)))
+        for term, weight, mean, factor in zip(terms, self.weights, self.means, self.factors, strict=True):
+            white = solve_triangular(factor, (codes - mean).T, lower=True)
+            term[:] = math.log(weight) - np.log(np.diag(factor)).sum() - 0.5 * np.square(white).sum(0)
+        total: NDArray[np.float64] = logsumexp(terms, axis=0)
+        return total - 0.5 * self.n_components * math.log(2 * math.pi)
+
+    def sample(
+        self, n: int, generator: np.random.Generator, label: int | None = None, temperature: float = 1.0
+    ) -> tuple[Codes, NDArray[np.int64]]:
+        """Draw codes.
+
+        Parameters
+        ----------
+        n : int
+        generator : numpy Generator
+        label : int, optional
+            Only from the components of this class.
+        temperature : float >= 0
+            Multiplies the standard deviations around each component's mean; at 0 only the means are drawn.
+
+        Returns
+        -------
+        codes : ndarray (n, n_components), float32
+        classes : ndarray (n,), int
+            The class that each was drawn from.
+
+        Raises
+        ------
+        ParameterError
+            For a negative temperature.
+        """
+        if not temperature >= 0 or math.isinf(temperature):
+            raise ParameterError(f"temperature={temperature}; allowed: a number >= 0.")
+        weights = self.weights if label is None else np.where(self.classes == label, self.weights, 0)
+        chosen = generator.choice(len(weights), size=n, p=weights / weights.sum())
+        white = generator.standard_normal((n, self.n_components)) * temperature
+        codes = self.means[chosen] + np.einsum("nij,nj->ni", self.factors[chosen], white)
+        return codes.astype(np.float32), self.classes[chosen]
+
+    def to_state(self) -> dict[str, Any]:
+        """The arrays, by name."""
+        return {f"density.{name}": value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """What `to_state` described."""
+        return cls(*(state[f"density.{name}"] for name in ("weights", "means", "factors", "classes")))
+
+
+def fit_mixture(codes: Codes, classes: NDArray[np.int64] | None, n_gaussians: int, seed: int) -> Mixture:
+    """Fit Gaussians with full covariances by expectation maximisation (scikit-learn), to all codes or to each class.
+
+    Parameters
+    ----------
+    codes : ndarray (n, n_components), float32
+    classes : ndarray (n,), int from 0, optional
+    n_gaussians : int
+        For each class; fewer where it has fewer than four times n_components codes for each.
+    seed : int
+
+    Raises
+    ------
+    DataError
+        If a class has a single code.
+    """
+    from sklearn.mixture import GaussianMixture
+
+    groups = np.zeros(len(codes), dtype=np.int64) if classes is None else classes
+    floor = _FLOOR * float(codes.var(0).mean()) + 1e-9
+    parts: list[tuple[Any, ...]] = []
+    for group in np.unique(groups):
+        members = codes[groups == group].astype(np.float64)
+        if len(members) < 2:
+            raise DataError(f"class {group} has one sample; a density needs at least two.")
+        count = min(n_gaussians, max(1, len(members) // (_CODES_A_DIMENSION * codes.shape[1])))
+        mixture = GaussianMixture(count, reg_covar=floor, random_state=seed, max_iter=50)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # not converged after 50 rounds: a density as good as any for our uses
+            mixture.fit(members)
+        share = len(members) / len(codes)
+        parts += [
+            (share * weight, mean, np.linalg.cholesky(covariance), group)
+            for weight, mean, covariance in zip(mixture.weights_, mixture.means_, mixture.covariances_, strict=True)
+            if weight > 0
+        ]
+    weights, means, factors, owners = (np.stack(column) for column in zip(*parts, strict=True))
+    return Mixture(weights / weights.sum(), means, factors, owners.astype(np.int64))

@@ -1,0 +1,94 @@
+"""Networks that know what a code costs: the variational one, and one whose codes are rounded to integers.
+
+Both are fully connected, draw noise in training alone, and give `Output.rate` in nats.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hourglass.networks.base import Network, Output
+from hourglass.networks.dense import mlp_decoder, mlp_encoder
+
+
+class Variational(Network):
+    """A variational autoencoder: a code is a Gaussian, the prior N(0, I) (Kingma and Welling 2014; Rezende et al. 2014).
+
+    `encoder` gives the Gaussian's mean, which is the code; training decodes a draw from it. The rate is its KL divergence from
+    the prior: ½ Σ(μ² + σ² - 1 - log σ²). Without the penalty `Rate` the noise would vanish.
+    """
+
+    default_hidden = (512, 256)
+    is_separable = False
+    has_rate = True
+
+    def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
+        super().__init__()
+        self.encoder = _Posterior(mlp_encoder(shape, 2 * n_components, hidden), n_components)
+        self.decoder = mlp_decoder(shape, n_components, hidden, bounded)
+
+    def forward(self, samples: Tensor) -> Output:
+        means, log_variances = self.encoder.posterior(samples)
+        rate = 0.5 * (means.square() + log_variances.exp() - 1 - log_variances).sum(1)
+        drawn = means + torch.randn_like(means) * (0.5 * log_variances).exp() if self.training else means
+        return Output(self.decoder(drawn), means, rate)
+
+    encoder: _Posterior
+
+
+class _Posterior(nn.Module):
+    def __init__(self, body: nn.Module, n_components: int) -> None:
+        super().__init__()
+        self.body, self.n_components = body, n_components
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return self.posterior(samples)[0]
+
+    def posterior(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """(means, log variances), each (n, n_components); variances start at e⁻² and stay between e⁻¹⁴ and e¹⁰."""
+        means, log_variances = self.body(samples).split(self.n_components, dim=1)
+        return means, (log_variances - 2).clamp(-14, 10)
+
+
+class Quantised(Network):
+    """An autoencoder whose codes are to be rounded to integers and entropy-coded (Ballé et al. 2017, 2018).
+
+    Training adds noise from U(-½, ½) in place of rounding; outside it, codes are rounded before they are decoded. `density`
+    learns how likely each integer is, one mixture of three logistics a number of the code; the rate is -log of that.
+    """
+
+    default_hidden = (1024, 512)
+    is_separable = False
+    has_rate = True
+
+    def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
+        super().__init__()
+        self.encoder = mlp_encoder(shape, n_components, hidden)
+        self.decoder = mlp_decoder(shape, n_components, hidden, bounded)
+        self.density = _LogisticMixture(n_components)
+
+    def forward(self, samples: Tensor) -> Output:
+        codes = self.encoder(samples)
+        coarse = codes + torch.rand_like(codes) - 0.5 if self.training else codes.round()
+        return Output(self.decoder(coarse), codes, -self.density(coarse).sum(1))
+
+
+class _LogisticMixture(nn.Module):
+    """Log of the probability of the unit interval around each number, in nats: (n, d) -> (n, d)."""
+
+    def __init__(self, n_components: int, n_logistics: int = 3) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(n_logistics, n_components))
+        self.means = nn.Parameter(torch.linspace(-2, 2, n_logistics)[:, None].repeat(1, n_components))
+        self.log_scales = nn.Parameter(torch.full((n_logistics, n_components), math.log(2.0)))
+
+    def forward(self, codes: Tensor) -> Tensor:
+        scales = self.log_scales.clamp(-5, 10).exp()
+        distances = -(codes[:, None] - self.means).abs()  # by symmetry; keeps both sigmoids away from 1, where float32 ends
+        upper, lower = (torch.sigmoid((distances + half) / scales) for half in (0.5, -0.5))
+        probabilities = (F.softmax(self.weights, dim=0) * (upper - lower)).sum(1)
+        return probabilities.clamp(min=1e-9).log()
