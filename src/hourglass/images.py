@@ -85,6 +85,38 @@ def to_uint8(images: Array) -> NDArray[np.uint8]:
     return rounded
 
 
+def windows(image: Array, size: tuple[int, int]) -> Array:
+    """Tiles (n, *size) or (n, *size, c) of `image` (h, w) or (h, w, c) that overlap by half, row by row; a rest is left out.
+
+    Raises
+    ------
+    DataError
+        If the image is smaller than a tile.
+    """
+    if image.shape[0] < size[0] or image.shape[1] < size[1]:
+        raise DataError(f"an image of {image.shape[1]}×{image.shape[0]} is smaller than a tile of {size[1]}×{size[0]}.")
+    every = np.lib.stride_tricks.sliding_window_view(image, size, axis=(0, 1))
+    tiles = every[:: max(1, size[0] // 2), :: max(1, size[1] // 2)]
+    if image.ndim == 3:
+        tiles = np.moveaxis(tiles, 2, 4)
+    return np.ascontiguousarray(tiles).reshape(-1, *size, *image.shape[2:])
+
+
+def with_channels(images: Array, shape: tuple[int, ...]) -> Array:
+    """Grey images as equal channels, coloured ones as grey (ITU-R 601 weights), where samples of `shape` need it.
+
+    `images` (n, h, w) or (n, h, w, c), `shape` (h, w) or (h, w, c); dtype is kept. DataError between other numbers of channels.
+    """
+    if images.shape[3:] == shape[2:]:
+        return images
+    if images.ndim == 3:
+        return np.repeat(images[..., None], shape[2], axis=3)
+    if images.shape[3] != 3 or len(shape) > 2:
+        raise DataError(f"images have {images.shape[3]} channels; samples of shape {shape} are needed.")
+    grey = to_float(images) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    return to_uint8(grey) if images.dtype == np.uint8 else grey
+
+
 @dataclass(frozen=True)
 class Layout:
     """The shape and scale of one estimator's samples: how they go into a network and come out again.

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[MODEL]...")
 @data_option
-@click.option("--suite", help="Instead of MODEL: train everything a page of results needs. denoise: all presets.")
-@click.option("--preset", "presets", multiple=True, help="With --suite: only these.")
+@click.option("--suite", help="Instead of MODEL: train all that a page of results needs. denoise: all presets; uses: all uses.")
+@click.option("--preset", "presets", multiple=True, help="With --suite denoise: only these.")
+@click.option("--use", "uses", multiple=True, help="With --suite uses: only these.")
 @output_option(required=False, what="A folder for results.md, results.json and a figure.")
 @corruption_option
 @click.option("--size", type=SizeType(), help="Resize a folder's images to this.")
@@ -40,6 +41,7 @@ def evaluate(
     data: str,
     suite: str | None,
     presets: tuple[str, ...],
+    uses: tuple[str, ...],
     output: Path | None,
     corruptions: tuple[Any, ...],
     size: tuple[int, int] | None,
@@ -58,17 +60,22 @@ def evaluate(
     from hourglass.evaluation import cells, machine
 
     if bool(models) == bool(suite):
-        raise ParameterError("evaluate needs either MODELs or --suite denoise.")
+        raise ParameterError("evaluate needs either MODELs or --suite denoise or uses.")
+    if suite not in (None, "denoise", "uses"):
+        raise ParameterError(f"--suite {suite}; allowed: denoise, uses.")
     if suite is not None and corruptions:
-        raise ParameterError("--suite denoise has the chapter's noise; leave --corruption out.")
-    if presets and suite is None:
-        raise ParameterError("--preset chooses among a --suite's; a MODEL has its own.")
+        raise ParameterError("a --suite has its own damage; leave --corruption out.")
+    if (presets and suite != "denoise") or (uses and suite != "uses"):
+        raise ParameterError("--preset chooses among --suite denoise's, --use among --suite uses'.")
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)  # an output that cannot be is better found now than after the run
     found = load(data, size=size)
     dataset = found.with_test(seed)
+    if suite == "uses":
+        _uses(dataset, uses, output, device, seed, as_json)
+        return
     if suite is not None:
-        comparison = _suite(suite, dataset, presets, device, seed)
+        comparison = _presets(dataset, presets, device, seed)
     else:
         comparison = _models(models, dataset, combined(corruptions), device, seed)
     if models and not found.has_test:
@@ -93,18 +100,40 @@ def evaluate(
         click.echo(note)
 
 
-def _suite(name: str, dataset: Dataset, presets: tuple[str, ...], device: str, seed: int) -> Comparison:
+def _presets(dataset: Dataset, presets: tuple[str, ...], device: str, seed: int) -> Comparison:
     from hourglass.cli.progress import ShowProgress
     from hourglass.errors import ParameterError
-    from hourglass.estimators import PRESETS
-    from hourglass.evaluation import denoise_suite
+    from hourglass.evaluation import BARS, denoise_suite
 
-    unknown = [preset for preset in presets if preset not in PRESETS]
-    if name != "denoise" or unknown:
-        given = " ".join([name, *unknown])
-        raise ParameterError(f"--suite {given}; allowed: denoise, with presets {', '.join(PRESETS)}.")
-    comparison, _ = denoise_suite(dataset, seed, presets or tuple(PRESETS), device, lambda preset: [ShowProgress(preset)])
+    unknown = [preset for preset in presets if preset not in BARS]
+    if unknown:
+        raise ParameterError(f"--preset {unknown[0]}; allowed: {', '.join(BARS)}.")
+    comparison, _ = denoise_suite(dataset, seed, presets or tuple(BARS), device, lambda preset: [ShowProgress(preset)])
     return comparison
+
+
+def _uses(dataset: Dataset, uses: tuple[str, ...], output: Path | None, device: str, seed: int, as_json: bool) -> None:
+    """Measure the uses, print their table, and write it as uses.md and uses.json."""
+    from hourglass.cli.output import print_json, print_table
+    from hourglass.cli.progress import ShowProgress
+    from hourglass.data.write import replace_file
+    from hourglass.evaluation import USES, Setting, machine, uses_content, uses_page, uses_suite, uses_table
+
+    setting = Setting(dataset, seed, device, lambda name: [ShowProgress(name)])
+    rows = uses_suite(setting, uses or tuple(USES))
+    command = click.get_current_context().obj or "hourglass evaluate --suite uses"
+    content = uses_content(setting, rows, command, machine())
+    if output is not None:
+        with replace_file(output / "uses.json") as beside:
+            beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        with replace_file(output / "uses.md") as beside:
+            beside.write_text(uses_page(setting, rows, command, machine()), encoding="utf-8")
+    if as_json:
+        print_json(content)
+        return
+    print_table(f"{dataset.name}, {len(dataset.test):,} test images", *uses_table(rows))
+    for note in setting.notes:
+        click.echo(note)
 
 
 def _models(paths: tuple[Path, ...], dataset: Dataset, corruption: Any, device: str, seed: int) -> Comparison:

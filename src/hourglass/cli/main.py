@@ -13,11 +13,17 @@ from typing import Any, NoReturn
 import click
 
 from hourglass._version import __version__
+from hourglass.cli.compress import compress, decompress
 from hourglass.cli.data import data
 from hourglass.cli.demo import demo
 from hourglass.cli.denoise import denoise
+from hourglass.cli.detect import detect
+from hourglass.cli.encode import encode
+from hourglass.cli.enhance import enhance
 from hourglass.cli.evaluate import evaluate
+from hourglass.cli.generate import generate
 from hourglass.cli.info import info
+from hourglass.cli.search import search
 from hourglass.cli.train import train
 from hourglass.errors import HourglassError, HourglassWarning
 
@@ -29,12 +35,16 @@ BAD_INPUT, INTERRUPTED = 2, 130
 def hourglass() -> None:
     """Train one autoencoder on images and put it to use.
 
-    DATA is a name (auto, mnist, fashion-mnist, mnist-5k, digits), a folder of images (subfolders are labels), an image,
-    or an IDX, npy or npz file.
+    DATA is a name (auto, mnist, fashion-mnist, mnist-5k, digits, sample-photos), a folder of images (subfolders are labels), an
+    image, or an IDX, npy or npz file.
     """
 
 
-for verb in (demo, train, denoise, evaluate, data, info):
+VERBS = (
+    *(demo, train, denoise, detect, generate, encode, search, compress, decompress, enhance),
+    *(evaluate, data, info),
+)
+for verb in VERBS:
     hourglass.add_command(verb)
 
 

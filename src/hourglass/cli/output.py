@@ -5,11 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 
 def print_json(content: Any) -> None:
     print(json.dumps(content, indent=1))
+
+
+def report_written(written: Sequence[Path], output: Path, as_json: bool) -> None:
+    """Say which files a verb wrote."""
+    if as_json:
+        print_json({"written": [str(path) for path in written]})
+    else:
+        print(f"{len(written)} written to {output}.")
 
 
 def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -23,19 +23,28 @@ from hourglass.cli.options import (
 @click.command()
 @data_option
 @output_option(what="The model's folder, by custom *.hg.")
-@click.option("--task", default="denoiser", show_default=True, help="denoiser or autoencoder.")
-@click.option("--preset", default="default", show_default=True, help="default, chapter, best, skip.")
-@click.option("--network", help="mlp, conv, skip, linear; like all below without a default: the preset's.")
-@click.option("--n-components", type=int, help="Numbers in a code; 32 or, in best and skip, 64.")
+@click.option(
+    "--task",
+    default="denoiser",
+    show_default=True,
+    help="denoiser, autoencoder, detector, generator, retriever, compressor, enhancer.",
+)
+@click.option("--preset", help="default, chapter, best, skip, features, …; the task's own by default.")
+@click.option("--network", help="mlp, conv, skip, linear, variational, quantised; like all below: the preset's by default.")
+@click.option("--n-components", type=int, help="Numbers in a code.")
 @click.option("--hidden", type=WidthsType(), help="Widths between input and code.")
 @click.option("--epochs", type=int, help="Passes over the training images.")
 @click.option("--batch-size", type=int, help="Images a step.")
 @click.option("--learning-rate", type=float, help="The optimiser's largest step.")
 @click.option("--optimizer", help="muon, adam.")
-@click.option("--loss", default="mse", show_default=True, help="mse, bce, mae, ssim.")
+@click.option("--loss", help="mse, bce, mae, ssim.")
+@click.option("--factor", type=int, help="enhancer: 2 or 4 times the height and width.")
+@click.option("--quality", type=float, help="compressor: 0 small … 100 true.")
+@click.option("--contamination", type=float, help="detector: share of the images that are anomalies.")
 @corruption_option
 @click.option("--early-stopping", is_flag=True, help="End when the validation loss no longer falls.")
 @click.option("--size", type=SizeType(), help="Resize a folder's images to this.")
+@click.option("--tile", type=SizeType(), help="Cut images, of any sizes, into tiles of this: for photographs.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run of the same command stopped.")
 @device_option
 @seed_option
@@ -46,6 +55,7 @@ def train(
     task: str,
     corruptions: tuple[Any, ...],
     size: tuple[int, int] | None,
+    tile: tuple[int, int] | None,
     resume: bool,
     seed: int,
     as_json: bool,
@@ -55,6 +65,7 @@ def train(
 
     After every epoch the run is saved in OUTPUT.checkpoint, which is removed when the model is written.
     """
+    from hourglass.cli.models import names_of
     from hourglass.cli.output import print_json
     from hourglass.cli.progress import ShowProgress
     from hourglass.data import load
@@ -66,12 +77,17 @@ def train(
         raise ParameterError(f"--task {task}; allowed: {', '.join(ESTIMATORS)}.")
     if not output.name or (output.exists() and not (output / "config.json").is_file()):
         raise ParameterError(f"{output} exists and is no model; choose another name with -o.")
-    dataset = load(data, size=size)
-    model: Any = ESTIMATORS[task](**parameters, corruption=combined(corruptions), random_state=seed)
+    train_part = load(data, size=size, tile=tile).train
+    given = {name: value for name, value in parameters.items() if value is not None}
+    foreign = sorted(set(given) - set(ESTIMATORS[task]._get_param_names()))
+    if foreign:
+        raise ParameterError(f"--{foreign[0]} is not for --task {task}.")
+    model: Any = ESTIMATORS[task](**given, corruption=combined(corruptions), random_state=seed)
+    named = {"generator": train_part.labels, "retriever": names_of(train_part, f"{data}:train")}
     checkpoint = output.with_name(f"{output.name}.checkpoint")
-    progress = ShowProgress(f"{task}, {parameters['preset']}")
+    progress = ShowProgress(f"{task}, {model.preset}")
     try:
-        model.fit(dataset.train.images, callbacks=[progress], checkpoint=checkpoint, resume=resume)
+        model.fit(train_part.images, named.get(task), callbacks=[progress], checkpoint=checkpoint, resume=resume)
     except KeyboardInterrupt:
         if progress.finished:
             click.echo(f"stopped; {checkpoint} holds epoch {progress.finished}: add --resume to go on.", err=True)

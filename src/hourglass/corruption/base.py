@@ -88,3 +88,15 @@ def check_share(name: str, value: float) -> None:
     """ParameterError unless `value` is a share in 0..1."""
     if not 0 <= value <= 1:
         raise ParameterError(f"{name}={value!r}; allowed: 0..1.")
+
+
+def check_whole(name: str, value: float) -> int:
+    """`value` as an int; ParameterError unless it is a whole number, 1 or more (the command line reads 2 as 2.0)."""
+    if not value >= 1 or value != int(value):
+        raise ParameterError(f"{name}={value!r}; allowed: a whole number, 1 or more.")
+    return int(value)
+
+
+def share_of_each(images: Tensor, generator: torch.Generator) -> Tensor:
+    """One number in 0..1 for each image, in a shape that multiplies them."""
+    return torch.rand(len(images), *[1] * (images.ndim - 1), generator=generator)

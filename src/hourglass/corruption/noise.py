@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hourglass.corruption.base import Corruption, check_share
+from hourglass.corruption.base import Corruption, check_share, check_whole, share_of_each
 from hourglass.errors import ParameterError
 
 
@@ -20,6 +20,8 @@ class GaussianNoise(Corruption):
     ----------
     mean, std : float
         In pixel units, where 0 is black and 1 is white; std >= 0.
+    varied : bool
+        Give each image its own share of both, drawn evenly from 0..1.
 
     Examples
     --------
@@ -31,6 +33,7 @@ class GaussianNoise(Corruption):
 
     mean: float = 0.5
     std: float = 0.4
+    varied: bool = False
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.mean) or not 0 <= self.std < math.inf:
@@ -38,6 +41,8 @@ class GaussianNoise(Corruption):
 
     def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:
         noise = torch.randn(images.shape, generator=generator).mul_(self.std).add_(self.mean)
+        if self.varied:
+            noise *= share_of_each(images, generator)
         return noise.add_(images).clamp_(0, 1)
 
 
@@ -69,14 +74,28 @@ class Masking(Corruption):
     Parameters
     ----------
     amount : float in 0..1
-        The chance of each pixel to be lost.
+        The chance of each cell to be lost.
+    cell : int
+        Squares of so many pixels a side are lost as one; in rows of features, every value by itself.
+    varied : bool
+        Give each image its own share of the amount, drawn evenly from 0..1.
     """
 
     amount: float = 0.3
+    cell: int = 1
+    varied: bool = False
 
     def __post_init__(self) -> None:
         check_share("amount", self.amount)
+        object.__setattr__(self, "cell", check_whole("cell", self.cell))
 
     def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        shape = images.shape if images.ndim == 2 else (len(images), 1, *images.shape[2:])
-        return images.masked_fill(torch.rand(shape, generator=generator) < self.amount, 0.0)
+        amount = self.amount * share_of_each(images, generator) if self.varied else self.amount
+        if images.ndim == 2:
+            return images.masked_fill(torch.rand(images.shape, generator=generator) < amount, 0.0)
+        height, width = images.shape[2:]
+        cells = (len(images), 1, -(-height // self.cell), -(-width // self.cell))
+        lost = torch.rand(cells, generator=generator) < amount
+        if self.cell > 1:
+            lost = lost.repeat_interleave(self.cell, 2).repeat_interleave(self.cell, 3)[:, :, :height, :width]
+        return images.masked_fill(lost, 0.0)

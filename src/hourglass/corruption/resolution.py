@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hourglass.corruption.base import Corruption
-from hourglass.errors import ParameterError
+from hourglass.corruption.base import Corruption, check_whole
 
 
 @dataclass(frozen=True)
@@ -26,9 +24,7 @@ class Downscale(Corruption):
     factor: int = 2
 
     def __post_init__(self) -> None:
-        if (not isinstance(self.factor, Integral) and not float(self.factor).is_integer()) or self.factor < 1:
-            raise ParameterError(f"factor={self.factor!r}; allowed: a whole number of pixels, 1 or more.")
-        object.__setattr__(self, "factor", int(self.factor))  # the command line reads all numbers as floats
+        object.__setattr__(self, "factor", check_whole("factor", self.factor))
 
     def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:
         planes = images if images.ndim == 4 else images[:, None, :, None]

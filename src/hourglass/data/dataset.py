@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.errors import DataError
-from hourglass.images import Array, check_images
+from hourglass.images import Array, check_images, windows
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,6 +46,17 @@ class Split:
         shape = "×".join(str(side) for side in self.images.shape[1:])
         return f"<{len(self):,} images of {shape}, {self.images.dtype}{'' if self.labels is None else ', labelled'}>"
 
+    @property
+    def known_labels(self) -> NDArray[Any]:
+        """`labels`, for what cannot do without; DataError if there are none."""
+        if self.labels is None:
+            raise DataError("these images have no labels; subfolders of a folder are read as labels.")
+        return self.labels
+
+    def tiled(self, size: tuple[int, int]) -> Split:
+        """Every image cut into tiles of `size` that overlap by half and keep label and path. DataError if one is smaller."""
+        return tiles_of(list(self.images), size, self.labels, self.paths)
+
     def take(self, rows: NDArray[np.intp]) -> Split:
         """The images of these rows, in this order, with their labels and paths."""
         return Split(
@@ -52,6 +64,19 @@ class Split:
             None if self.labels is None else self.labels[rows],
             None if self.paths is None else tuple(self.paths[row] for row in rows),
         )
+
+
+def tiles_of(
+    images: Sequence[Array], size: tuple[int, int], labels: NDArray[Any] | None, paths: tuple[Path, ...] | None
+) -> Split:
+    """Images of any sizes, (h, w) or (h, w, c), cut into tiles of `size` that keep their labels and paths."""
+    parts = [windows(image, size) for image in images]
+    owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    return Split(
+        np.concatenate(parts),
+        None if labels is None else labels[owners],
+        None if paths is None else tuple(paths[owner] for owner in owners),
+    )
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,6 +116,11 @@ class Dataset:
         if n_test == len(self.train):
             raise DataError(f"{self.name} holds one image; to hold out some for a test, more are needed.")
         return dataclasses.replace(self, train=self.train.take(order[n_test:]), test_split=self.train.take(order[:n_test]))
+
+    def tiled(self, size: tuple[int, int]) -> Dataset:
+        """This data set with every image cut into tiles of `size` that overlap by half."""
+        test = None if self.test_split is None else self.test_split.tiled(size)
+        return dataclasses.replace(self, train=self.train.tiled(size), test_split=test)
 
     @property
     def test(self) -> Split:

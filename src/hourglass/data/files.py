@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from hourglass.data.dataset import Dataset, Split
+from hourglass.data.dataset import Dataset, Split, tiles_of
 from hourglass.data.write import replace_file
 from hourglass.errors import DataError, HourglassWarning, ParameterError
 from hourglass.images import Array
@@ -56,7 +56,7 @@ IDX_NAMES = {
 }
 
 
-def read(path: Path, size: tuple[int, int] | None = None) -> Dataset:
+def read(path: Path, size: tuple[int, int] | None = None, tile: tuple[int, int] | None = None) -> Dataset:
     """Read a file or folder as a data set.
 
     Parameters
@@ -66,6 +66,8 @@ def read(path: Path, size: tuple[int, int] | None = None) -> Dataset:
         with the four IDX files of a data set laid out as MNIST.
     size : (height, width), optional
         Resize every image to this; without it the images of a folder must share one size.
+    tile : (height, width), optional
+        Instead, cut every image into tiles of this size, which overlap by half; sizes may then differ.
 
     Raises
     ------
@@ -73,12 +75,12 @@ def read(path: Path, size: tuple[int, int] | None = None) -> Dataset:
         If there is no such file, or it cannot be read as what its name says it is.
     """
     try:
-        return _read(path, size)
+        return _read(path, size, tile)
     except DataError as error:  # the image contract knows no file names
         raise error if str(path) in str(error) else DataError(f"{path}: {error}") from error
 
 
-def _read(path: Path, size: tuple[int, int] | None) -> Dataset:
+def _read(path: Path, size: tuple[int, int] | None, tile: tuple[int, int] | None) -> Dataset:
     name, source = path.name or str(path), str(path)
     suffix = path.suffix.lower()
     if size is not None and ((path.is_file() and suffix not in IMAGE_FORMATS) or idx_file(path, IDX_NAMES["train"][0])):
@@ -87,8 +89,15 @@ def _read(path: Path, size: tuple[int, int] | None) -> Dataset:
         if idx_file(path, IDX_NAMES["train"][0]):
             return Dataset(name, read_idx_pair(path, "train"), source, read_idx_pair(path, "test"))
         if (path / "train").is_dir() and (path / "test").is_dir():
-            return Dataset(name, read_folder(path / "train", size), source, read_folder(path / "test", size))
-        return Dataset(name, read_folder(path, size), source)
+            return Dataset(name, read_folder(path / "train", size, tile), source, read_folder(path / "test", size, tile))
+        return Dataset(name, read_folder(path, size, tile), source)
+    dataset = _read_file(path, size)
+    return dataset if tile is None else dataset.tiled(tile)
+
+
+def _read_file(path: Path, size: tuple[int, int] | None) -> Dataset:
+    name, source = path.name or str(path), str(path)
+    suffix = path.suffix.lower()
     if not path.exists():
         raise DataError(f"{path}: no such file or folder.")
     if suffix == ".npz":
@@ -300,8 +309,8 @@ def find_images(folder: Path) -> list[Path]:
     return sorted(files)
 
 
-def read_folder(folder: Path, size: tuple[int, int] | None = None) -> Split:
-    """Read a folder of images that share one size, or are resized to `size`; the first subfolder's name is the label.
+def read_folder(folder: Path, size: tuple[int, int] | None = None, tile: tuple[int, int] | None = None) -> Split:
+    """Read a folder of images that share one size, are resized to `size` or cut into tiles; the first subfolder is the label.
 
     Grey and coloured images together become coloured.
     """
@@ -309,11 +318,11 @@ def read_folder(folder: Path, size: tuple[int, int] | None = None) -> Split:
     images: list[NDArray[np.uint8]] = []
     for file in files:
         image = read_image(file, size)
-        if images and image.shape[:2] != images[0].shape[:2]:
+        if tile is None and images and image.shape[:2] != images[0].shape[:2]:
             (h0, w0), (h, w) = images[0].shape[:2], image.shape[:2]
             raise DataError(
                 f"{folder}: sizes differ, {files[0].name} is {w0}×{h0} and {file.name} is {w}×{h}; "
-                "give a size to resize to (size=(height, width), or --size)."
+                "give a size to resize to (size=(height, width), or --size) or to cut tiles of (tile=, or --tile)."
             )
         images.append(image)
     if len({image.ndim for image in images}) == 2:
@@ -321,6 +330,8 @@ def read_folder(folder: Path, size: tuple[int, int] | None = None) -> Split:
         images = [image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2) for image in images]
     parents = [file.relative_to(folder).parts[:-1] for file in files]
     labels = np.array([parts[0] for parts in parents]) if all(parents) else None
+    if tile is not None:
+        return tiles_of(images, tile, labels, tuple(files))
     return Split(np.stack(images), labels, tuple(files))
 
 
@@ -334,6 +345,23 @@ def write_array(path: Path, array: Array) -> None:
     """Write an array as npy: beside first, then renamed."""
     with replace_file(path) as beside, beside.open("wb") as stream:
         np.save(stream, array, allow_pickle=False)
+
+
+def write_arrays(path: Path, arrays: dict[str, Array]) -> None:
+    """Write arrays by name as npz, nothing pickled: beside first, then renamed."""
+    with replace_file(path) as beside, beside.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **arrays)
+
+
+def write_table(path: Path, columns: dict[str, Array]) -> None:
+    """Write columns of equal length as Parquet: beside first, then renamed. ParameterError if pyarrow is not installed."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ModuleNotFoundError as error:
+        raise ParameterError(f'{path}: Parquet needs pyarrow: pip install "hourglass[parquet]", or write .npz.') from error
+    with replace_file(path) as beside:
+        pq.write_table(pa.table({name: pa.array(column) for name, column in columns.items()}), beside)
 
 
 # --- shared ----------------------------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ from hourglass.errors import FormatError, ParameterError
 from hourglass.estimators.arguments import CheckedEstimator
 from hourglass.estimators.presets import PRESETS, resolve
 from hourglass.images import Array, Float32, Layout, to_float
-from hourglass.networks import NETWORKS, Network, Output, build, center, place
-from hourglass.objectives import LOSSES, NEED_IMAGES, NEED_UNIT_RANGE, Objective, Penalty, Rate
+from hourglass.networks import NETWORKS, Network, build, center, place
+from hourglass.objectives import LOSSES, NEED_IMAGES, NEED_UNIT_RANGE, Objective, Output, Penalty, Rate
 from hourglass.training import (
     OPTIMIZERS,
     Callback,

@@ -59,14 +59,14 @@ class Generator(Downstream):
         self,
         n_components: int | None = None,
         *,
-        n_gaussians: int = 20,
+        n_gaussians: int = 10,
         preset: str = "generate",
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(n_components, preset=preset, **shared)
         self.n_gaussians = n_gaussians
 
-    def sample(self, n: int = 1, label: Any = None, temperature: float = 1.0, random_state: Any = None) -> Float32:
+    def sample(self, n: int = 1, label: Any = None, temperature: float = 0.85, random_state: Any = None) -> Float32:
         """Draw `n` new images.
 
         Parameters
@@ -75,7 +75,7 @@ class Generator(Downstream):
         label : label, or sequence of n labels, optional
             Of which class; of all, as often as in the training images, by default.
         temperature : float >= 0
-            How far draws stray from the centres of the mixture: 1 as the codes do, less is more typical and less varied.
+            How far draws stray from the centres of the mixture: 1 as far as the codes do; less is more typical and less varied.
         random_state : int, RandomState or None
             None gives others at every call.
 
@@ -93,7 +93,7 @@ class Generator(Downstream):
         return self.inverse_transform(self.sample_codes(n, label, temperature, random_state)[0])
 
     def sample_codes(
-        self, n: int = 1, label: Any = None, temperature: float = 1.0, random_state: Any = None
+        self, n: int = 1, label: Any = None, temperature: float = 0.85, random_state: Any = None
     ) -> tuple[Float32, NDArray[Any] | None]:
         """The codes behind `sample`: float32 (n, n_components), and the label of each, or None without labels."""
         check_is_fitted(self)
@@ -161,15 +161,15 @@ class Generator(Downstream):
         ]
         return self._decode(np.concatenate(walks)).reshape(len(walks), steps, *self.layout_.shape)
 
-    def score_samples(self, X: Any) -> NDArray[np.float64]:
-        """Log density of each sample's code under the mixture, in nats: float64 (n,).
+    def score_samples(self, X: Any) -> Float32:
+        """Log density of each sample's code under the mixture, in nats: float32 (n,).
 
         Raises
         ------
         NotFittedError, DataError
         """
         check_is_fitted(self)
-        return self.density_.log_density(self.encode(X))
+        return self.density_.log_density(self.encode(X)).astype(np.float32)
 
     def _learn(self, samples: Array, y: Any) -> None:
         labels = None if y is None else np.asarray(y)

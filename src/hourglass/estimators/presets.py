@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from hourglass.corruption import GaussianNoise, Masking, Warp
-from hourglass.objectives import Contrast
+from hourglass.corruption import Compose, GaussianNoise, Masking, Warp
+from hourglass.objectives import Contrast, Neighbours, Rate
 
 # What the chapter does, to the letter: a fixed noisy copy of the training images, torch's own initial weights, Adam.
 _CHAPTER: dict[str, Any] = {
@@ -54,11 +54,39 @@ _SKIP: dict[str, Any] = _DEFAULT | {
 }
 
 # One for each of the other uses: what its estimator takes unless told otherwise.
-_FEATURES: dict[str, Any] = _DEFAULT | {"hidden": (1024, 512), "corruption": Warp(), "penalty": Contrast(0.01)}
-_DETECT: dict[str, Any] = _DEFAULT | {"hidden": (256, 128), "corruption": Masking(0.3)}
-_GENERATE: dict[str, Any] = _DEFAULT | {"n_components": 16, "hidden": (512, 256)}
-_COMPRESS: dict[str, Any] = _DEFAULT | {"network": "quantised", "hidden": (1024, 512)}
-_ENHANCE: dict[str, Any] = _SKIP
+_FEATURES: dict[str, Any] = _DEFAULT | {
+    "network": "embedding",
+    "hidden": (16, 32, 64),
+    "epochs": 6,
+    "batch_size": 512,
+    "corruption": Warp(rotation=15, scale=0.15, shear=0.15, shift=0.07, elastic=0.05),
+    "penalty": (Contrast(0.02), Neighbours(0.02)),
+}
+_DETECT: dict[str, Any] = _DEFAULT | {
+    "hidden": (512, 256),
+    "epochs": 14,
+    "batch_size": 128,
+    "optimizer": "adam",
+    "learning_rate": 2e-3,
+    "corruption": Compose((Masking(0.7, cell=4, varied=True), GaussianNoise(0, 0.3, varied=True))),
+}
+_GENERATE: dict[str, Any] = _DEFAULT | {
+    "network": "noisy",
+    "hidden": (384, 192),
+    "epochs": 10,
+    "batch_size": 1024,
+    "loss": "bce",
+    "penalty": Rate(0.009),
+}
+_COMPRESS: dict[str, Any] = _DEFAULT | {
+    "network": "quantised",
+    "hidden": (768, 384),
+    "epochs": 30,
+    "batch_size": 256,
+    "optimizer": "adam",
+    "learning_rate": 2.5e-3,
+}
+_ENHANCE: dict[str, Any] = _SKIP | {"epochs": 1, "batch_size": 64}
 
 PRESETS: dict[str, Mapping[str, Any]] = {
     "chapter": _CHAPTER,
@@ -73,15 +101,16 @@ PRESETS: dict[str, Mapping[str, Any]] = {
 }
 CHAPTER_NOISE = GaussianNoise(mean=0.5, std=0.4)
 
-MINIMAL_STEPS = 300
-"""Where few images make an epoch short, a preset's epochs are repeated until the run has so many steps."""
+MINIMAL_STEPS = {"compress": 2000}
+FEWEST_STEPS = 300
+"""Where few images make an epoch short, a preset's epochs are repeated until the run has so many steps, some presets' more."""
 
 
 def resolve(preset: str, given: Mapping[str, Any], n_samples: int) -> dict[str, Any]:
     """The values of `preset`, each replaced by the one in `given` that is not None; open ones chosen for `n_samples`.
 
     A network other than the preset's brings its own `hidden`. A batch size left open is a hundredth of the samples,
-    between 32 and 512; epochs left open make at least `MINIMAL_STEPS` steps.
+    between 32 and 512; epochs left open make at least `MINIMAL_STEPS`.
     """
     values = dict(PRESETS[preset])
     network = given.get("network")
@@ -96,5 +125,5 @@ def resolve(preset: str, given: Mapping[str, Any], n_samples: int) -> dict[str, 
         values["batch_size"] = min(max(n_samples // 100, 32), 512)
     if given.get("epochs") is None:
         steps = -(-n_samples // values["batch_size"])
-        values["epochs"] = max(values["epochs"], -(-MINIMAL_STEPS // steps))
+        values["epochs"] = max(values["epochs"], -(-MINIMAL_STEPS.get(preset, FEWEST_STEPS) // steps))
     return values

@@ -1,13 +1,18 @@
 """Evaluation: metrics, the trivial baseline of every task, and tables of both."""
 
 from hourglass.evaluation.metrics import Metrics, image_metrics
-from hourglass.evaluation.suites import denoise_suite, machine
+from hourglass.evaluation.suites import BARS, denoise_suite, machine
 from hourglass.evaluation.tables import cells, markdown
 from hourglass.evaluation.tasks import Comparison, compare_autoencoders, compare_denoisers
+from hourglass.evaluation.uses import USES, Row, Setting, uses_content, uses_page, uses_suite, uses_table
 
 __all__ = [
+    "BARS",
+    "USES",
     "Comparison",
     "Metrics",
+    "Row",
+    "Setting",
     "cells",
     "compare_autoencoders",
     "compare_denoisers",
@@ -15,4 +20,8 @@ __all__ = [
     "image_metrics",
     "machine",
     "markdown",
+    "uses_content",
+    "uses_page",
+    "uses_suite",
+    "uses_table",
 ]

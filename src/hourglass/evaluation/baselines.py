@@ -116,6 +116,10 @@ class PrincipalComponents:
         self.pca = PCA(min(self.n_components, *flat.shape), random_state=0).fit(flat)
         return self
 
+    def transform(self, images: Array) -> Float32:
+        codes: Float32 = self.pca.transform(to_float(images).reshape(len(images), -1))
+        return codes
+
     def reconstruct(self, images: Array) -> Float32:
         flat = to_float(images).reshape(len(images), -1)
         made: Float32 = np.clip(self.pca.inverse_transform(self.pca.transform(flat)), 0, 1).reshape(images.shape)

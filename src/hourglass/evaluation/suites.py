@@ -10,7 +10,7 @@ import torch
 
 from hourglass._version import __version__
 from hourglass.data import Dataset
-from hourglass.estimators import PRESETS, Denoiser
+from hourglass.estimators import Denoiser
 from hourglass.estimators.presets import CHAPTER_NOISE
 from hourglass.evaluation.tasks import Comparison, compare_denoisers
 from hourglass.training import Callback
@@ -22,7 +22,7 @@ BARS = {"chapter": 0.0260, "default": 0.0180, "best": 0.0120, "skip": 0.0068}
 def denoise_suite(
     dataset: Dataset,
     seed: int,
-    presets: Sequence[str] = tuple(PRESETS),
+    presets: Sequence[str] = tuple(BARS),
     device: str = "auto",
     callbacks: Callable[[str], Sequence[Callback]] = lambda name: (),
 ) -> tuple[Comparison, dict[str, Denoiser]]:
@@ -33,7 +33,7 @@ def denoise_suite(
     dataset : Dataset with a test part
     seed : int
         Of training; the test images' damage is drawn from seed + 1.
-    presets : names in PRESETS
+    presets : names in BARS
     device : str
         Where to train: "auto", "cpu", "cuda", …
     callbacks : preset -> callbacks of its training

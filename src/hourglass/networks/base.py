@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from hourglass.errors import ModelError
-
-
-class Output(NamedTuple):
-    """What a network makes of a batch: `reconstructions` like the input, `codes` (n, n_components).
-
-    `rate` (n,) is what each code costs in nats, in networks that know: in a variational one the KL divergence from the prior,
-    in one that compresses the expected length of the code.
-    """
-
-    reconstructions: Tensor
-    codes: Tensor
-    rate: Tensor | None = None
+from hourglass.objectives import Output
 
 
 class Network(nn.Module, ABC):

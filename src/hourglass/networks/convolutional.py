@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hourglass.errors import ParameterError
-from hourglass.networks.base import Network, Output, image_shape, output_activation
+from hourglass.networks.base import Network, image_shape, output_activation
+from hourglass.objectives import Output
 
 
 class Conv(Network):
@@ -26,22 +27,28 @@ class Conv(Network):
     def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
         super().__init__()
         channels, height, width = image_shape(shape, "conv")
+        self.encoder = conv_encoder(shape, n_components, hidden)
         sizes = [(height, width)]
         for _ in hidden:
             sizes.append(_half(sizes[-1]))
         widths = (channels, *hidden)
         inner = (widths[-1], *sizes[-1])
-        flat = inner[0] * inner[1] * inner[2]
-
-        down: list[nn.Module] = []
-        for fan_in, fan_out in pairwise(widths):
-            down += [nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1), nn.LeakyReLU()]
-        self.encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(flat, n_components))
+        flat = math.prod(inner)
 
         up: list[nn.Module] = [nn.LeakyReLU(), nn.Linear(n_components, flat), nn.Unflatten(1, inner)]
         for (fan_in, fan_out), size in zip(pairwise(widths[::-1]), sizes[-2::-1], strict=True):
             up += [nn.LeakyReLU(), nn.Upsample(size=size), nn.Conv2d(fan_in, fan_out, 3, padding=1)]
         self.decoder = nn.Sequential(*up, output_activation(bounded))
+
+
+def conv_encoder(shape: tuple[int, ...], n_codes: int, hidden: tuple[int, ...]) -> nn.Sequential:
+    """Strided convolutions with `hidden` channels, then a dense layer: (n, c, h, w) -> (n, n_codes)."""
+    channels, *size = image_shape(shape, "conv")
+    down: list[nn.Module] = []
+    for fan_in, fan_out in pairwise((channels, *hidden)):
+        down += [nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1), nn.LeakyReLU()]
+        size = list(_half((size[0], size[1])))
+    return nn.Sequential(*down, nn.Flatten(), nn.Linear((hidden or (channels,))[-1] * math.prod(size), n_codes))
 
 
 class Skip(Network):

@@ -14,7 +14,8 @@ from hourglass.errors import ModelError, ParameterError
 from hourglass.networks.base import Network, Pair, check_fits
 from hourglass.networks.convolutional import Conv, Skip
 from hourglass.networks.dense import MLP, Linear
-from hourglass.networks.stochastic import Quantised, Variational
+from hourglass.networks.embedding import Embedding
+from hourglass.networks.stochastic import Noisy, Quantised, Variational
 
 NETWORKS: dict[str, type[Network]] = {
     "linear": Linear,
@@ -22,7 +23,9 @@ NETWORKS: dict[str, type[Network]] = {
     "conv": Conv,
     "skip": Skip,
     "variational": Variational,
+    "noisy": Noisy,
     "quantised": Quantised,
+    "embedding": Embedding,
 }
 
 Part = str | nn.Module

@@ -1,18 +1,17 @@
-"""Networks that know what a code costs: the variational one, and one whose codes are rounded to integers.
+"""Networks that know what a code costs: variational ones, and one whose codes are rounded to integers.
 
-Both are fully connected, draw noise in training alone, and give `Output.rate` in nats.
+All are fully connected, draw noise in training alone, and give `Output.rate` in nats.
 """
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hourglass.networks.base import Network, Output
+from hourglass.networks.base import Network
 from hourglass.networks.dense import mlp_decoder, mlp_encoder
+from hourglass.objectives import Output
 
 
 class Variational(Network):
@@ -54,6 +53,28 @@ class _Posterior(nn.Module):
         return means, (log_variances - 2).clamp(-14, 10)
 
 
+class Noisy(Network):
+    """A variational autoencoder whose noise is the same for every code, N(0, I): constant variance (Ghosh et al. 2020).
+
+    Training decodes y + noise; the rate is ½ Σ y², which keeps codes no farther apart than the noise makes needful. Codes fill
+    their space smoothly, and a density fitted to them afterwards generates.
+    """
+
+    default_hidden = (512, 256)
+    is_separable = False
+    has_rate = True
+
+    def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
+        super().__init__()
+        self.encoder = mlp_encoder(shape, n_components, hidden)
+        self.decoder = mlp_decoder(shape, n_components, hidden, bounded)
+
+    def forward(self, samples: Tensor) -> Output:
+        codes = self.encoder(samples)
+        drawn = codes + torch.randn_like(codes) if self.training else codes
+        return Output(self.decoder(drawn), codes, 0.5 * codes.square().sum(1))
+
+
 class Quantised(Network):
     """An autoencoder whose codes are to be rounded to integers and entropy-coded (Ballé et al. 2017, 2018).
 
@@ -61,7 +82,7 @@ class Quantised(Network):
     learns how likely each integer is, one mixture of three logistics a number of the code; the rate is -log of that.
     """
 
-    default_hidden = (1024, 512)
+    default_hidden = (768, 384)
     is_separable = False
     has_rate = True
 
@@ -70,11 +91,17 @@ class Quantised(Network):
         self.encoder = mlp_encoder(shape, n_components, hidden)
         self.decoder = mlp_decoder(shape, n_components, hidden, bounded)
         self.density = _LogisticMixture(n_components)
+        with torch.no_grad():  # codes start a few steps wide: within half a step all integers would be 0
+            last = self.encoder[-1]
+            assert isinstance(last, nn.Linear)
+            last.weight.mul_(8)
 
     def forward(self, samples: Tensor) -> Output:
         codes = self.encoder(samples)
         coarse = codes + torch.rand_like(codes) - 0.5 if self.training else codes.round()
         return Output(self.decoder(coarse), codes, -self.density(coarse).sum(1))
+
+    encoder: nn.Sequential
 
 
 class _LogisticMixture(nn.Module):
@@ -84,7 +111,7 @@ class _LogisticMixture(nn.Module):
         super().__init__()
         self.weights = nn.Parameter(torch.zeros(n_logistics, n_components))
         self.means = nn.Parameter(torch.linspace(-2, 2, n_logistics)[:, None].repeat(1, n_components))
-        self.log_scales = nn.Parameter(torch.full((n_logistics, n_components), math.log(2.0)))
+        self.log_scales = nn.Parameter(torch.full((n_logistics, n_components), 0.5))
 
     def forward(self, codes: Tensor) -> Tensor:
         scales = self.log_scales.clamp(-5, 10).exp()

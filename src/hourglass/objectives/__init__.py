@@ -2,7 +2,8 @@
 
 from hourglass.objectives.losses import LOSSES, NEED_IMAGES, NEED_UNIT_RANGE, ssim_deviation
 from hourglass.objectives.objective import Objective
-from hourglass.objectives.penalties import L1, L2, PENALTIES, Contrast, Penalty, Rate
+from hourglass.objectives.output import Output
+from hourglass.objectives.penalties import L1, L2, PENALTIES, Contrast, Neighbours, Penalty, Rate
 
 __all__ = [
     "L1",
@@ -12,7 +13,9 @@ __all__ = [
     "NEED_UNIT_RANGE",
     "PENALTIES",
     "Contrast",
+    "Neighbours",
     "Objective",
+    "Output",
     "Penalty",
     "Rate",
     "ssim_deviation",

@@ -8,23 +8,24 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from hourglass.objectives.losses import Loss
+from hourglass.objectives.output import Output
 from hourglass.objectives.penalties import Penalty
 
 
 @dataclass(frozen=True)
 class Objective:
-    """loss(reconstructions, targets) + Σ penalty(codes, rate), a scalar."""
+    """loss(reconstructions, targets) + Σ penalty(output), a scalar."""
 
     loss: Loss
     penalties: Sequence[Penalty] = ()
 
-    def __call__(self, reconstructions: Tensor, targets: Tensor, codes: Tensor, rate: Tensor | None = None) -> Tensor:
-        total = self.loss(reconstructions, targets)
+    def __call__(self, output: Output, targets: Tensor) -> Tensor:
+        total = self.loss(output.reconstructions, targets)
         for penalty in self.penalties:
-            total = total + penalty(codes, rate)
+            total = total + penalty(output)
         return total
 
     @property
     def n_views(self) -> int:
-        """How many differently damaged inputs of each target a batch must hold, one after the other."""
+        """How often each image stands in a batch: 2 where a penalty compares it with its damaged view."""
         return max((penalty.n_views for penalty in self.penalties), default=1)

@@ -1,7 +1,7 @@
-"""Penalties on codes: what is added to the reconstruction loss to shape the code.
+"""Penalties: what is added to the reconstruction loss to shape the code.
 
-A penalty is a frozen dataclass whose fields are its strengths, called with the codes (n, n_components) of a batch and, where
-the network knows it, the rate (n,) of each; it returns a scalar, the mean over the batch. Several add up.
+A penalty is a frozen dataclass whose fields are its strengths, called with what the network made of a batch; it returns a
+scalar, the mean over the batch. Several add up.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hourglass.errors import ParameterError
+from hourglass.objectives.output import Output
 
 
 @dataclass(frozen=True)
@@ -21,62 +22,89 @@ class Penalty(ABC):
     """Base of all penalties; `strength` multiplies the penalty."""
 
     n_views: ClassVar[int] = 1
-    """2: the batch holds two differently damaged views of each image, first all first ones, then all second ones."""
+    """2: the batch holds each image twice, first all as they are, then all of them damaged, in the same order."""
 
     strength: float = 1e-3
 
     @abstractmethod
-    def __call__(self, codes: Tensor, rate: Tensor | None = None) -> Tensor:
-        """The penalty of `codes`, float32 (n, n_components), and their `rate` (n,) in nats: a scalar."""
+    def __call__(self, output: Output) -> Tensor:
+        """The penalty of a batch, a scalar; see `Output` for what it can be made of."""
 
 
 class L1(Penalty):
     """strength · mean over images of Σ|y|: many codes near zero, as in the LASSO (Tibshirani 1996)."""
 
-    def __call__(self, codes: Tensor, rate: Tensor | None = None) -> Tensor:
-        return self.strength * codes.abs().sum(1).mean()
+    def __call__(self, output: Output) -> Tensor:
+        return self.strength * output.codes.abs().sum(1).mean()
 
 
 class L2(Penalty):
     """strength · mean over images of Σy²: small codes, as in ridge regression."""
 
-    def __call__(self, codes: Tensor, rate: Tensor | None = None) -> Tensor:
-        return self.strength * codes.square().sum(1).mean()
+    def __call__(self, output: Output) -> Tensor:
+        return self.strength * output.codes.square().sum(1).mean()
 
 
+@dataclass(frozen=True)
 class Rate(Penalty):
-    """strength · mean over images of what the code costs, in nats; for networks that know (`variational`, `quantised`).
+    """strength · mean over images of what the code costs, in nats a value of the image; for networks that know it.
 
-    For a variational network that is the KL divergence of the code from its prior, and with bce and a strength of one over the
-    number of values in an image the objective is the evidence lower bound (Kingma and Welling 2014); greater strengths make a
-    β-VAE (Higgins et al. 2017). For a quantised one it is the expected length of the code, and the strength is the Lagrange
-    multiplier between rate and distortion (Ballé et al. 2017).
+    For a variational network that is the KL divergence of the code from its prior. With bce and a strength of 1 the objective
+    is the evidence lower bound (Kingma and Welling 2014), with mse and a strength of 2σ² it is that for pixels with noise of
+    variance σ²; greater strengths make a β-VAE (Higgins et al. 2017). For a quantised one it is the expected length of the
+    code, and the strength is the Lagrange multiplier between rate and distortion (Ballé et al. 2017).
     """
 
-    def __call__(self, codes: Tensor, rate: Tensor | None = None) -> Tensor:
-        if rate is None:
-            raise ParameterError('the penalty Rate needs a network that knows its rate: "variational" or "quantised".')
-        return self.strength * rate.mean()
+    strength: float = 0.03
+
+    def __call__(self, output: Output) -> Tensor:
+        if output.rate is None:
+            raise ParameterError('the penalty Rate needs a network that knows its rate: "variational", "noisy" or "quantised".')
+        return self.strength * output.rate.mean() / output.reconstructions[0].numel()
 
 
 class Contrast(Penalty):
-    """strength · mean of -log(share of an image's other view in the closeness to all of the batch): near what is the same.
+    """strength · mean of -log of the share that an image's other view has in its nearness to all of the batch.
 
-    Two views of each image, damaged differently, shall have codes near each other and far from those of other images. Closeness
-    is 1 / (1 + ‖a - b‖²), which works in a plane as well as in many dimensions (t-SimCNE; Böhm et al. 2023).
+    An image and its damaged view shall be near each other and far from other images (SimCLR; Chen et al. 2020), where nearness
+    falls with the distance as Student's t does, with one degree of freedom less than there are numbers: in a plane that is
+    t-SimCNE's (Böhm et al. 2023), in many dimensions nearly a Gaussian. It is taken on the wider layer before the code, if the
+    network has one.
     """
 
     n_views = 2
 
-    def __call__(self, codes: Tensor, rate: Tensor | None = None) -> Tensor:
-        n_images = len(codes) // 2
-        squares = codes.square().sum(1)
-        distances = (squares[:, None] + squares[None, :] - 2 * codes @ codes.T).clamp(min=0)
-        closeness = -torch.log1p(distances)  # its logarithm
-        closeness = closeness.masked_fill(torch.eye(len(codes), dtype=torch.bool, device=codes.device), -torch.inf)
-        other = torch.arange(len(codes), device=codes.device).roll(n_images)
-        own = closeness.gather(1, other[:, None])[:, 0]
-        return self.strength * (torch.logsumexp(closeness, 1) - own).mean()
+    def __call__(self, output: Output) -> Tensor:
+        points = output.codes if output.representations is None else output.representations
+        other = torch.arange(len(points), device=points.device).roll(len(points) // 2)
+        return self.strength * torch.nn.functional.cross_entropy(_nearness(points), other)
 
 
-PENALTIES: dict[str, type[Penalty]] = {"l1": L1, "l2": L2, "rate": Rate, "contrast": Contrast}
+class Neighbours(Penalty):
+    """strength · mean cross-entropy of each image's neighbours in the batch, by code against by the wider layer before it.
+
+    A code of few numbers then keeps who is near whom: t-SNE with a network as the map (van der Maaten 2009), within each batch.
+    Nothing where the code is that layer itself.
+    """
+
+    temperature: ClassVar[float] = 2.0
+    """Softens the neighbourhoods that are to be kept."""
+
+    def __call__(self, output: Output) -> Tensor:
+        if output.representations is None or output.representations is output.codes:
+            return output.codes.new_zeros(())
+        with torch.no_grad():
+            wanted = (_nearness(output.representations) / self.temperature).softmax(1)
+        return -self.strength * (wanted * _nearness(output.codes).log_softmax(1)).sum(1).mean()
+
+
+def _nearness(points: Tensor) -> Tensor:
+    """Log of Student's t of all distances (n, n), up to a constant; none to itself."""
+    degrees = max(points.shape[1] - 1, 1)
+    squares = points.square().sum(1)
+    distances = (squares[:, None] + squares[None, :] - 2 * points @ points.T).clamp(min=0)
+    nearness = -(degrees + 1) / 2 * torch.log1p(distances / degrees)
+    return nearness.masked_fill(torch.eye(len(points), dtype=torch.bool, device=points.device), -1e9)
+
+
+PENALTIES: dict[str, type[Penalty]] = {"l1": L1, "l2": L2, "rate": Rate, "contrast": Contrast, "neighbours": Neighbours}

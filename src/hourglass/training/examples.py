@@ -28,7 +28,7 @@ class Examples:
     rows : ndarray of int, optional
         The samples that count; all by default. The arrays are not copied.
     n_views : int
-        How often each sample stands in a batch, each time damaged anew: first all of them once, then all again.
+        2: each sample stands twice in a batch, first all of them as they are, then all of them damaged.
     """
 
     def __init__(
@@ -50,11 +50,13 @@ class Examples:
 
     def batch(self, positions: NDArray[np.intp], generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """(inputs, targets) at `positions`, float32 of shape (n_views · batch, *network_shape)."""
-        rows = np.tile(self.rows[positions], self.n_views)
+        rows = self.rows[positions]
         targets = torch.from_numpy(self.layout.to_network(self.targets[rows]))
         inputs = targets.clone() if self.inputs is None else torch.from_numpy(self.layout.to_network(self.inputs[rows]))
         if self.corruption is not None:
             inputs = self.corruption.corrupt(inputs, generator)
+        if self.n_views == 2:
+            return torch.cat([targets, inputs]), torch.cat([targets, targets])
         return inputs, targets
 
     def shuffled(self, batch_size: int, order: torch.Generator, noise: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:

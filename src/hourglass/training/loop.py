@@ -96,7 +96,7 @@ def train_epoch(
 def train_step(run: Run, objective: Objective, inputs: Tensor, targets: Tensor) -> float:
     """One step down the gradient; the loss before it."""
     output = run.network(inputs)
-    loss: Tensor = objective(output.reconstructions, targets, output.codes, output.rate)
+    loss: Tensor = objective(output, targets)
     run.optimizer.zero_grad(set_to_none=False)  # gradients that keep their memory cost no page faults
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     run.optimizer.step()
@@ -110,7 +110,7 @@ def evaluate(run: Run, objective: Objective, examples: Examples) -> float:
     with torch.inference_mode():
         for inputs, targets in examples.in_order(_VALIDATION_BATCH, seeded(run.seed)):
             output = run.network(inputs.to(run.device))
-            loss = objective(output.reconstructions, targets.to(run.device), output.codes, output.rate)
+            loss = objective(output, targets.to(run.device))
             losses.add(loss.item(), len(targets))
     return losses.value
 

@@ -1,0 +1,150 @@
+"""hourglass compress, hourglass decompress"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hourglass.cli.options import SizeType, device_option, json_option, output_option, seed_option
+
+_TILE = (16, 16)
+_LARGEST = 64  # arrays of images with longer sides are cut into tiles too
+
+
+@click.command()
+@click.argument("source")
+@output_option(what="The .hgc file.")
+@click.option("--model", type=click.Path(path_type=Path), help="Of --task compressor. Without, one is trained on SOURCE.")
+@click.option("--quality", type=click.FloatRange(0, 100), help="When it is trained: 0 small … 100 true; 50 by default.")
+@click.option("--tile", type=SizeType(), help="Trained on tiles of this size; 16x16 for files.")
+@device_option
+@seed_option
+@json_option
+def compress(
+    source: str,
+    output: Path,
+    model: Path | None,
+    quality: float | None,
+    tile: tuple[int, int] | None,
+    device: str,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Compress the images in SOURCE (a folder, an image, or DATA) into one .hgc file.
+
+    The file is read again with the model alone. One that is trained here is written beside the file, as OUTPUT with .hg for
+    .hgc, where decompress looks for it. Of DATA with a test part, the training part trains and the test part is compressed.
+    """
+    from hourglass.cli.models import load_as
+    from hourglass.cli.output import print_json
+    from hourglass.data.write import replace_file
+    from hourglass.errors import ParameterError
+    from hourglass.estimators import Compressor
+
+    if output.suffix != ".hgc":
+        raise ParameterError(f"-o {output}; allowed: a name that ends in .hgc.")
+    if model is not None and quality is not None:
+        raise ParameterError("--quality is for training; a MODEL has its own.")
+    if model is not None:
+        compressor = load_as(Compressor, model, device)
+    else:
+        compressor = Compressor(quality=50 if quality is None else quality, random_state=seed, device=device)
+        _train(compressor, source, tile)
+        model = output.with_suffix(".hg")
+        compressor.save(model)
+    images, names, pixels = _images(source, compressor)
+    blob = compressor.compress(images, names)
+    with replace_file(output) as beside:
+        beside.write_bytes(blob)
+    report = {
+        "images": len(images),
+        "bytes": len(blob),
+        "bits_per_value": round(8 * len(blob) / pixels, 4),
+        "model": str(model),
+    }
+    if as_json:
+        print_json(report)
+    else:
+        click.echo(
+            f"{output}: {len(images)} images in {len(blob):,} bytes, {len(blob) / len(images):,.1f} an image, 1 to "
+            f"{pixels / len(blob):.0f}. Keep {model}: it reads them again."
+        )
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@output_option(what="A folder for PNG files, or a .npy file for images of one size.")
+@click.option("--model", type=click.Path(path_type=Path), help="By default the one beside SOURCE, with .hg for .hgc.")
+@device_option
+@json_option
+def decompress(source: Path, output: Path, model: Path | None, device: str, as_json: bool) -> None:
+    """Write the images of the .hgc file SOURCE."""
+    import numpy as np
+
+    from hourglass.cli.models import load_as
+    from hourglass.cli.output import report_written
+    from hourglass.data.files import write_array, write_image
+    from hourglass.errors import DataError, FormatError, ParameterError
+    from hourglass.estimators import Compressor
+
+    if not source.is_file():
+        raise DataError(f"{source}: no such file.")
+    model = model or source.with_suffix(".hg")
+    if not model.exists():
+        raise DataError(f"{model}: no such model; name the one that compressed {source} with --model.")
+    compressor = load_as(Compressor, model, device)
+    try:
+        images, names = compressor.decompress_named(source.read_bytes())
+    except FormatError as error:
+        raise FormatError(f"{source}: {error}") from error
+    if output.suffix == ".npy":
+        if not isinstance(images, np.ndarray):
+            raise ParameterError(f"{source} holds images of several sizes; -o must then name a folder.")
+        write_array(output, images)
+        written = [output]
+    else:
+        written = [output / _below(name) for name in names or (f"{number:05d}" for number in range(len(images)))]
+        for path, image in zip(written, images, strict=True):
+            write_image(path, image)
+    report_written(written, output, as_json)
+
+
+def _train(compressor: Any, source: str, tile: tuple[int, int] | None) -> None:
+    from hourglass.cli.models import are_files
+    from hourglass.cli.progress import ShowProgress
+    from hourglass.data import load
+
+    if tile is None and are_files(source):
+        tile = _TILE
+    train = load(source, tile=tile).train
+    if tile is None and max(train.images.shape[1:3]) > _LARGEST:
+        train = train.tiled(_TILE)
+    click.echo(f"training a compressor on {len(train):,} images or tiles of {source}.", err=True)
+    compressor.fit(train.images, callbacks=[ShowProgress("compressor")])
+
+
+def _images(source: str, compressor: Any) -> tuple[Any, list[str] | None, int]:
+    """(images, names, values in all of them)"""
+    from hourglass.cli.models import are_files
+    from hourglass.data import load
+    from hourglass.data.files import find_images, read_image
+    from hourglass.images import with_channels
+
+    if not are_files(source):
+        dataset = load(source)
+        images = (dataset.test if dataset.has_test else dataset.train).images
+        return images, None, images.size
+    path = Path(source)
+    files = find_images(path) if path.is_dir() else [path]
+    shape = compressor.layout_.shape
+    photos = [with_channels(read_image(file)[None], shape)[0] for file in files]
+    names = [str(file.relative_to(path)) if path.is_dir() else file.name for file in files]
+    return photos, names, sum(photo.size for photo in photos)
+
+
+def _below(name: str) -> Path:
+    """`name` as a PNG below the output's folder, wherever it would lead."""
+    parts = [part for part in Path(name).parts if part not in ("/", "\\", "..", ".") and ":" not in part]
+    return Path(*parts or ["image"]).with_suffix(".png")

@@ -1,0 +1,54 @@
+"""hourglass detect"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hourglass.cli.options import device_option, json_option, output_option
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("source")
+@output_option(what="A folder for anomalies.csv and overlays/.")
+@click.option("--overlays", default=100, show_default=True, type=click.IntRange(0), help="At most so many, strangest first.")
+@device_option
+@json_option
+def detect(model: Path, source: str, output: Path, overlays: int, device: str, as_json: bool) -> None:
+    """Score the images in SOURCE (a folder or DATA) with MODEL (of --task detector, trained on normal images alone).
+
+    Writes anomalies.csv, strangest first: path, score (above 0 is an anomaly), verdict; and for the strangest a picture with
+    the places that the model cannot explain marked in red. Of DATA with a test part, that part is scored.
+    """
+    import csv
+
+    import numpy as np
+
+    from hourglass.cli.models import asked_for, load_as
+    from hourglass.cli.output import print_json
+    from hourglass.data.files import write_image
+    from hourglass.data.write import replace_file
+    from hourglass.estimators import AnomalyDetector
+    from hourglass.report import overlay
+
+    detector = load_as(AnomalyDetector, model, device)
+    split, names = asked_for(detector, source)
+    scores = -detector.decision_function(split.images)
+    order = np.argsort(-scores, kind="stable")
+    with replace_file(output / "anomalies.csv") as beside, beside.open("w", newline="", encoding="utf-8") as stream:
+        table = csv.writer(stream)
+        table.writerow(["path", "score", "verdict"])
+        table.writerows([names[row], f"{scores[row]:.6g}", "anomaly" if scores[row] > 0 else "normal"] for row in order)
+    shown = order[:overlays]
+    if len(shown):
+        level = float(np.quantile(detector.error_maps(split.images[order[len(order) // 2 :]]), 0.999))
+        for rank, row in enumerate(shown, 1):
+            picture = overlay(split.images[row], detector.error_maps(split.images[[row]])[0], level)
+            write_image(output / "overlays" / f"{rank:04d}-{Path(names[row]).stem}.png", picture)
+    found = int((scores > 0).sum())
+    if as_json:
+        print_json({"images": len(scores), "anomalies": found, "output": str(output)})
+    else:
+        click.echo(f"{found} of {len(scores)} images are anomalies; {output}/anomalies.csv, {len(shown)} overlays.")

@@ -1,0 +1,46 @@
+"""hourglass encode"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hourglass.cli.options import device_option, json_option, output_option
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("source")
+@output_option(what="A .npz or .parquet file.")
+@device_option
+@json_option
+def encode(model: Path, source: str, output: Path, device: str, as_json: bool) -> None:
+    """Write the codes that MODEL (of any task) gives the images in SOURCE, a folder or DATA: all parts of it.
+
+    npz: codes (n, n_components), paths, labels where there are any. parquet: a column each of path and label, and one a number
+    of the code: code0, code1, …
+    """
+    import numpy as np
+
+    from hourglass.cli.models import names_of, parts_for
+    from hourglass.cli.output import report_written
+    from hourglass.data.files import write_arrays, write_table
+    from hourglass.errors import ParameterError
+    from hourglass.estimators import load_model
+
+    if output.suffix not in (".npz", ".parquet"):
+        raise ParameterError(f"-o {output}; allowed: a name that ends in .npz or .parquet.")
+    loaded = load_model(model, device=device)
+    parts = parts_for(loaded, source)
+    codes = np.concatenate([loaded.encode(split.images) for split in parts.values()])
+    names = [name for label, split in parts.items() for name in names_of(split, label)]
+    known = [split.labels for split in parts.values() if split.labels is not None]
+    columns = {"path": np.array(names)}
+    if len(known) == len(parts):
+        columns["label"] = np.concatenate(known)
+    if output.suffix == ".npz":
+        write_arrays(output, {"codes": codes, **{f"{key}s": value for key, value in columns.items()}})
+    else:
+        write_table(output, columns | {f"code{index}": column for index, column in enumerate(codes.T)})
+    report_written([output], output, as_json)

@@ -1,0 +1,115 @@
+"""What verbs do with models and images: load the right kind, read what it takes, run it over folders."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hourglass.data import Split
+    from hourglass.images import Array
+
+
+def load_as(kind: type, path: Path, device: str) -> Any:
+    """The model at `path`; ParameterError if it is not of `kind`."""
+    from hourglass.errors import ParameterError
+    from hourglass.estimators import load_model
+
+    model = load_model(path, device=device)
+    if not isinstance(model, kind):
+        raise ParameterError(
+            f"{path} holds a model of --task {model.saved_as}; this needs one of --task {kind.saved_as}."  # type: ignore[attr-defined]
+        )
+    return model
+
+
+def are_files(source: str) -> bool:
+    """Whether the images of `source` are files of their own, of any size."""
+    from hourglass.data import NAMED
+    from hourglass.data.files import IDX_NAMES, IMAGE_FORMATS, idx_file
+
+    path = Path(source)
+    in_folder = path.is_dir() and not idx_file(path, IDX_NAMES["train"][0])
+    return source not in NAMED and (in_folder or path.suffix.lower() in IMAGE_FORMATS)
+
+
+def parts_for(model: Any, source: str) -> dict[str, Split]:
+    """The parts of `source` with its images as `model` takes them: resized where they are files, grey or coloured.
+
+    The keys are what `names_of` calls them: the source, and for arrays its part.
+    """
+    from hourglass.data import Split, load
+    from hourglass.errors import ModelError
+    from hourglass.images import with_channels
+
+    shape = model.layout_.shape
+    if len(shape) == 1:
+        raise ModelError("the model was fitted on flat features, not on images.")
+    dataset = load(source, size=(shape[0], shape[1])) if are_files(source) else load(source)
+    parts = {"train": dataset.train} | ({"test": dataset.test} if dataset.has_test else {})
+    return {
+        f"{source}:{part}": Split(with_channels(split.images, shape), split.labels, split.paths)
+        for part, split in parts.items()
+    }
+
+
+def names_of(split: Split, source: str) -> list[str]:
+    """What each image is called: its path, or for arrays `source` and its number in it, as in mnist:test#7."""
+    if split.paths is None:
+        return [f"{source}#{row}" for row in range(len(split))]
+    return [str(path) for path in split.paths]
+
+
+def asked_for(model: Any, source: str) -> tuple[Split, list[str]]:
+    """(the images of `source` as `model` takes them, their names); of data with a test part, that part."""
+    name, split = list(parts_for(model, source).items())[-1]
+    return split, names_of(split, name)
+
+
+def transform_files(source: Path, output: Path, transform: Callable[[Array], Array]) -> list[Path]:
+    """Write `transform` of each image in the file or folder `source` below the folder `output`, under the same names.
+
+    Notes of the library are shown once, whatever the number of images.
+    """
+    from hourglass.data.files import find_images, read_image, write_image
+    from hourglass.errors import DataError, HourglassWarning, ParameterError
+    from hourglass.images import to_uint8
+
+    if not source.exists():
+        raise DataError(f"{source}: no such file or folder.")
+    if output.exists() and not output.is_dir():
+        raise ParameterError(f"{output} is a file; -o must name a folder.")
+    files = find_images(source) if source.is_dir() else [source]
+    targets = {output / (file.relative_to(source) if source.is_dir() else file.name): file for file in files}
+    if any(target.resolve() == file.resolve() for target, file in targets.items()):
+        raise ParameterError("-o names the source itself; the originals would be lost.")
+    notes = set()
+    for target, file in targets.items():
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", HourglassWarning)
+            write_image(target, to_uint8(transform(read_image(file))))
+        notes |= {str(warning.message) for warning in caught}
+    if notes:
+        more = f" (and {len(notes) - 1} other sizes)" if len(notes) > 1 else ""
+        warnings.warn(f"{min(notes)}{more}", HourglassWarning, stacklevel=1)
+    return list(targets)
+
+
+def images_named(names: list[str], size: tuple[int, int]) -> Iterator[Array]:
+    """The images behind names that `names_of` gave, resized to `size`; uint8."""
+    from hourglass.data import load
+    from hourglass.data.files import read_image
+    from hourglass.images import to_uint8
+
+    loaded: dict[str, Array] = {}
+    for name in names:
+        source, _, row = name.rpartition("#")
+        if source and row.isdecimal() and not Path(name).exists():
+            base, _, part = source.rpartition(":")
+            if source not in loaded:
+                loaded[source] = getattr(load(base), part).images
+            yield to_uint8(loaded[source][int(row)])
+        else:
+            yield read_image(Path(name), size)

@@ -1,0 +1,103 @@
+"""How good generated images are: by the features and the verdicts of a classifier that never saw one."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hourglass.corruption import Warp
+from hourglass.images import Array, Float32, to_float
+
+_EPOCHS = 12
+_NEAREST = 3
+
+
+class Judge:
+    """A classifier (scikit-learn's MLPClassifier) fitted on real images, warped anew in every epoch.
+
+    It reads generated images, and its last hidden layer is the feature space in which sets of images are compared.
+    """
+
+    def __init__(self, hidden: tuple[int, ...] = (512, 64), epochs: int = _EPOCHS) -> None:
+        self.hidden, self.epochs = hidden, epochs
+
+    def fit(self, images: Array, labels: NDArray[Any], seed: int) -> Self:
+        from sklearn.neural_network import MLPClassifier
+
+        self.classifier = MLPClassifier(self.hidden, batch_size=min(256, len(images)), random_state=seed)
+        warp, classes = Warp(elastic=0.03), np.unique(labels)
+        order = np.random.default_rng(seed)
+        for epoch in range(self.epochs):
+            rows = order.permutation(len(images))
+            self.classifier.learning_rate_init = 2e-3 * (1 - epoch / self.epochs) + 1e-4
+            if epoch:
+                self.classifier._optimizer.learning_rate_init = self.classifier.learning_rate_init
+            for start in range(0, len(rows), 10_000):
+                part = np.sort(rows[start : start + 10_000])
+                warped = warp(images[part], seed + 1 + epoch * 1000 + start)
+                self.classifier.partial_fit(warped.reshape(len(part), -1), labels[part], classes)
+        return self
+
+    def predict(self, images: Array) -> NDArray[Any]:
+        """The label that each image is read as: (n,)."""
+        read: NDArray[Any] = self.classifier.predict(to_float(images).reshape(len(images), -1))
+        return read
+
+    def features(self, images: Array) -> Float32:
+        """The last hidden layer: float32 (n, width)."""
+        values = to_float(images).reshape(len(images), -1)
+        for weights, biases in list(zip(self.classifier.coefs_, self.classifier.intercepts_, strict=True))[:-1]:
+            values = np.maximum(values @ weights + biases, 0)
+        return values.astype(np.float32)
+
+
+def frechet_distance(features: Float32, others: Float32) -> float:
+    """Fréchet distance between Gaussians fitted to two sets of features (Heusel et al. 2017), in squared feature units.
+
+    Parameters
+    ----------
+    features, others : ndarray (n, d) and (m, d), float32
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # raised inside torchmetrics' own imports
+        from torchmetrics.image.fid import FrechetInceptionDistance
+
+    metric = FrechetInceptionDistance(feature=_Given(features.shape[1]))
+    metric.update(torch.from_numpy(features), real=True)
+    metric.update(torch.from_numpy(others), real=False)
+    return float(metric.compute())
+
+
+class _Given(torch.nn.Module):
+    """Stands where torchmetrics has the Inception network: the features are given."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features
+
+
+def precision_and_recall(real: Float32, generated: Float32) -> tuple[float, float]:
+    """Improved precision and recall (Kynkäänniemi et al. 2019, equation 2, k = 3).
+
+    Precision is the share of generated features inside the balls around real ones that reach to their third nearest real
+    neighbour; recall the same with the roles exchanged.
+
+    Parameters
+    ----------
+    real, generated : ndarray (n, d), float32
+    """
+    one, other = torch.from_numpy(real), torch.from_numpy(generated)
+    between = torch.cdist(one, other)
+    reach_one, reach_other = (
+        torch.cdist(points, points).kthvalue(_NEAREST + 1, dim=1).values for points in (one, other)
+    )  # + 1: the nearest is the point itself
+    precision = (between <= reach_one[:, None]).any(0).float().mean()
+    recall = (between <= reach_other[None, :]).any(1).float().mean()
+    return float(precision), float(recall)

@@ -1,0 +1,127 @@
+"""What one measured bar is, and the table of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
+
+from hourglass.data import Dataset
+from hourglass.training import Callback
+
+COLUMNS = ("use", "measure", "bar on MNIST", "measured", "baselines in the same run", "seed", "seconds to fit")
+
+Fitted = TypeVar("Fitted")
+
+
+@dataclass
+class Row:
+    """One measure of one use.
+
+    Attributes
+    ----------
+    use, measure : str
+    value : float
+        Ours, on the test images.
+    form : str
+        How values are written.
+    baselines : dict of str to float
+        The same measure, of others, in the same run.
+    bar : (sign, float), optional
+        ("≥", 0.975): what it is held to on MNIST.
+    seed : int
+    seconds : float
+        To fit ours.
+    """
+
+    use: str
+    measure: str
+    value: float
+    form: str
+    baselines: dict[str, float]
+    seed: int
+    seconds: float
+    bar: tuple[str, float] | None = None
+
+    @property
+    def is_reached(self) -> bool | None:
+        """Whether the bar is; None without one."""
+        if self.bar is None:
+            return None
+        return self.value >= self.bar[1] if self.bar[0] == "≥" else self.value <= self.bar[1]
+
+    def cells(self) -> list[str]:
+        bar = "" if self.bar is None else f"{self.bar[0]} {self.bar[1]:{self.form}}"
+        mark = "" if self.is_reached is not False else " (missed)"
+        others = "; ".join(f"{name} {value:{self.form}}" for name, value in self.baselines.items())
+        return [self.use, self.measure, bar, f"{self.value:{self.form}}{mark}", others, str(self.seed), f"{self.seconds:.0f}"]
+
+
+@dataclass
+class Setting:
+    """What every use is measured with, and what it leaves for the page beside its rows.
+
+    Attributes
+    ----------
+    dataset : Dataset with a test part
+    seed : int
+    device : str
+    callbacks : name -> callbacks of a training
+    notes : list of str
+        What was left out and why, and what figures mean.
+    """
+
+    dataset: Dataset
+    seed: int
+    device: str = "auto"
+    callbacks: Callable[[str], Sequence[Callback]] = lambda name: ()
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def has_bars(self) -> bool:
+        return self.dataset.name == "mnist"
+
+    def fit(self, model: Any, *data: Any, name: str) -> tuple[Any, float]:
+        """(the fitted model, seconds)"""
+        model.set_params(random_state=self.seed, device=self.device)
+        start = time.perf_counter()
+        model.fit(*data, callbacks=self.callbacks(name))
+        return model, time.perf_counter() - start
+
+
+def uses_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """(headings, rows of formatted cells)"""
+    return list(COLUMNS), [row.cells() for row in rows]
+
+
+def uses_content(setting: Setting, rows: Sequence[Row], command: str, machine: dict[str, Any]) -> dict[str, Any]:
+    """All of a run, as JSON can hold it."""
+    return {
+        "command": command,
+        "data": setting.dataset.name,
+        "train_images": len(setting.dataset.train),
+        "test_images": len(setting.dataset.test),
+        "seed": setting.seed,
+        "machine": machine,
+        "rows": [{**asdict(row), "is_reached": row.is_reached} for row in rows],
+        "notes": setting.notes,
+    }
+
+
+def uses_page(setting: Setting, rows: Sequence[Row], command: str, machine: dict[str, Any]) -> str:
+    """All of a run as a page of Markdown."""
+    headings, body = uses_table(rows)
+    lines = [headings, ["---"] * len(headings), *body]
+    told = ", ".join(f"{key} {value}" for key, value in machine.items())
+    return "\n".join(
+        [
+            f"# The six uses, measured on {setting.dataset.name}\n",
+            f"Made by `{command}`: each estimator as its constructor makes it, fitted on {len(setting.dataset.train):,} "
+            f"training images and measured on {len(setting.dataset.test):,} test images; {told}.\n",
+            *("| " + " | ".join(line) + " |" for line in lines),
+            "",
+            *(f"- {note}" for note in setting.notes),
+            "",
+        ]
+    )
