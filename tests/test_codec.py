@@ -76,7 +76,7 @@ def test_the_bytes_are_what_the_format_says() -> None:
     assert blob[14:19] == bytes([2, 4, 4, 2, 4])
     assert blob[19:26] == bytes([3, 1, 1, 1, 1, 2, 1])  # -1, 0, 1, seen 1, 2, 1 times
     assert blob[26:29] == bytes([1, 10, 4])  # 5, four times: no word of payload
-    assert blob[29:33].hex() == "00000070"
+    assert blob[29:33].hex() == "d0feffa7"
     assert blob[33:] == hashlib.sha256(blob[:33]).digest()[:8]
     assert len(blob) == 41
 

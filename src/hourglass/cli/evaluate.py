@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[MODEL]...")
 @data_option
-@click.option("--suite", help="Instead of MODEL: train all that a page of results needs. denoise: all presets; uses: all uses.")
+@click.option("--suite", help="Instead of MODEL: train all that a page of results needs. denoise: all presets; uses; rate.")
 @click.option("--preset", "presets", multiple=True, help="With --suite denoise: only these.")
 @click.option("--use", "uses", multiple=True, help="With --suite uses: only these.")
 @output_option(required=False, what="A folder for results.md, results.json and a figure.")
@@ -60,9 +60,9 @@ def evaluate(
     from hourglass.evaluation import cells, machine
 
     if bool(models) == bool(suite):
-        raise ParameterError("evaluate needs either MODELs or --suite denoise or uses.")
-    if suite not in (None, "denoise", "uses"):
-        raise ParameterError(f"--suite {suite}; allowed: denoise, uses.")
+        raise ParameterError("evaluate needs either MODELs or --suite denoise, uses or rate.")
+    if suite not in (None, "denoise", "uses", "rate"):
+        raise ParameterError(f"--suite {suite}; allowed: denoise, uses, rate.")
     if suite is not None and corruptions:
         raise ParameterError("a --suite has its own damage; leave --corruption out.")
     if (presets and suite != "denoise") or (uses and suite != "uses"):
@@ -73,6 +73,9 @@ def evaluate(
     dataset = found.with_test(seed)
     if suite == "uses":
         _uses(dataset, uses, output, device, seed, as_json)
+        return
+    if suite == "rate":
+        _rate(dataset, output, device, seed)
         return
     if suite is not None:
         comparison = _presets(dataset, presets, device, seed)
@@ -118,6 +121,7 @@ def _uses(dataset: Dataset, uses: tuple[str, ...], output: Path | None, device: 
     from hourglass.cli.progress import ShowProgress
     from hourglass.data.write import replace_file
     from hourglass.evaluation import USES, Setting, machine, uses_content, uses_page, uses_suite, uses_table
+    from hourglass.report import image_rows, planes, save
 
     setting = Setting(dataset, seed, device, lambda name: [ShowProgress(name)])
     rows = uses_suite(setting, uses or tuple(USES))
@@ -128,12 +132,34 @@ def _uses(dataset: Dataset, uses: tuple[str, ...], output: Path | None, device: 
             beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         with replace_file(output / "uses.md") as beside:
             beside.write_text(uses_page(setting, rows, command, machine()), encoding="utf-8")
+        for use, pictures in setting.pictures.items():
+            save(image_rows(pictures), output / f"{use}.png")
+        if setting.planes:
+            save(planes(setting.planes), output / "features.png")
     if as_json:
         print_json(content)
         return
     print_table(f"{dataset.name}, {len(dataset.test):,} test images", *uses_table(rows))
     for note in setting.notes:
         click.echo(note)
+
+
+def _rate(dataset: Dataset, output: Path | None, device: str, seed: int) -> None:
+    """Rate and distortion of Compressors of several qualities beside image formats, as rate.json and rate.png."""
+    from hourglass.cli.output import print_table
+    from hourglass.cli.progress import ShowProgress
+    from hourglass.data.write import replace_file
+    from hourglass.evaluation import Setting, machine, rate_distortion
+    from hourglass.report import rate_distortion_curves, save
+
+    curves = rate_distortion(Setting(dataset, seed, device, lambda name: [ShowProgress(name)]))
+    content = {"data": dataset.name, "test_images": len(dataset.test), "seed": seed, "machine": machine(), "curves": curves}
+    if output is not None:
+        with replace_file(output / "rate.json") as beside:
+            beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        save(rate_distortion_curves(curves), output / "rate.png")
+    lines = [[name, f"{size:.2f}", f"{error:.5f}"] for name, points in curves.items() for size, error in points]
+    print_table(f"{dataset.name}, {len(dataset.test):,} test images", ["what", "bytes an image", "MSE"], lines)
 
 
 def _models(paths: tuple[Path, ...], dataset: Dataset, corruption: Any, device: str, seed: int) -> Comparison:

@@ -221,7 +221,7 @@ class AnomalyDetector(OutlierMixin, Downstream):
 
 
 def _smoothed(values: Float32) -> Float32:
-    """Images (n, c, h, w) under a Gaussian, for single pixels that differ are noise and groups are not; features as they are."""
+    """Images (n, c, h, w) under a Gaussian, for single pixels that differ are noise, groups are not; features as they are."""
     if values.ndim < 4:
         return values
     smooth: Float32 = gaussian_filter(values, (0, 0, _BLUR, _BLUR))

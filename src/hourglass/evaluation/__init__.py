@@ -4,7 +4,7 @@ from hourglass.evaluation.metrics import Metrics, image_metrics
 from hourglass.evaluation.suites import BARS, denoise_suite, machine
 from hourglass.evaluation.tables import cells, markdown
 from hourglass.evaluation.tasks import Comparison, compare_autoencoders, compare_denoisers
-from hourglass.evaluation.uses import USES, Row, Setting, uses_content, uses_page, uses_suite, uses_table
+from hourglass.evaluation.uses import USES, Row, Setting, rate_distortion, uses_content, uses_page, uses_suite, uses_table
 
 __all__ = [
     "BARS",
@@ -20,6 +20,7 @@ __all__ = [
     "image_metrics",
     "machine",
     "markdown",
+    "rate_distortion",
     "uses_content",
     "uses_page",
     "uses_suite",

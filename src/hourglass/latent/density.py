@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
+from sklearn.exceptions import ConvergenceWarning
 
-from hourglass.errors import DataError, ParameterError
+from hourglass.errors import ParameterError
 
 Codes = NDArray[np.float32]
 
 _CODES_A_DIMENSION = 4  # a Gaussian of d dimensions is fitted to at least so many times d codes
-_FLOOR = 1e-3  # added to each variance, as a share of the codes' mean variance: directions without spread stay proper
+_FLOOR = 1e-5  # added to each variance, as a share of the codes' mean variance: directions without spread stay proper
 
 
 @dataclass(frozen=True)
@@ -112,11 +113,6 @@ def fit_mixture(codes: Codes, classes: NDArray[np.int64] | None, n_gaussians: in
     n_gaussians : int
         For each class; fewer where it has fewer than four times n_components codes for each.
     seed : int
-
-    Raises
-    ------
-    DataError
-        If a class has a single code.
     """
     from sklearn.mixture import GaussianMixture
 
@@ -125,14 +121,15 @@ def fit_mixture(codes: Codes, classes: NDArray[np.int64] | None, n_gaussians: in
     parts: list[tuple[Any, ...]] = []
     for group in np.unique(groups):
         members = codes[groups == group].astype(np.float64)
-        if len(members) < 2:
-            raise DataError(f"class {group} has one sample; a density needs at least two.")
+        share = len(members) / len(codes)
+        if len(members) == 1:  # its spread is unknown; it is given that of all codes, number by number
+            parts.append((share, members[0], np.diag(np.sqrt(codes.var(0, dtype=np.float64) + floor)), group))
+            continue
         count = min(n_gaussians, max(1, len(members) // (_CODES_A_DIMENSION * codes.shape[1])))
         mixture = GaussianMixture(count, reg_covar=floor, random_state=seed, max_iter=50)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # not converged after 50 rounds: a density as good as any for our uses
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a density after 50 rounds is as good as any for our uses
             mixture.fit(members)
-        share = len(members) / len(codes)
         parts += [
             (share * weight, mean, np.linalg.cholesky(covariance), group)
             for weight, mean, covariance in zip(mixture.weights_, mixture.means_, mixture.covariances_, strict=True)

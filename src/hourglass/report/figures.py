@@ -83,6 +83,39 @@ def learning_curves(histories: Mapping[str, Sequence[dict[str, Any]]], reference
     return figure
 
 
+def planes(codes: Mapping[str, tuple[Array, Array]]) -> Figure:
+    """Codes of two numbers (n, 2) as points coloured by label (n,), a panel for each name."""
+    figure = Figure(figsize=(4.2 * len(codes), 4.2), dpi=150, layout="constrained")
+    colours = mpl.colormaps["tab10"]
+    for axes, (name, (points, labels)) in zip(figure.subplots(1, len(codes), squeeze=False)[0], codes.items(), strict=True):
+        for index, label in enumerate(np.unique(labels)):
+            mine = points[labels == label]
+            axes.scatter(mine[:, 0], mine[:, 1], s=1, color=colours(index % 10), linewidths=0, rasterized=True)
+            axes.annotate(str(label), np.median(mine, axis=0), fontsize=11, weight="bold", ha="center", va="center")
+        axes.set(title=name, xticks=[], yticks=[])
+    return figure
+
+
+def rate_distortion_curves(curves: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
+    """PSNR in dB over bytes an image, from (bytes, mean squared error); curves "X without headers" are dashed, in X's colour."""
+    figure = Figure(figsize=(7.2, 4.6), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    bases = [name for name in curves if not name.endswith("without headers")]
+    colours = dict(zip(bases, COLOURS, strict=False))
+    for name, points in curves.items():
+        lossy = [(size, -10 * np.log10(error)) for size, error in points if error > 0]
+        dashed = name not in colours
+        colour = colours[name.removesuffix(" without headers")]
+        if lossy:
+            axes.plot(*zip(*sorted(lossy), strict=True), "o--" if dashed else "o-", color=colour, markersize=4, label=name)
+        else:  # nothing is lost: a place on the axis of bytes
+            axes.axvline(points[0][0], color=colour, linestyle="--" if dashed else "-", linewidth=1, label=f"{name} (lossless)")
+    axes.set(xlabel="bytes an image", ylabel="PSNR, dB", xscale="log")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
 def save(figure: Figure, *paths: Path) -> None:
     """Write the figure in the format each name ends with, beside first, then renamed."""
     for path in paths:

@@ -28,6 +28,10 @@ def compress(setting: Setting) -> list[Row]:
         name: by_model(model, test.images)
         for name, model in (("ours", ours), ("plain autoencoder, quantised", Compressor.from_autoencoder(plain, train.images)))
     }
+    setting.pictures["compress"] = {"original": test.images[:10], "Compressor": _decoded(ours, ours.compress(test.images[:10]))}
+    for name, options in FORMATS.items():
+        made = [np.asarray(Image.open(io.BytesIO(_encoded(image, name, options)))) for image in to_uint8(test.images[:10])]
+        setting.pictures["compress"][name] = np.stack(made)
     for name, options in FORMATS.items():
         label = name.title() if name == "WEBP" else name
         size, error, header = by_format(test.images, name, options)
@@ -56,9 +60,14 @@ def compress(setting: Setting) -> list[Row]:
 def by_model(model: Compressor, images: Array) -> tuple[float, float]:
     """(bytes an image, mean squared error of the decompressed uint8 images in squared units of 0..1)"""
     blob = model.compress(images)
+    made = _decoded(model, blob)
+    return len(blob) / len(images), float(np.square(to_float(made) - to_float(images), dtype=np.float64).mean())
+
+
+def _decoded(model: Compressor, blob: bytes) -> Array:
     made = model.decompress(blob)
     assert isinstance(made, np.ndarray)  # all of one size
-    return len(blob) / len(images), float(np.square(to_float(made) - to_float(images), dtype=np.float64).mean())
+    return made
 
 
 def by_format(images: Array, name: str, options: dict[str, int | bool]) -> tuple[float, float, int]:
@@ -76,3 +85,30 @@ def _encoded(image: Array, name: str, options: dict[str, int | bool]) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, name, **options)
     return stream.getvalue()
+
+
+QUALITIES = (30.0, 50.0, 70.0)
+"""Of the Compressors on the rate-distortion curve, each trained for its own."""
+SETTINGS: dict[str, list[dict[str, int | bool]]] = {
+    "JPEG": [{"quality": quality} for quality in (1, 5, 10, 20, 35, 50, 75)],
+    "WEBP": [{"quality": quality, "method": 6} for quality in (0, 10, 25, 50, 75)],
+    "PNG": [FORMATS["PNG"]],
+}
+
+
+def rate_distortion(setting: Setting) -> dict[str, list[tuple[float, float]]]:
+    """(bytes an image, mean squared error) of the test images, for several qualities of Compressor, JPEG, WebP and PNG.
+
+    Each format stands there twice: with the bytes of its headers, and without them, taken as those of a black image.
+    """
+    train, test = setting.dataset.train.images, setting.dataset.test.images
+    curves: dict[str, list[tuple[float, float]]] = {"Compressor": []}
+    for quality in QUALITIES:
+        model, _ = setting.fit(Compressor(quality=quality), train, name=f"quality {quality:g}")
+        curves["Compressor"].append(by_model(model, test))
+    for name, several in SETTINGS.items():
+        for options in several:
+            size, error, header = by_format(test, name, options)
+            curves.setdefault(name, []).append((size, error))
+            curves.setdefault(f"{name} without headers", []).append((size - header, error))
+    return curves

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +29,7 @@ def detect(setting: Setting) -> list[Row]:
 
         detector, took = setting.fit(AnomalyDetector(), normal, name=f"detect {label}")
         seconds.append(took)
+        _show(setting, label, detector)
         measure("ours", -detector.score_samples(test.images))
         flat = to_float(normal).reshape(len(normal), -1)
         forest = IsolationForest(random_state=seed).fit(flat)
@@ -51,6 +54,15 @@ def detect(setting: Setting) -> list[Row]:
         )
         for word, fold in (("mean", np.mean), ("least", np.min))
     ]
+
+
+def _show(setting: Setting, label: Any, detector: AnomalyDetector) -> None:
+    """Keep the strangest of the normal class's own test images, and the least strange of the others, with their verdicts."""
+    test = setting.dataset.test
+    scores = detector.score_samples(test.images)
+    own, others = np.flatnonzero(test.known_labels == label), np.flatnonzero(test.known_labels != label)
+    rows = np.concatenate([own[np.argsort(scores[own])[:5]], others[np.argsort(-scores[others])[:5]]])
+    setting.pictures.setdefault("detect", {})[f"{label} is normal"] = test.images[rows]
 
 
 def _errors(made: Array, images: Array) -> NDArray[np.float64]:

@@ -28,6 +28,12 @@ def enhance(setting: Setting) -> list[Row]:
         found["linear regression"] = _psnr(linear.transform(Downscale(2)(test)), test)
     except DataError as error:
         setting.notes.append(f"Linear regression left out: {error}")
+    setting.pictures["enhance"] = {
+        "given": ours._enlarge(low[:10]),
+        "bicubic": enlarged(low[:10], test.shape[1:3], FILTERS["bicubic"]),
+        "Enhancer": ours.transform(low[:10]),
+        "original": test[:10],
+    }
     bar = ("≥", 25.5) if setting.has_bars else None
     value = _psnr(ours.transform(low), test)
     side, large = "×".join(map(str, low.shape[1:3])), "×".join(map(str, test.shape[1:3]))

@@ -31,6 +31,13 @@ def features(setting: Setting) -> list[Row]:
                 ("plain autoencoder", plain.transform),
             )
         }
+        if n_components == 2:
+            for name, encode in (
+                ("features preset", ours.transform),
+                ("plain autoencoder", plain.transform),
+                ("PCA", pca.transform),
+            ):
+                setting.planes[name] = (encode(test.images), test.known_labels)
         for reader in accuracies["ours"]:
             bar = _BARS.get((n_components, reader)) if setting.has_bars else None
             others = {name: found[reader] for name, found in accuracies.items() if name != "ours"}

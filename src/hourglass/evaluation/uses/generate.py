@@ -38,6 +38,10 @@ def generate(setting: Setting) -> list[Row]:
         sets[f"{name}, prior"] = vae.inverse_transform(prior)
         sets[f"{name}, a Gaussian fitted to its codes"] = vae.sample(n, temperature=1.0, random_state=seed)
     sets["real training images"] = train.images[:n]
+    setting.pictures["generate"] = {
+        **{f"label {label}": ours.sample(10, label=label, random_state=seed) for label in ours.classes_[:10]},
+        **{name: images[:10] for name, images in sets.items() if name.endswith("prior")},
+    }
     real = judge.features(test.images[:n])
     found: dict[str, dict[str, float]] = {"Fréchet distance": {}, "precision": {}, "recall": {}}
     for name, images in sets.items():

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from hourglass.data import Dataset
+from hourglass.images import Array
 from hourglass.training import Callback
 
 COLUMNS = ("use", "measure", "bar on MNIST", "measured", "baselines in the same run", "seed", "seconds to fit")
@@ -70,6 +71,10 @@ class Setting:
     callbacks : name -> callbacks of a training
     notes : list of str
         What was left out and why, and what figures mean.
+    pictures : dict of str to dict of str to ndarray
+        For each use, rows of images by name.
+    planes : dict of str to (codes (n, 2), labels (n,))
+        Codes of two numbers, by what made them.
     """
 
     dataset: Dataset
@@ -77,6 +82,8 @@ class Setting:
     device: str = "auto"
     callbacks: Callable[[str], Sequence[Callback]] = lambda name: ()
     notes: list[str] = field(default_factory=list)
+    pictures: dict[str, dict[str, Array]] = field(default_factory=dict)
+    planes: dict[str, tuple[Array, Array]] = field(default_factory=dict)
 
     @property
     def has_bars(self) -> bool:

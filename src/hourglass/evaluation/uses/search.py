@@ -39,6 +39,10 @@ def search(setting: Setting) -> list[Row]:
         name: rank_metrics(encode(train.images), encode(queries), train.known_labels, wanted)
         for name, encode in encoders.items()
     }
+    nearest = retriever.kneighbors(queries[:5], 9)[1]
+    setting.pictures["search"] = {
+        f"query {number}": np.concatenate([queries[[number - 1]], train.images[rows]]) for number, rows in enumerate(nearest, 1)
+    }
     retriever.add(test.images)
     start = time.perf_counter()
     retriever.kneighbors(queries, 10)

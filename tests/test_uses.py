@@ -1,0 +1,309 @@
+"""The five estimators that put an autoencoder to a use: what each promises, on small images."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import roc_auc_score
+
+import hourglass as hg
+from hourglass.estimators import ESTIMATORS
+from hourglass.estimators.base import Downstream
+from hourglass.estimators.refinement import refine
+from hourglass.estimators.tiles import cut, join
+from hourglass.images import windows, with_channels
+
+DOWNSTREAM = [kind for kind in ESTIMATORS.values() if issubclass(kind, Downstream)]
+
+
+@pytest.fixture(scope="module")
+def split() -> hg.Split:
+    return hg.load("digits").train
+
+
+@pytest.fixture(scope="module")
+def autoencoder(split: hg.Split) -> hg.Autoencoder:
+    return hg.Autoencoder(8, random_state=0).fit(split.images)
+
+
+def answers(model: Downstream, images: np.ndarray) -> np.ndarray:
+    """What a model of each kind is for."""
+    if isinstance(model, hg.AnomalyDetector):
+        return model.score_samples(images)
+    if isinstance(model, hg.Generator):
+        return model.sample(5, random_state=1)
+    if isinstance(model, hg.Retriever):
+        return model.kneighbors(images, 3)[1]
+    return np.frombuffer(model.compress(images), np.uint8)
+
+
+@pytest.mark.parametrize("kind", DOWNSTREAM)
+def test_a_fitted_autoencoder_serves_without_training(kind, split: hg.Split, autoencoder: hg.Autoencoder) -> None:
+    waiting = kind.from_autoencoder(autoencoder)
+    with pytest.raises(NotFittedError):
+        answers(waiting, split.images)
+    model = waiting.fit(split.images, split.labels)
+    assert model.network_ is autoencoder.network_
+    np.testing.assert_array_equal(model.encode(split.images), autoencoder.transform(split.images))
+    again = kind.from_autoencoder(autoencoder, split.images, split.labels)
+    np.testing.assert_array_equal(answers(model, split.images[:20]), answers(again, split.images[:20]))
+    with pytest.raises(hg.DataError, match="fitted on"):
+        kind.from_autoencoder(autoencoder, np.zeros((4, 9, 9), np.uint8))
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS.values())
+def test_saved_is_loaded_and_pickled_with_all_it_learned(kind, split: hg.Split, tmp_path) -> None:
+    images, labels = split.images[:200], split.labels[:200].astype(str)
+    model = kind(6, epochs=2, random_state=0).fit(images, labels)
+    model.save(tmp_path / "m.hg")
+    for same in (hg.load_model(tmp_path / "m.hg"), pickle.loads(pickle.dumps(model))):
+        assert same.get_params()["n_components"] == 6
+        np.testing.assert_array_equal(same.encode(images), model.encode(images))
+        if isinstance(model, Downstream):
+            np.testing.assert_array_equal(answers(same, images), answers(model, images))
+        if kind is hg.Generator:
+            assert list(same.classes_) == list("0123456789")
+            assert same.sample(2, label="7").shape == (2, 8, 8)
+
+
+# --- detect -----------------------------------------------------------------------------------------------------------
+
+
+def test_other_digits_are_stranger_than_the_normal_one(split: hg.Split) -> None:
+    normal = split.images[split.labels == 0]
+    detector = hg.AnomalyDetector(random_state=0).fit(normal)
+    test = hg.load("digits").test
+    assert roc_auc_score(test.labels != 0, -detector.score_samples(test.images)) > 0.97
+    np.testing.assert_array_equal(detector.predict(test.images) == -1, detector.decision_function(test.images) < 0)
+    assert detector.labels_.shape == detector.decision_scores_.shape == (len(normal),)
+    assert detector.labels_.mean() < 0.1
+
+
+def test_contamination_sets_the_share_of_anomalies(split: hg.Split) -> None:
+    images = split.images[:300]
+    for share in (0.05, 0.3):
+        detector = hg.AnomalyDetector(epochs=2, contamination=share, random_state=0).fit(images)
+        assert detector.labels_.mean() == pytest.approx(share, abs=0.01)
+        assert (detector.predict(images) == -1).mean() == pytest.approx(share, abs=0.01)
+
+
+def test_a_score_does_not_depend_on_the_others(split: hg.Split) -> None:
+    detector = hg.AnomalyDetector(epochs=1, random_state=0).fit(split.images[:200])
+    together = detector.score_samples(split.images[:10])
+    alone = np.concatenate([detector.score_samples(image[None]) for image in split.images[:10]])
+    np.testing.assert_allclose(together, alone, rtol=1e-3, atol=1e-4)
+    for flat in (np.zeros((1, 8, 8), np.uint8), np.full((1, 8, 8), 255, np.uint8)):
+        assert np.isfinite(detector.score_samples(flat)).all()
+
+
+def test_error_maps_are_where_the_defect_is(split: hg.Split, colours: np.ndarray) -> None:
+    detector = hg.AnomalyDetector(16, epochs=20, random_state=0).fit(split.images)
+    damaged = split.images[:20].copy()
+    damaged[:, :3, :3] = 255
+    maps = detector.error_maps(damaged)
+    assert maps.shape == (20, 8, 8)
+    assert maps[:, :3, :3].mean() > 3 * maps[:, 4:, 4:].mean()
+    assert hg.AnomalyDetector(epochs=1).fit(colours).error_maps(colours).shape == colours.shape[:3]
+    with pytest.raises(hg.DataError, match="needs images"):
+        hg.AnomalyDetector(epochs=1).fit(colours.reshape(40, -1)).error_maps(colours.reshape(40, -1))
+
+
+# --- generate ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def generator(split: hg.Split) -> hg.Generator:
+    return hg.Generator(12, random_state=0, epochs=60, batch_size=128).fit(split.images, split.labels)
+
+
+def test_samples_look_like_their_class(generator: hg.Generator, split: hg.Split) -> None:
+    from sklearn.neighbors import KNeighborsClassifier
+
+    reader = KNeighborsClassifier(3).fit(split.images.reshape(len(split), -1) / 255, split.labels)
+    for label in (0, 6):
+        samples = generator.sample(50, label=label, random_state=0)
+        assert (reader.predict(samples.reshape(50, -1)) == label).mean() > 0.85
+    written = generator.sample(4, label=[2, 0, 2, 6], random_state=0)
+    assert written.shape == (4, 8, 8)
+    codes, labels = generator.sample_codes(300, random_state=0)
+    assert codes.shape == (300, 12)
+    assert set(labels) == set(range(10))
+
+
+def test_the_same_seed_draws_the_same_and_none_draws_anew(generator: hg.Generator) -> None:
+    assert np.array_equal(generator.sample(3, random_state=1), generator.sample(3, random_state=1))
+    assert not np.array_equal(generator.sample(3), generator.sample(3))
+    cold, warm = (generator.sample(100, label=3, temperature=t, random_state=0).std(0).mean() for t in (0.1, 1.0))
+    assert cold < 0.9 * warm
+
+
+def test_walks_begin_and_end_at_the_images(generator: hg.Generator, split: hg.Split) -> None:
+    a, b = split.images[:2]
+    walk = generator.interpolate(a, b, steps=5)
+    np.testing.assert_allclose(walk[[0, -1]], generator.reconstruct(split.images[:2]), atol=1e-5)
+    assert generator.traverse(a, steps=3).shape == (12, 3, 8, 8)
+    assert generator.score_samples(split.images).mean() > generator.score_samples(255 - split.images).mean()
+
+
+def test_what_cannot_be_drawn_is_refused(generator: hg.Generator, split: hg.Split) -> None:
+    for wrong in ({"label": 10}, {"n": 0}, {"temperature": -1.0}, {"n": 2, "label": [1, 2, 3]}):
+        with pytest.raises(hg.ParameterError):
+            generator.sample(**wrong)
+    with pytest.raises(hg.DataError, match="one label for each"):
+        hg.Generator(epochs=1).fit(split.images, split.labels[:10])
+    unlabelled = hg.Generator(4, epochs=1, random_state=0).fit(split.images[:100])
+    assert unlabelled.sample(2).shape == (2, 8, 8)
+    with pytest.raises(hg.ParameterError, match="without labels"):
+        unlabelled.sample(label=1)
+
+
+# --- features and search ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_components", [2, 32])
+def test_the_features_preset_tells_digits_apart(n_components: int, split: hg.Split) -> None:
+    from sklearn.neighbors import KNeighborsClassifier
+
+    test = hg.load("digits").test
+    model = hg.Autoencoder(n_components, preset="features", epochs=60, batch_size=256, random_state=0).fit(split.images)
+    reader = KNeighborsClassifier(5).fit(model.transform(split.images), split.labels)
+    assert reader.score(model.transform(test.images), test.labels) > (0.75 if n_components == 2 else 0.93)
+
+
+def test_a_retriever_finds_names_and_takes_more(split: hg.Split) -> None:
+    names = [f"{row}.png" for row in range(100)]
+    retriever = hg.Retriever(8, epochs=2, random_state=0).fit(split.images[:100], names)
+    distances, rows = retriever.kneighbors(split.images[:100], 2)
+    assert np.array_equal(rows[:, 0], np.arange(100))
+    assert (np.diff(distances, axis=1) >= 0).all()
+    assert retriever.names_[rows[7, 0]] == "7.png"
+    retriever.add(split.images[100:110], [f"new {row}" for row in range(10)])
+    assert retriever.names_[retriever.kneighbors(split.images[105:106], 1)[1][0, 0]] == "new 5"
+    with pytest.raises(hg.ParameterError, match="allowed: 1 to 110"):
+        retriever.kneighbors(split.images[:1], 111)
+    with pytest.raises(hg.DataError, match="one name for each"):
+        retriever.add(split.images[:2], ["one"])
+
+
+# --- compress ---------------------------------------------------------------------------------------------------------
+
+
+def test_more_quality_is_more_bytes_and_less_error(split: hg.Split) -> None:
+    sizes, errors = [], []
+    for quality in (25, 50, 75):
+        model = hg.Compressor(16, quality=quality, epochs=100, random_state=0).fit(split.images)
+        blob = model.compress(split.images)
+        sizes.append(len(blob))
+        errors.append(np.square(model.decompress(blob) / 255 - split.images / 255).mean())
+    assert sizes == sorted(sizes)
+    assert errors == sorted(errors, reverse=True)
+    assert sizes[1] < 0.25 * split.images.size
+
+
+def test_the_search_over_integers_pays(split: hg.Split, autoencoder: hg.Autoencoder) -> None:
+    costs = {}
+    for sweeps in (0, 2):
+        model = hg.Compressor.from_autoencoder(autoencoder, split.images, sweeps=sweeps)
+        blob = model.compress(split.images)
+        error = np.square(model.decompress(blob) / 255 - split.images / 255).mean()
+        costs[sweeps] = error + model.price_ * len(blob) / len(split) * 8 * np.log(2)
+    assert costs[2] < costs[0]
+
+
+def test_refinement_never_makes_it_worse() -> None:
+    """One number a code and the identity as decoder: the best integers are known."""
+    rng = np.random.default_rng(0)
+    targets = rng.normal(size=(500, 1)).astype(np.float32) * 3
+    start = np.zeros((500, 1), np.int32)
+
+    def decode(symbols: np.ndarray) -> np.ndarray:
+        return symbols.astype(np.float32)
+
+    free = refine(start, lambda rows: targets[rows], decode, price=0.0, sweeps=30)
+    assert np.array_equal(free, np.rint(targets))
+    dear = refine(free, lambda rows: targets[rows], decode, price=0.3, sweeps=5)
+    assert len(np.unique(dear)) <= len(np.unique(free))
+    assert np.array_equal(start, np.zeros_like(start))
+
+
+def test_images_of_any_size_come_back_in_theirs(colours: np.ndarray) -> None:
+    model = hg.Compressor(8, epochs=5, random_state=0).fit(colours)
+    photos = [np.full((30, 5, 3), 99, np.uint8), (colours[0] * 255).astype(np.uint8)]
+    blob = model.compress(photos, names=["a.png", "b.png"])
+    images, names = model.decompress_named(blob)
+    assert [image.shape for image in images] == [(30, 5, 3), (13, 11, 3)]
+    assert names == ["a.png", "b.png"]
+    assert all(image.dtype == np.uint8 for image in images)
+    with pytest.raises(hg.DataError, match="channels"):
+        model.compress([np.zeros((20, 20), np.uint8)])
+    with pytest.raises(hg.DataError, match="one each"):
+        model.compress(photos, names=["a"])
+    other = hg.Compressor(8, epochs=1, random_state=1).fit(colours)
+    with pytest.raises(hg.FormatError, match="another model"):
+        other.decompress(blob)
+
+
+def test_tiles_cover_and_come_back() -> None:
+    rng = np.random.default_rng(0)
+    for shape, tile in (((7, 9), (4, 4)), ((8, 8, 3), (4, 2, 3)), ((1, 1), (5, 5))):
+        image = rng.integers(0, 256, shape, dtype=np.uint8)
+        (back,) = join(cut(image, tile), [shape[:2]])
+        np.testing.assert_array_equal(back, image)
+    assert windows(np.zeros((10, 12, 3), np.uint8), (4, 4)).shape == (4 * 5, 4, 4, 3)
+    np.testing.assert_array_equal(windows(np.arange(16).reshape(4, 4), (2, 2))[1], [[1, 2], [5, 6]])
+    with pytest.raises(hg.DataError, match="smaller than a tile"):
+        windows(np.zeros((3, 9)), (4, 4))
+
+
+def test_grey_and_coloured_meet() -> None:
+    grey = np.full((2, 4, 4), 100, np.uint8)
+    assert with_channels(grey, (4, 4, 3)).shape == (2, 4, 4, 3)
+    back = with_channels(with_channels(grey, (4, 4, 3)), (4, 4))
+    np.testing.assert_array_equal(back, grey)
+    with pytest.raises(hg.DataError, match="channels"):
+        with_channels(np.zeros((1, 2, 2, 4)), (2, 2, 3))
+
+
+# --- enhance ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_enlarged_images_keep_the_means_and_beat_repeated_pixels(factor: int, split: hg.Split) -> None:
+    test = hg.load("digits").test.images
+    model = hg.Enhancer(factor=factor, epochs=20, random_state=0).fit(split.images)
+    low = model.reduce(test)
+    made = model.transform(low)
+    assert made.shape == test.shape
+    np.testing.assert_allclose(model.reduce(made), low, atol=0.02)
+    repeated = low.repeat(factor, 1).repeat(factor, 2)
+    assert np.square(made - test / 255).mean() < 0.7 * np.square(repeated - test / 255).mean()
+    assert model.score(test) == pytest.approx(-np.square(made - test / 255).mean(), rel=1e-3)
+    assert model.transform_image(low[0]).shape == (8, 8)
+
+
+def test_an_enhancer_learns_from_pairs_and_refuses_what_does_not_fit(split: hg.Split, colours: np.ndarray) -> None:
+    low = split.images[:, ::2, ::2]
+    model = hg.Enhancer(epochs=10, random_state=0).fit(low, split.images)
+    assert model.score(low, split.images) < 0
+    assert model.settings_["corruption"] is None
+    for call, match in (
+        (lambda: model.transform(split.images), "it takes"),
+        (lambda: hg.Enhancer().fit(low[:5], split.images), "y must be"),
+        (lambda: hg.Enhancer(factor=2).fit(colours), "do not divide"),
+    ):
+        with pytest.raises(hg.DataError, match=match):
+            call()
+    with pytest.raises(hg.ParameterError, match="factor"):
+        hg.Enhancer(factor=3).fit(split.images)
+    with pytest.raises(hg.ParameterError, match="its factor"):
+        hg.Enhancer(corruption=hg.Masking()).fit(split.images)
+
+
+def test_photographs_of_any_size_grow(colours: np.ndarray) -> None:
+    model = hg.Enhancer(epochs=2, random_state=0).fit(colours[:, :12, :8])
+    for shape in ((5, 9), (31, 17, 3), (6, 4, 3)):
+        large = model.transform_image(np.full(shape, 128, np.uint8))
+        assert large.shape == (2 * shape[0], 2 * shape[1], *shape[2:])

@@ -1,0 +1,166 @@
+"""The verbs of the uses, run in process as a person would."""
+
+from __future__ import annotations
+
+import csv
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hourglass as hg
+from hourglass.cli.main import main
+from hourglass.data.files import read_image, write_image
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]):
+    """Run the command; (exit code, standard output, standard error)."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        with warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six parts of a photograph, of several sizes."""
+    folder = tmp_path_factory.mktemp("data") / "photos"
+    photo = hg.load("sample-photos").train.images[0]
+    for number in range(6):
+        part = photo[40 * number : 40 * number + 40 + 3 * number, 50 : 100 + 5 * number]
+        write_image(folder / f"part{number}.png", part)
+    return folder
+
+
+def trained(run, task: str, data: object, path: Path, *options: object) -> Path:
+    code, _, err = run("train", "--task", task, "--data", data, "-o", path, "--epochs", 2, *options)
+    assert code == 0, err
+    return path
+
+
+def test_detect_writes_a_table_and_pictures(photos: Path, run, tmp_path: Path) -> None:
+    model = trained(run, "detector", photos, tmp_path / "d.hg", "--size", "16x16")
+    code, out, err = run("detect", model, photos, "-o", tmp_path / "found", "--overlays", 2)
+    assert code == 0, err
+    assert "of 6 images are anomalies" in out
+    with (tmp_path / "found" / "anomalies.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["path"] for row in rows} == {str(path) for path in photos.iterdir()}
+    scores = [float(row["score"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    assert all((row["verdict"] == "anomaly") == (float(row["score"]) > 0) for row in rows)
+    pictures = list((tmp_path / "found" / "overlays").iterdir())
+    assert len(pictures) == 2
+    assert read_image(pictures[0]).shape == (16, 16, 3)
+
+
+def test_generate_draws_sheets_files_and_words(run, tmp_path: Path) -> None:
+    model = trained(run, "generator", "digits", tmp_path / "g.hg")
+    assert run("generate", model, "-o", tmp_path / "sheet.png", "--n", 10)[0] == 0
+    assert read_image(tmp_path / "sheet.png").shape == (3 * 9 - 1, 4 * 9 - 1)
+    assert run("generate", model, "-o", tmp_path / "word.png", "--text", "2026")[0] == 0
+    assert read_image(tmp_path / "word.png").shape == (8, 32)
+    assert run("generate", model, "-o", tmp_path / "files", "--n", 3, "--label", 7)[0] == 0
+    assert sorted(path.name for path in (tmp_path / "files").iterdir()) == ["0000.png", "0001.png", "0002.png"]
+    for wrong in (["--text", "2O26"], ["--label", "ten"]):
+        code, _, err = run("generate", model, "-o", tmp_path / "x.png", *wrong)
+        assert code == 2
+        assert "is no class of this model; known: 0, 1" in err
+
+
+def test_encode_and_search(photos: Path, run, tmp_path: Path) -> None:
+    model = trained(run, "retriever", photos, tmp_path / "r.hg", "--size", "16x16")
+    code, out, err = run("search", model, photos / "part3.png", "--n", 2, "--json", "-o", tmp_path / "found")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found[0]["path"] == str(photos / "part3.png")
+    assert float(found[0]["distance"]) == pytest.approx(0, abs=1e-3)
+    assert read_image(tmp_path / "found" / "sheet.png").shape == (16, 3 * 17 - 1, 3)
+    assert run("search", model, photos, "--add", photos, "--n", 12)[0] == 0
+    assert len(hg.load_model(model).index_) == 12
+    assert run("encode", model, photos, "-o", tmp_path / "codes.npz")[0] == 0
+    with np.load(tmp_path / "codes.npz") as arrays:
+        assert arrays["codes"].shape == (6, 32)
+        assert arrays["paths"][0] == str(photos / "part0.png")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra hourglass[parquet] is not installed")
+    assert run("encode", model, photos, "-o", tmp_path / "codes.parquet")[0] == 0
+    assert parquet.read_table(tmp_path / "codes.parquet").column_names[:3] == ["path", "code0", "code1"]
+
+
+def test_search_in_arrays_shows_their_images(run, tmp_path: Path) -> None:
+    model = trained(run, "retriever", "digits", tmp_path / "r.hg")
+    code, out, _ = run("search", model, "digits", "--n", 3, "-o", tmp_path / "found")
+    assert code == 0
+    assert "digits:test#0 | 1 | digits:train#" in out
+    assert read_image(tmp_path / "found" / "sheet.png").shape == (20 * 9 - 1, 4 * 9 - 1)
+
+
+def test_compress_a_folder_and_get_it_back(photos: Path, run, tmp_path: Path) -> None:
+    code, out, err = run("compress", photos, "-o", tmp_path / "x.hgc", "--json")
+    assert code == 0, err
+    assert json.loads(out)["bytes"] == (tmp_path / "x.hgc").stat().st_size
+    assert run("decompress", tmp_path / "x.hgc", "-o", tmp_path / "back")[0] == 0
+    for path in photos.iterdir():
+        original, back = read_image(path), read_image(tmp_path / "back" / path.name)
+        assert back.shape == original.shape
+        assert np.square(back / 255.0 - original / 255.0).mean() < original.var() / 255**2
+    (tmp_path / "x.hgc").write_bytes((tmp_path / "x.hgc").read_bytes()[:-1])
+    code, _, err = run("decompress", tmp_path / "x.hgc", "-o", tmp_path / "back")
+    assert code == 2
+    assert err.startswith(f"error: {tmp_path / 'x.hgc'}: cut or altered")
+
+
+def test_names_in_a_file_cannot_lead_out_of_the_folder(run, tmp_path: Path) -> None:
+    model = hg.Compressor(4, epochs=1, random_state=0).fit(hg.load("digits").train.images[:50])
+    model.save(tmp_path / "m.hg")
+    (tmp_path / "x.hgc").write_bytes(model.compress(hg.load("digits").test.images[:2], ["/etc/../../a.png", "../b.png"]))
+    code, _, _ = run("decompress", tmp_path / "x.hgc", "-o", tmp_path / "out", "--model", tmp_path / "m.hg")
+    assert code == 0
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png")) == ["out/b.png", "out/etc/a.png"]
+
+
+def test_enhance_a_folder(photos: Path, run, tmp_path: Path) -> None:
+    model = trained(run, "enhancer", photos, tmp_path / "e.hg", "--tile", "16x16", "--factor", 2)
+    assert run("enhance", model, photos, "-o", tmp_path / "large")[0] == 0
+    for path in photos.iterdir():
+        height, width, channels = read_image(path).shape
+        assert read_image(tmp_path / "large" / path.name).shape == (2 * height, 2 * width, channels)
+
+
+def test_the_wrong_model_or_option_is_refused_in_one_line(run, tmp_path: Path) -> None:
+    model = trained(run, "autoencoder", "digits", tmp_path / "a.hg")
+    for message, arguments in {
+        "this needs one of --task detector": ["detect", model, "digits", "-o", tmp_path / "f"],
+        "this needs one of --task retriever": ["search", model, "digits"],
+        "this needs one of --task enhancer": ["enhance", model, tmp_path, "-o", tmp_path / "f"],
+        "ends in .hgc": ["compress", "digits", "-o", tmp_path / "x.zip"],
+        "no such model": ["decompress", model / "config.json", "-o", tmp_path / "f"],
+        "ends in .npz or .parquet": ["encode", model, "digits", "-o", tmp_path / "codes.txt"],
+        "--factor is not for --task denoiser": ["train", "--data", "digits", "-o", tmp_path / "n.hg", "--factor", 2],
+        "no such use": ["evaluate", "--suite", "uses", "--use", "cook", "--data", "digits"],
+    }.items():
+        code, out, err = run(*arguments)
+        assert code == 2, arguments
+        assert message in err, (arguments, err)
+        assert err.count("\n") == 1
+        assert out == ""
+
+
+def test_the_suite_of_uses_writes_its_table(run, tmp_path: Path) -> None:
+    code, out, err = run(
+        "evaluate", "--suite", "uses", "--use", "enhance", "--use", "compress", "--data", "digits", "-o", tmp_path
+    )
+    assert code == 0, err
+    content = json.loads((tmp_path / "uses.json").read_text())
+    assert [row["use"] for row in content["rows"]] == ["enhance", "compress", "compress"]
+    assert set(content["rows"][0]["baselines"]) == {"bicubic", "Lanczos", "linear regression"}
+    assert all(row["bar"] is None for row in content["rows"])  # bars are for MNIST
+    assert "| enhance | PSNR in dB, 4×4 to 8×8 |" in (tmp_path / "uses.md").read_text()
+    assert "| enhance | PSNR in dB, 4×4 to 8×8 |" in out
