@@ -18,6 +18,7 @@ from hourglass.cli.options import (
     output_option,
     seed_option,
 )
+from hourglass.cli.suites import FREE_SUITES, presets_suite
 
 if TYPE_CHECKING:
     from hourglass.data import Dataset
@@ -56,29 +57,18 @@ def evaluate(
     """
     from hourglass.cli.output import print_json, print_table
     from hourglass.data import load
-    from hourglass.errors import ParameterError
     from hourglass.evaluation import cells, machine
 
-    if bool(models) == bool(suite):
-        raise ParameterError("evaluate needs either MODELs or --suite denoise, uses or rate.")
-    if suite not in (None, "denoise", "uses", "rate"):
-        raise ParameterError(f"--suite {suite}; allowed: denoise, uses, rate.")
-    if suite is not None and corruptions:
-        raise ParameterError("a --suite has its own damage; leave --corruption out.")
-    if (presets and suite != "denoise") or (uses and suite != "uses"):
-        raise ParameterError("--preset chooses among --suite denoise's, --use among --suite uses'.")
+    _check(models, suite, corruptions, presets, uses)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)  # an output that cannot be is better found now than after the run
     found = load(data, size=size)
     dataset = found.with_test(seed)
-    if suite == "uses":
-        _uses(dataset, uses, output, device, seed, as_json)
-        return
-    if suite == "rate":
-        _rate(dataset, output, device, seed)
+    if suite in FREE_SUITES:
+        FREE_SUITES[suite](dataset, uses, output, device, seed, as_json)
         return
     if suite is not None:
-        comparison = _presets(dataset, presets, device, seed)
+        comparison = presets_suite(dataset, presets, device, seed)
     else:
         comparison = _models(models, dataset, combined(corruptions), device, seed)
     if models and not found.has_test:
@@ -103,63 +93,17 @@ def evaluate(
         click.echo(note)
 
 
-def _presets(dataset: Dataset, presets: tuple[str, ...], device: str, seed: int) -> Comparison:
-    from hourglass.cli.progress import ShowProgress
+def _check(models: Any, suite: str | None, corruptions: Any, presets: Any, uses: Any) -> None:
     from hourglass.errors import ParameterError
-    from hourglass.evaluation import BARS, denoise_suite
 
-    unknown = [preset for preset in presets if preset not in BARS]
-    if unknown:
-        raise ParameterError(f"--preset {unknown[0]}; allowed: {', '.join(BARS)}.")
-    comparison, _ = denoise_suite(dataset, seed, presets or tuple(BARS), device, lambda preset: [ShowProgress(preset)])
-    return comparison
-
-
-def _uses(dataset: Dataset, uses: tuple[str, ...], output: Path | None, device: str, seed: int, as_json: bool) -> None:
-    """Measure the uses, print their table, and write it as uses.md and uses.json."""
-    from hourglass.cli.output import print_json, print_table
-    from hourglass.cli.progress import ShowProgress
-    from hourglass.data.write import replace_file
-    from hourglass.evaluation import USES, Setting, machine, uses_content, uses_page, uses_suite, uses_table
-    from hourglass.report import image_rows, planes, save
-
-    setting = Setting(dataset, seed, device, lambda name: [ShowProgress(name)])
-    rows = uses_suite(setting, uses or tuple(USES))
-    command = click.get_current_context().obj or "hourglass evaluate --suite uses"
-    content = uses_content(setting, rows, command, machine())
-    if output is not None:
-        with replace_file(output / "uses.json") as beside:
-            beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        with replace_file(output / "uses.md") as beside:
-            beside.write_text(uses_page(setting, rows, command, machine()), encoding="utf-8")
-        for use, pictures in setting.pictures.items():
-            save(image_rows(pictures), output / f"{use}.png")
-        if setting.planes:
-            save(planes(setting.planes), output / "features.png")
-    if as_json:
-        print_json(content)
-        return
-    print_table(f"{dataset.name}, {len(dataset.test):,} test images", *uses_table(rows))
-    for note in setting.notes:
-        click.echo(note)
-
-
-def _rate(dataset: Dataset, output: Path | None, device: str, seed: int) -> None:
-    """Rate and distortion of Compressors of several qualities beside image formats, as rate.json and rate.png."""
-    from hourglass.cli.output import print_table
-    from hourglass.cli.progress import ShowProgress
-    from hourglass.data.write import replace_file
-    from hourglass.evaluation import Setting, machine, rate_distortion
-    from hourglass.report import rate_distortion_curves, save
-
-    curves = rate_distortion(Setting(dataset, seed, device, lambda name: [ShowProgress(name)]))
-    content = {"data": dataset.name, "test_images": len(dataset.test), "seed": seed, "machine": machine(), "curves": curves}
-    if output is not None:
-        with replace_file(output / "rate.json") as beside:
-            beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        save(rate_distortion_curves(curves), output / "rate.png")
-    lines = [[name, f"{size:.2f}", f"{error:.5f}"] for name, points in curves.items() for size, error in points]
-    print_table(f"{dataset.name}, {len(dataset.test):,} test images", ["what", "bytes an image", "MSE"], lines)
+    if bool(models) == bool(suite):
+        raise ParameterError("evaluate needs either MODELs or --suite denoise, uses or rate.")
+    if suite not in (None, "denoise", "uses", "rate"):
+        raise ParameterError(f"--suite {suite}; allowed: denoise, uses, rate.")
+    if suite is not None and corruptions:
+        raise ParameterError("a --suite has its own damage; leave --corruption out.")
+    if (presets and suite != "denoise") or (uses and suite != "uses"):
+        raise ParameterError("--preset chooses among --suite denoise's, --use among --suite uses'.")
 
 
 def _models(paths: tuple[Path, ...], dataset: Dataset, corruption: Any, device: str, seed: int) -> Comparison:

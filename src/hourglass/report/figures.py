@@ -97,7 +97,7 @@ def planes(codes: Mapping[str, tuple[Array, Array]]) -> Figure:
 
 
 def rate_distortion_curves(curves: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
-    """PSNR in dB over bytes an image, from (bytes, mean squared error); curves "X without headers" are dashed, in X's colour."""
+    """PSNR in dB over bytes an image, from (bytes, mean squared error); "X without headers" is dashed, in X's colour."""
     figure = Figure(figsize=(7.2, 4.6), dpi=150, layout="constrained")
     axes = figure.subplots()
     bases = [name for name in curves if not name.endswith("without headers")]

@@ -1,0 +1,79 @@
+"""What `hourglass evaluate --suite` runs: everything that a page of results needs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from hourglass.data import Dataset
+    from hourglass.evaluation import Comparison
+
+
+def presets_suite(dataset: Dataset, presets: tuple[str, ...], device: str, seed: int) -> Comparison:
+    from hourglass.cli.progress import ShowProgress
+    from hourglass.errors import ParameterError
+    from hourglass.evaluation import BARS, denoise_suite
+
+    unknown = [preset for preset in presets if preset not in BARS]
+    if unknown:
+        raise ParameterError(f"--preset {unknown[0]}; allowed: {', '.join(BARS)}.")
+    comparison, _ = denoise_suite(dataset, seed, presets or tuple(BARS), device, lambda preset: [ShowProgress(preset)])
+    return comparison
+
+
+def uses(dataset: Dataset, chosen: tuple[str, ...], output: Path | None, device: str, seed: int, as_json: bool) -> None:
+    """Measure the uses, print their table, and write it as uses.md and uses.json."""
+    from hourglass.cli.output import print_json, print_table
+    from hourglass.cli.progress import ShowProgress
+    from hourglass.data.write import replace_file
+    from hourglass.evaluation import USES, Setting, machine, uses_content, uses_page, uses_suite, uses_table
+    from hourglass.report import image_rows, planes, save
+
+    setting = Setting(dataset, seed, device, lambda name: [ShowProgress(name)])
+    rows = uses_suite(setting, chosen or tuple(USES))
+    command = click.get_current_context().obj or "hourglass evaluate --suite uses"
+    content = uses_content(setting, rows, command, machine())
+    if output is not None:
+        with replace_file(output / "uses.json") as beside:
+            beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        with replace_file(output / "uses.md") as beside:
+            beside.write_text(uses_page(setting, rows, command, machine()), encoding="utf-8")
+        for use, pictures in setting.pictures.items():
+            save(image_rows(pictures), output / f"{use}.png")
+        if setting.planes:
+            save(planes(setting.planes), output / "features.png")
+    if as_json:
+        print_json(content)
+        return
+    print_table(f"{dataset.name}, {len(dataset.test):,} test images", *uses_table(rows))
+    for note in setting.notes:
+        click.echo(note)
+
+
+def rate(dataset: Dataset, chosen: tuple[str, ...], output: Path | None, device: str, seed: int, as_json: bool) -> None:
+    """Rate and distortion of Compressors of several qualities beside image formats, as rate.json and rate.png."""
+    from hourglass.cli.output import print_json, print_table
+    from hourglass.cli.progress import ShowProgress
+    from hourglass.data.write import replace_file
+    from hourglass.evaluation import Setting, machine, rate_distortion
+    from hourglass.report import rate_distortion_curves, save
+
+    curves = rate_distortion(Setting(dataset, seed, device, lambda name: [ShowProgress(name)]))
+    content = {"data": dataset.name, "test_images": len(dataset.test), "seed": seed, "machine": machine(), "curves": curves}
+    if output is not None:
+        with replace_file(output / "rate.json") as beside:
+            beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        save(rate_distortion_curves(curves), output / "rate.png")
+    if as_json:
+        print_json(content)
+        return
+    lines = [[name, f"{size:.2f}", f"{error:.5f}"] for name, points in curves.items() for size, error in points]
+    print_table(f"{dataset.name}, {len(dataset.test):,} test images", ["what", "bytes an image", "MSE"], lines)
+
+
+FREE_SUITES = {"uses": uses, "rate": rate}
+"""Those that write pages of their own."""
