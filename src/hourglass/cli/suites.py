@@ -10,7 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from hourglass.data import Dataset
-    from hourglass.evaluation import Comparison
+    from hourglass.evaluation import Comparison, Row, Setting
 
 
 def presets_suite(dataset: Dataset, presets: tuple[str, ...], device: str, seed: int) -> Comparison:
@@ -34,8 +34,10 @@ def uses(dataset: Dataset, chosen: tuple[str, ...], output: Path | None, device:
     from hourglass.report import image_rows, planes, save
 
     setting = Setting(dataset, seed, device, lambda name: [ShowProgress(name)])
+    standing = _standing(output, setting, chosen)
     rows = uses_suite(setting, chosen or tuple(USES))
-    command = click.get_current_context().obj or "hourglass evaluate --suite uses"
+    rows = sorted(rows + standing, key=lambda row: list(USES).index(row.use))
+    command = f"hourglass evaluate --suite uses --data {dataset.name} --seed {seed}"
     content = uses_content(setting, rows, command, machine())
     if output is not None:
         with replace_file(output / "uses.json") as beside:
@@ -52,6 +54,21 @@ def uses(dataset: Dataset, chosen: tuple[str, ...], output: Path | None, device:
     print_table(f"{dataset.name}, {len(dataset.test):,} test images", *uses_table(rows))
     for note in setting.notes:
         click.echo(note)
+
+
+def _standing(output: Path | None, setting: Setting, chosen: tuple[str, ...]) -> list[Row]:
+    """With --use: what uses.json in `output` says of the other uses, if it was measured with the same data and seed."""
+    from hourglass.evaluation import Row
+
+    file = None if output is None else output / "uses.json"
+    if not chosen or file is None or not file.exists():
+        return []
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if (content["data"], content["seed"]) != (setting.dataset.name, setting.seed):
+        return []
+    kept = [Row.from_content(row) for row in content["rows"] if row["use"] not in chosen]
+    setting.notes += [note for note in content["notes"] if not note.startswith(tuple(f"{use}:" for use in chosen))]
+    return kept
 
 
 def rate(dataset: Dataset, chosen: tuple[str, ...], output: Path | None, device: str, seed: int, as_json: bool) -> None:

@@ -16,6 +16,8 @@ from hourglass.estimators.base import Float32Transformer, ImageEstimator
 from hourglass.estimators.documentation import documented
 from hourglass.images import Array, Float32, check_images, to_float
 
+_ROUNDS = 3  # shifting a block and clipping it to 0..1 changes its mean again, less each time
+
 
 @documented
 class Enhancer(Float32Transformer, ImageEstimator):
@@ -92,8 +94,9 @@ class Enhancer(Float32Transformer, ImageEstimator):
             )
         made = self._reconstruct(self._enlarge(low))
         if isinstance(self.settings_["corruption"], Downscale):
-            made += self._enlarge(to_float(low) - self._block_means(made))
-            np.clip(made, 0, 1, out=made)
+            for _ in range(_ROUNDS):
+                made += self._enlarge(to_float(low) - self._block_means(made))
+                np.clip(made, 0, 1, out=made)
         return made
 
     def transform_image(self, image: Array) -> Float32:

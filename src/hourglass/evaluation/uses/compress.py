@@ -36,9 +36,13 @@ def compress(setting: Setting) -> list[Row]:
         label = name.title() if name == "WEBP" else name
         size, error, header = by_format(test.images, name, options)
         found[label] = (size, error)
-        setting.notes.append(f"{label} without its header (that of a black image of the same size): {size - header:.1f} bytes.")
+        setting.notes.append(
+            f"compress: {label} without its header (that of a black image of the same size): {size - header:.1f} bytes."
+        )
     weights = sum(parameter.numel() for parameter in ours.decoder_.parameters())
-    setting.notes.append(f"The decoder has {weights:,} weights, {4 * weights / 1e6:.1f} MB; they are no part of the file.")
+    setting.notes.append(
+        f"compress: The decoder has {weights:,} weights, {4 * weights / 1e6:.1f} MB; they are no part of the file."
+    )
     bars = (("≤", 12.0), ("≤", 0.0049)) if setting.has_bars else (None, None)
     return [
         Row(

@@ -39,7 +39,7 @@ def detect(setting: Setting) -> list[Row]:
         plain, _ = setting.fit(Autoencoder(), normal, name=f"plain autoencoder {label}")
         measure("plain autoencoder's residual", _errors(plain.reconstruct(test.images), test.images))
     ours = areas.pop("ours")
-    setting.notes.append("AUROC of each class as the normal one: " + ", ".join(f"{area:.3f}" for area in ours) + ".")
+    setting.notes.append("detect: AUROC of each class as the normal one: " + ", ".join(f"{area:.3f}" for area in ours) + ".")
     bars = {"mean": ("≥", 0.975), "least": ("≥", 0.93)} if setting.has_bars else {}
     return [
         Row(

@@ -27,7 +27,7 @@ def enhance(setting: Setting) -> list[Row]:
         linear = LinearDenoiser().fit(train, Downscale(2), setting.seed)
         found["linear regression"] = _psnr(linear.transform(Downscale(2)(test)), test)
     except DataError as error:
-        setting.notes.append(f"Linear regression left out: {error}")
+        setting.notes.append(f"enhance: Linear regression left out: {error}")
     setting.pictures["enhance"] = {
         "given": ours._enlarge(low[:10]),
         "bicubic": enlarged(low[:10], test.shape[1:3], FILTERS["bicubic"]),

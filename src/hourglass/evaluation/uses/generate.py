@@ -27,7 +27,9 @@ def generate(setting: Setting) -> list[Row]:
     train, test, seed = setting.dataset.train, setting.dataset.test, setting.seed
     judge = Judge().fit(train.images, train.known_labels, seed)
     accuracy = float((judge.predict(test.images) == test.known_labels).mean())
-    setting.notes.append(f"The classifier that reads generated images reads {accuracy:.2%} of the real test images rightly.")
+    setting.notes.append(
+        f"generate: The classifier that reads generated images reads {accuracy:.2%} of the real test images rightly."
+    )
     ours, seconds = setting.fit(Generator(), train.images, train.known_labels, name="generate")
     same = {name: ours.settings_[name] for name in ("n_components", "hidden", "epochs", "batch_size")}
     n = min(_COMPARED, len(test), len(train))

@@ -58,6 +58,12 @@ class Row:
         others = "; ".join(f"{name} {value:{self.form}}" for name, value in self.baselines.items())
         return [self.use, self.measure, bar, f"{self.value:{self.form}}{mark}", others, str(self.seed), f"{self.seconds:.0f}"]
 
+    @classmethod
+    def from_content(cls, content: dict[str, Any]) -> Row:
+        """A row as `uses_content` wrote it."""
+        fields = {key: value for key, value in content.items() if key != "is_reached"}
+        return cls(**fields | {"bar": None if fields["bar"] is None else tuple(fields["bar"])})
+
 
 @dataclass
 class Setting:

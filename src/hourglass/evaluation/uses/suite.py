@@ -38,7 +38,7 @@ def uses_suite(setting: Setting, uses: Sequence[str] = tuple(USES)) -> list[Row]
     rows: list[Row] = []
     for use in uses:
         if use in NEED_LABELS and setting.dataset.train.labels is None:
-            setting.notes.append(f"{use} left out: {setting.dataset.name} has no labels to measure it by.")
+            setting.notes.append(f"{use}: left out, {setting.dataset.name} has no labels to measure it by.")
         else:
             rows += USES[use](setting)
     return rows
