@@ -28,7 +28,7 @@ def detect(model: Path, source: str, output: Path, overlays: int, device: str, a
 
     from hourglass.cli.models import asked_for, load_as
     from hourglass.cli.output import print_json
-    from hourglass.data.files import write_image
+    from hourglass.data.files import read_image, write_image
     from hourglass.data.write import replace_file
     from hourglass.estimators import AnomalyDetector
     from hourglass.report import overlay
@@ -45,7 +45,8 @@ def detect(model: Path, source: str, output: Path, overlays: int, device: str, a
     if len(shown):
         level = float(np.quantile(detector.error_maps(split.images[order[len(order) // 2 :]]), 0.999))
         for rank, row in enumerate(shown, 1):
-            picture = overlay(split.images[row], detector.error_maps(split.images[[row]])[0], level)
+            image = split.images[row] if split.paths is None else read_image(split.paths[row])
+            picture = overlay(image, detector.error_maps(split.images[[row]])[0], level)
             write_image(output / "overlays" / f"{rank:04d}-{Path(names[row]).stem}.png", picture)
     found = int((scores > 0).sum())
     if as_json:

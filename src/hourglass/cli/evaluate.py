@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 @output_option(required=False, what="A folder for results.md, results.json and a figure.")
 @corruption_option
 @click.option("--size", type=SizeType(), help="Resize a folder's images to this.")
+@click.option("--tile", type=SizeType(), help="Cut images, of any sizes, into tiles of this: for photographs.")
 @device_option
 @seed_option
 @json_option
@@ -46,6 +47,7 @@ def evaluate(
     output: Path | None,
     corruptions: tuple[Any, ...],
     size: tuple[int, int] | None,
+    tile: tuple[int, int] | None,
     device: str,
     seed: int,
     as_json: bool,
@@ -62,7 +64,7 @@ def evaluate(
     _check(models, suite, corruptions, presets, uses)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)  # an output that cannot be is better found now than after the run
-    found = load(data, size=size)
+    found = load(data, size=size, tile=tile)
     dataset = found.with_test(seed)
     if suite in FREE_SUITES:
         FREE_SUITES[suite](dataset, uses, output, device, seed, as_json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from hourglass.images import Array, to_float, to_uint8
 
@@ -21,7 +22,9 @@ def sheet(images: Array, columns: int, gap: int = 1) -> NDArray[np.uint8]:
 
 
 def overlay(image: Array, heat: Array, level: float) -> NDArray[np.uint8]:
-    """`image` (h, w) or (h, w, c) in grey, with `heat` (h, w) laid over it in red: nothing at 0, full from `level` on.
+    """`image` (h, w) or (h, w, c) in grey, with `heat` laid over it in red: nothing at 0, full from `level` on.
+
+    `heat` (h', w') of another size is stretched over the image.
 
     Returns
     -------
@@ -29,6 +32,7 @@ def overlay(image: Array, heat: Array, level: float) -> NDArray[np.uint8]:
     """
     values = to_float(image)
     grey = values if values.ndim == 2 else values[..., :3].mean(2)
-    strength = np.clip(heat / max(level, 1e-12), 0, 1)[..., None]
+    stretched = Image.fromarray(heat).resize((grey.shape[1], grey.shape[0]), Image.Resampling.BILINEAR)
+    strength = np.clip(np.asarray(stretched) / max(level, 1e-12), 0, 1)[..., None]
     red = np.array([1.0, 0.1, 0.0], dtype=np.float32)
     return to_uint8((1 - strength) * grey[..., None] + strength * red)
