@@ -39,7 +39,7 @@ class Judge:
             for start in range(0, len(rows), 10_000):
                 part = np.sort(rows[start : start + 10_000])
                 warped = warp(images[part], seed + 1 + epoch * 1000 + start)
-                self.classifier.partial_fit(warped.reshape(len(part), -1), labels[part], classes)
+                self.classifier.partial_fit(warped.reshape(len(part), -1), labels[part], classes=classes)
         return self
 
     def predict(self, images: Array) -> NDArray[Any]:
