@@ -50,6 +50,8 @@ def compress(
     if model is not None:
         compressor = load_as(Compressor, model, device)
     else:
+        if output.with_suffix(".hg").exists():
+            raise ParameterError(f"{output.with_suffix('.hg')} exists; compress with it by --model, or choose another -o.")
         compressor = Compressor(quality=50 if quality is None else quality, random_state=seed, device=device)
         _train(compressor, source, tile)
         model = output.with_suffix(".hg")

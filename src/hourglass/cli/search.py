@@ -27,7 +27,7 @@ def search(model: Path, query: str, output: Path | None, n: int, added: str | No
     from hourglass.data.files import write_image
     from hourglass.data.write import replace_file
     from hourglass.estimators import Retriever
-    from hourglass.images import to_uint8
+    from hourglass.images import to_uint8, with_channels
     from hourglass.report import sheet
 
     retriever = load_as(Retriever, model, device)
@@ -54,7 +54,7 @@ def search(model: Path, query: str, output: Path | None, n: int, added: str | No
         pictures = []
         for index in range(min(20, len(asked))):
             near = images_named([str(name) for name in retriever.names_[rows[index]]], shape)
-            pictures += [to_uint8(queries.images[index]), *near]
+            pictures += [to_uint8(queries.images[index]), *(with_channels(image[None], shape)[0] for image in near)]
         write_image(output / "sheet.png", sheet(np.stack(pictures), n + 1, gap=1))
     if as_json:
         print_json([dict(zip(headings, line, strict=True)) for line in found])

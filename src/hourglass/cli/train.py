@@ -77,6 +77,8 @@ def train(
         raise ParameterError(f"--task {task}; allowed: {', '.join(ESTIMATORS)}.")
     if not output.name or (output.exists() and not (output / "config.json").is_file()):
         raise ParameterError(f"{output} exists and is no model; choose another name with -o.")
+    if task == "retriever" and tile is not None:
+        raise ParameterError("an index is of whole images: use --size, not --tile.")
     train_part = load(data, size=size, tile=tile).train
     given = {name: value for name, value in parameters.items() if value is not None}
     foreign = sorted(set(given) - set(ESTIMATORS[task]._get_param_names()))

@@ -74,9 +74,11 @@ def pack(container: Container, model_tables: Tables) -> bytes:
     Raises
     ------
     DataError
-        If a name holds a zero byte.
+        If a name holds a zero byte, or there is more than one file can hold.
     """
     symbols = container.symbols
+    if symbols.size > _MAX_SYMBOLS:
+        raise DataError(f"{len(symbols):,} codes of {symbols.shape[1]} numbers are too many for one file; make several.")
     own = count(symbols)
     written = own.to_bytes()
     tables, flags = own, 0
@@ -90,7 +92,7 @@ def pack(container: Container, model_tables: Tables) -> bytes:
         if any("\0" in name for name in container.names):
             raise DataError("a name holds a zero byte.")
         flags |= _NAMES
-        names = zlib.compress("\0".join(container.names).encode(), 9)
+        names = zlib.compress("\0".join(container.names).encode(errors="surrogateescape"), 9)
         head += [varint(len(names)), names]
     body = b"".join([MAGIC, bytes([VERSION, flags]), container.model, *head, written, encode(symbols, tables)])
     return body + hashlib.sha256(body).digest()[:_DIGEST]
@@ -120,7 +122,11 @@ def unpack(content: bytes, model: bytes, model_tables: Tables) -> Container:
         raise FormatError(f"compressed with another model ({made_by.hex()}); this one is {model.hex()}.")
     shape = tuple(reader.varint() for _ in range(reader.take(1)[0]))
     n_components, n = reader.varint(), reader.varint()
-    if n_components * max(n, 1) > _MAX_SYMBOLS:
+    if n_components != len(model_tables.values) or 0 in (*shape, n):
+        raise FormatError(
+            f"it claims {n} codes of {n_components} numbers for samples of shape {shape}; this model has no such."
+        )
+    if n_components * n > _MAX_SYMBOLS:
         raise FormatError(f"it claims {n} codes of {n_components} numbers; that is more than can be read at once.")
     sizes = _read_sizes(reader, shape, n) if flags & _SIZES else None
     names = _read_names(reader, n if sizes is None else len(sizes)) if flags & _NAMES else None
@@ -138,8 +144,8 @@ def _read_sizes(reader: Reader, shape: tuple[int, ...], n: int) -> list[tuple[in
 def _read_names(reader: Reader, n_images: int) -> list[str]:
     inflate = zlib.decompressobj()
     try:
-        text = inflate.decompress(reader.take(reader.varint()), _MAX_NAMES).decode()
-    except (zlib.error, UnicodeDecodeError) as error:
+        text = inflate.decompress(reader.take(reader.varint()), _MAX_NAMES).decode(errors="surrogateescape")
+    except zlib.error as error:
         raise FormatError(f"the names of its images cannot be read ({error}).") from error
     names = text.split("\0")
     if inflate.unconsumed_tail or len(names) != n_images:

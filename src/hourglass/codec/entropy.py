@@ -19,7 +19,7 @@ from hourglass.errors import FormatError
 
 Symbols = NDArray[np.int32]
 
-MAX_TABLE = 1 << 16  # different integers in one column
+MAX_TABLE = 1 << 22  # different integers in one column
 _PIECE = 1 << 20  # symbols decoded at once
 
 

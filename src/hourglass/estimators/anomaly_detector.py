@@ -42,7 +42,8 @@ class AnomalyDetector(OutlierMixin, Downstream):
     Parameters
     ----------
     contamination : float in (0, 0.5], optional
-        Share of the training samples that are taken for anomalies, which sets the threshold. Without, `quantile` does.
+        Share of the training samples that are taken for anomalies, which sets the threshold. It calls more than that share
+        of new normal samples strange, for training samples are better known. Without, `quantile` sets it.
     quantile : float in (0, 1)
         Share of held-out normal samples that the threshold calls normal: 1 - quantile is the expected rate of false alarms.
 
@@ -163,9 +164,13 @@ class AnomalyDetector(OutlierMixin, Downstream):
         self.labels_ = (scores < self.offset_).astype(np.int64)
 
     def _held_out(self, n_samples: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """(rows that were not trained on, the others); where all were trained on, all stand for both."""
-        rows = getattr(self, "validation_rows_", np.arange(0))
-        if not len(rows) or self._keeps_network:
+        """(rows that only set the scale and the threshold, the others); without a validation part, all stand for both."""
+        if self._keeps_network:
+            order = np.random.default_rng(self._seeds()[0]).permutation(n_samples)
+            rows = np.sort(order[: int(self.validation_fraction * n_samples)])
+        else:
+            rows = self.validation_rows_
+        if not len(rows):
             return np.arange(n_samples), np.arange(n_samples)
         return rows, np.setdiff1d(np.arange(n_samples), rows)
 

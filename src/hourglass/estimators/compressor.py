@@ -112,6 +112,8 @@ class Compressor(Downstream):
         """
         check_is_fitted(self)
         shape, sizes = self.layout_.shape, None
+        if len(X) == 0:
+            raise DataError("there is no image to compress.")
         if self.layout_.is_image and not (np.ndim(X[0]) == len(shape) and all(np.shape(image) == shape for image in X)):
             images = [check_images(np.asarray(image)[None], name="an image of X")[0] for image in X]
             sizes = [(image.shape[0], image.shape[1]) for image in images]
@@ -168,13 +170,19 @@ class Compressor(Downstream):
             settings["penalty"] = Rate(_RATE * self._coarseness())
         return settings
 
+    def _strength(self) -> float:
+        """Of the rate in training."""
+        given = self.settings_["penalty"]
+        rates = [part for part in (given if isinstance(given, tuple) else (given,)) if isinstance(part, Rate)]
+        return sum(part.strength for part in rates) or _RATE * self._coarseness()
+
     def _coarseness(self) -> float:
         return float(2 ** ((50 - self.quality) / _HALVING))
 
     def _learn(self, samples: Array, y: Any) -> None:
         if self.settings_["network"] == "quantised":
             self.steps_ = np.ones(self.settings_["n_components"], dtype=np.float32)
-            self.price_ = _RATE * self._coarseness() / samples[0].size
+            self.price_ = self._strength() / samples[0].size
         else:
             self.steps_, self.price_ = self._chosen_steps(samples[:_SAMPLES])
         self.tables_ = count(self._symbols(samples[:_TABLED]))

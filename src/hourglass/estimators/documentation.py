@@ -12,14 +12,16 @@ PARAMETERS = """Parameters
 n_components : int, optional
     Numbers in a code. The preset's (32) by default, as for every argument below whose default is None.
 network : str, or (encoder, decoder), optional
-    "linear", "mlp", "conv", "skip"; or a pair, each part such a name or a torch module of your own:
+    "linear", "mlp", "conv", "skip", "variational", "noisy", "quantised", "embedding"; or a pair, each part one of the first
+    three or a torch module of your own:
     float32 (n, c, h, w) or (n, features) -> (n, n_components), and back. Modules are copied before training.
 hidden : sequence of int, or (encoder's, decoder's), optional
     Widths (mlp) or channels (conv, skip) between input and code, in the encoder's order. One sequence serves
     both; with a pair they need not mirror each other.
-preset : {"default", "chapter", "best", "skip"}
+preset : {"default", "chapter", "best", "skip", "features", "detect", "generate", "compress", "enhance"}
     A named set of values; an argument given beside it wins. "chapter" is the textbook's own training, "default" the
-    same network trained well, "best" a wider network, "skip" one with connections past the code.
+    same network trained well, "best" a wider network, "skip" one with connections past the code. The others are what the
+    estimators of these uses take by default; "features" makes codes that are alike for alike images.
 epochs : int, optional
     Passes over the training samples. By default the preset's, or on few samples as many as make 300 steps.
 batch_size : int, optional

@@ -41,8 +41,8 @@ def search(setting: Setting) -> list[Row]:
         known, asked = encode(train.images), encode(queries)
         if name != "ours":
             found[name] = rank_metrics(known, asked, train.known_labels, wanted)
-            name += ", cosine"
-        found[name] = rank_metrics(_directions(known), _directions(asked), train.known_labels, wanted)
+        by_angle = rank_metrics(_directions(known), _directions(asked), train.known_labels, wanted)
+        found[name if name == "ours" else f"{name}, cosine"] = by_angle
     nearest = retriever.kneighbors(queries[:5], 9)[1]
     setting.pictures["search"] = {
         f"query {number}": np.concatenate([queries[[number - 1]], train.images[rows]]) for number, rows in enumerate(nearest, 1)
