@@ -56,7 +56,7 @@ _SKIP: dict[str, Any] = _DEFAULT | {
 # One for each of the other uses: what its estimator takes unless told otherwise.
 _FEATURES: dict[str, Any] = _DEFAULT | {
     "network": "embedding",
-    "hidden": (16, 32, 64),
+    "hidden": (24, 48, 96),
     "epochs": 6,
     "batch_size": 512,
     "corruption": Warp(rotation=15, scale=0.15, shear=0.15, shift=0.07, elastic=0.05),

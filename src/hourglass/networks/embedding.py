@@ -21,7 +21,7 @@ class Embedding(Network):
     (`Output.representations`). Of flat features the encoder is fully connected, eight times as wide.
     """
 
-    default_hidden = (16, 32, 64)
+    default_hidden = (24, 48, 96)
     is_separable = False
 
     def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
