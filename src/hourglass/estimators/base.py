@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -25,6 +24,7 @@ class ImageEstimator(FittedEstimator):
 
     saved_as: ClassVar[str]
     """The name in `ESTIMATORS`, which a saved model carries."""
+    _keeps_network = False
 
     @property
     def encoder_(self) -> torch.nn.Module:
@@ -54,7 +54,7 @@ class ImageEstimator(FittedEstimator):
         checkpoint: str | Path | None = None,
         resume: bool = False,
     ) -> Self:
-        """Train a new network on `X`.
+        """Train a new network on `X`, unless one came from `from_autoencoder`; then learn what the use needs beside it.
 
         Parameters
         ----------
@@ -69,8 +69,11 @@ class ImageEstimator(FittedEstimator):
         DataError, ParameterError, ModelError, DivergenceError
         """
         self._check_parameters()
-        targets, inputs = self._pairs(X, y, reset=True)
-        return self._train(targets, inputs, callbacks=callbacks, checkpoint=checkpoint, resume=resume)
+        targets, inputs = self._pairs(X, y, reset=not self._keeps_network)
+        if not self._keeps_network:
+            self._train(targets, inputs, callbacks=callbacks, checkpoint=checkpoint, resume=resume)
+        self._learn(targets, y)
+        return self
 
     def encode(self, X: Any) -> Float32:
         """Codes of `X`, of the fitted shape: float32 (n, n_components).
@@ -143,6 +146,9 @@ class ImageEstimator(FittedEstimator):
         """(targets, inputs or None where the targets themselves go in)"""
         return self._check_samples(X, reset=reset), None
 
+    def _learn(self, samples: Array, y: Any) -> None:
+        """Learn what the use needs from the trained network and the checked `samples`: the attributes in `_learned`."""
+
     # What a saved model holds beside its network; numbers, strings and arrays by name.
 
     def _state(self) -> dict[str, Any]:
@@ -163,8 +169,6 @@ class Float32Transformer(TransformerMixin):
 
 class Downstream(ImageEstimator):
     """Base of the estimators that learn something more from the trained network: a density, an index, a threshold."""
-
-    _keeps_network = False
 
     @classmethod
     def from_autoencoder(cls, autoencoder: ImageEstimator, X: Any = None, y: Any = None, **parameters: Any) -> Self:
@@ -195,38 +199,3 @@ class Downstream(ImageEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return all(hasattr(self, name) for name in ("network_", *self._learned))
-
-    @documented_fit
-    def fit(
-        self,
-        X: Any,
-        y: Any = None,
-        *,
-        callbacks: Sequence[Callback] = (),
-        checkpoint: str | Path | None = None,
-        resume: bool = False,
-    ) -> Self:
-        """Train a new network on `X`, unless it came from `from_autoencoder`; then learn the rest from it.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features)
-            uint8 in 0..255 or float in 0..1; features in any units.
-        y : array-like, optional
-            What the class says; ignored where it says nothing.
-        {fit_parameters}
-
-        Raises
-        ------
-        DataError, ParameterError, ModelError, DivergenceError
-        """
-        self._check_parameters()
-        samples = self._check_samples(X, reset=not self._keeps_network)
-        if not self._keeps_network:
-            self._train(samples, None, callbacks=callbacks, checkpoint=checkpoint, resume=resume)
-        self._learn(samples, y)
-        return self
-
-    @abstractmethod
-    def _learn(self, samples: Array, y: Any) -> None:
-        """Learn what the use needs from the trained network and the checked `samples`: the attributes in `_learned`."""

@@ -53,7 +53,21 @@ class _Posterior(nn.Module):
         return means, (log_variances - 2).clamp(-14, 10)
 
 
-class Noisy(Network):
+class _MLPWithRate(Network):
+    """Fully connected layers, as in MLP, for a network that says what its codes cost."""
+
+    is_separable = False
+    has_rate = True
+
+    def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
+        super().__init__()
+        self.encoder = mlp_encoder(shape, n_components, hidden)
+        self.decoder = mlp_decoder(shape, n_components, hidden, bounded)
+
+    encoder: nn.Sequential
+
+
+class Noisy(_MLPWithRate):
     """A variational autoencoder whose noise is the same for every code, N(0, I): constant variance (Ghosh et al. 2020).
 
     Training decodes y + noise; the rate is ½ Σ y², which keeps codes no farther apart than the noise makes needful. Codes fill
@@ -61,13 +75,6 @@ class Noisy(Network):
     """
 
     default_hidden = (512, 256)
-    is_separable = False
-    has_rate = True
-
-    def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
-        super().__init__()
-        self.encoder = mlp_encoder(shape, n_components, hidden)
-        self.decoder = mlp_decoder(shape, n_components, hidden, bounded)
 
     def forward(self, samples: Tensor) -> Output:
         codes = self.encoder(samples)
@@ -75,7 +82,7 @@ class Noisy(Network):
         return Output(self.decoder(drawn), codes, 0.5 * codes.square().sum(1))
 
 
-class Quantised(Network):
+class Quantised(_MLPWithRate):
     """An autoencoder whose codes are to be rounded to integers and entropy-coded (Ballé et al. 2017, 2018).
 
     Training adds noise from U(-½, ½) in place of rounding; outside it, codes are rounded before they are decoded. `density`
@@ -83,13 +90,9 @@ class Quantised(Network):
     """
 
     default_hidden = (768, 384)
-    is_separable = False
-    has_rate = True
 
     def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
-        super().__init__()
-        self.encoder = mlp_encoder(shape, n_components, hidden)
-        self.decoder = mlp_decoder(shape, n_components, hidden, bounded)
+        super().__init__(shape, n_components, hidden, bounded)
         self.density = _LogisticMixture(n_components)
         with torch.no_grad():  # codes start a few steps wide: within half a step all integers would be 0
             last = self.encoder[-1]
@@ -100,8 +103,6 @@ class Quantised(Network):
         codes = self.encoder(samples)
         coarse = codes + torch.rand_like(codes) - 0.5 if self.training else codes.round()
         return Output(self.decoder(coarse), codes, -self.density(coarse).sum(1))
-
-    encoder: nn.Sequential
 
 
 class _LogisticMixture(nn.Module):
