@@ -307,3 +307,64 @@ def test_photographs_of_any_size_grow(colours: np.ndarray) -> None:
     for shape in ((5, 9), (31, 17, 3), (6, 4, 3)):
         large = model.transform_image(np.full(shape, 128, np.uint8))
         assert large.shape == (2 * shape[0], 2 * shape[1], *shape[2:])
+
+
+# --- what a review found ----------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_for_the_model_with_its_tables_alone(split: hg.Split) -> None:
+    trained = hg.Compressor(6, epochs=2, random_state=0).fit(split.images[:300])
+    other = hg.Compressor.from_autoencoder(trained, split.images[300:500])
+    with pytest.raises(hg.FormatError, match="another model"):
+        other.decompress(trained.compress(split.images[:20]))
+
+
+@pytest.mark.parametrize("scale", [1, 1000])
+def test_compression_of_features_is_the_same_in_any_unit(scale: int) -> None:
+    rng = np.random.default_rng(0)
+    table = scale * (rng.normal(size=(400, 3)) @ rng.normal(size=(3, 12)))
+    model = hg.Compressor(4, network="linear", epochs=60, random_state=0).fit(table)
+    assert np.square(model.decompress(model.compress(table)) - table).mean() < 0.1 * table.var()
+
+
+def test_decoders_that_lean_on_more_than_the_code_are_refused(split: hg.Split) -> None:
+    skip = hg.Autoencoder(4, network="skip", epochs=1, random_state=0).fit(split.images[:64])
+    for kind in (hg.Generator, hg.Compressor):
+        with pytest.raises(hg.ModelError, match="beside its code"):
+            kind.from_autoencoder(skip)
+        with pytest.raises(hg.ParameterError, match="beside them"):
+            kind(network="skip").fit(split.images[:64])
+    with pytest.raises(hg.ParameterError, match="comes with the network"):
+        hg.Retriever.from_autoencoder(skip, n_components=7)
+
+
+def test_a_generator_takes_plain_networks_and_any_units(split: hg.Split) -> None:
+    assert hg.Generator(4, network="mlp", epochs=1).fit(split.images[:64]).settings_["penalty"] is None
+    table = np.random.default_rng(0).normal(size=(80, 6)) * 100
+    assert hg.Generator(3, epochs=1, random_state=0).fit(table).sample(5).shape == (5, 6)
+
+
+def test_labels_are_checked_before_training(split: hg.Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("trained before the check")
+
+    for kind in (hg.Generator, hg.Retriever):
+        monkeypatch.setattr(kind, "_train", never)
+        with pytest.raises(hg.DataError):
+            kind().fit(split.images, split.labels[:5])
+
+
+def test_a_detector_of_few_images_keeps_its_scale(split: hg.Split) -> None:
+    few = split.images[split.labels == 0][:15]
+    scores = hg.AnomalyDetector(epochs=20, random_state=0).fit(few).score_samples(few)
+    assert scores.std() < 20
+
+
+def test_tiles_of_one_image_are_held_out_together(tmp_path) -> None:
+    from hourglass.data.files import write_image
+
+    for number in range(5):
+        write_image(tmp_path / f"{number}.png", np.full((16, 16), number, np.uint8))
+    dataset = hg.load(tmp_path, tile=(8, 8)).with_test(seed=0, share=0.4)
+    assert (len(dataset.train), len(dataset.test)) == (27, 18)
+    assert not set(dataset.train.paths) & set(dataset.test.paths)

@@ -107,7 +107,7 @@ def decompress(source: Path, output: Path, model: Path | None, device: str, as_j
         write_array(output, images)
         written = [output]
     else:
-        written = [output / _below(name) for name in names or (f"{number:05d}" for number in range(len(images)))]
+        written = _places(output, names or [f"{number:05d}" for number in range(len(images))])
         for path, image in zip(written, images, strict=True):
             write_image(path, image)
     report_written(written, output, as_json)
@@ -146,7 +146,16 @@ def _images(source: str, compressor: Any) -> tuple[Any, list[str] | None, int]:
     return photos, names, sum(photo.size for photo in photos)
 
 
+def _places(output: Path, names: list[str]) -> list[Path]:
+    """A PNG below `output` for each name; where two would meet, as cat.jpg and cat.bmp, they keep their endings."""
+    places = [_below(name).with_suffix(".png") for name in names]
+    return [
+        output / (place if places.count(place) == 1 else _below(name).with_name(f"{_below(name).name}.png"))
+        for place, name in zip(places, names, strict=True)
+    ]
+
+
 def _below(name: str) -> Path:
-    """`name` as a PNG below the output's folder, wherever it would lead."""
+    """`name` without what would lead out of a folder."""
     parts = [part for part in Path(name).parts if part not in ("/", "\\", "..", ".") and ":" not in part]
-    return Path(*parts or ["image"]).with_suffix(".png")
+    return Path(*parts or ["image"])

@@ -110,7 +110,7 @@ def _check(models: Any, suite: str | None, corruptions: Any, presets: Any, uses:
 
 def _models(paths: tuple[Path, ...], dataset: Dataset, corruption: Any, device: str, seed: int) -> Comparison:
     from hourglass.errors import ParameterError
-    from hourglass.estimators import Denoiser, load_model
+    from hourglass.estimators import Autoencoder, Denoiser, load_model
     from hourglass.evaluation import compare_autoencoders, compare_denoisers
 
     models = {str(path): load_model(path, device=device) for path in paths}
@@ -127,6 +127,9 @@ def _models(paths: tuple[Path, ...], dataset: Dataset, corruption: Any, device: 
         if len(own) > 1:
             comparison.notes.append(f"These models were trained on different damage; all are measured on {corruption}.")
         return comparison
+    if kinds != {Autoencoder}:
+        task = next(iter(models.values())).saved_as
+        raise ParameterError(f"evaluate measures denoisers and autoencoders; for a {task} see evaluate --suite uses.")
     if corruption is not None:
         raise ParameterError("an autoencoder copies what it is given; --corruption is for denoisers.")
     return compare_autoencoders(models, train, test)

@@ -34,7 +34,6 @@ def search(model: Path, query: str, output: Path | None, n: int, added: str | No
     if added is not None:
         for label, split in parts_for(retriever, added).items():
             retriever.add(split.images, names_of(split, label))
-        retriever.save(model)
     queries, asked = asked_for(retriever, query)
     distances, rows = retriever.kneighbors(queries.images, n)
     found = [
@@ -42,6 +41,8 @@ def search(model: Path, query: str, output: Path | None, n: int, added: str | No
         for index in range(len(asked))
         for rank, (row, distance) in enumerate(zip(rows[index], distances[index], strict=True), 1)
     ]
+    if added is not None:
+        retriever.save(model)
     headings = ["query", "rank", "path", "distance"]
     if output is not None:
         import csv

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -37,7 +37,7 @@ def uses(dataset: Dataset, chosen: tuple[str, ...], output: Path | None, device:
     standing = _standing(output, setting, chosen)
     rows = uses_suite(setting, chosen or tuple(USES))
     rows = sorted(rows + standing, key=lambda row: list(USES).index(row.use))
-    command = f"hourglass evaluate --suite uses --data {dataset.name} --seed {seed}"
+    command = click.get_current_context().obj or "hourglass evaluate --suite uses"
     content = uses_content(setting, rows, command, machine())
     if output is not None:
         with replace_file(output / "uses.json") as beside:
@@ -64,7 +64,8 @@ def _standing(output: Path | None, setting: Setting, chosen: tuple[str, ...]) ->
     if not chosen or file is None or not file.exists():
         return []
     content = json.loads(file.read_text(encoding="utf-8"))
-    if (content["data"], content["seed"]) != (setting.dataset.name, setting.seed):
+    same = {"data": setting.dataset.name, "seed": setting.seed, "train_images": len(setting.dataset.train)}
+    if any(content[key] != value for key, value in same.items()):
         return []
     kept = [Row.from_content(row) for row in content["rows"] if row["use"] not in chosen]
     setting.notes += [note for note in content["notes"] if not note.startswith(tuple(f"{use}:" for use in chosen))]
@@ -80,7 +81,15 @@ def rate(dataset: Dataset, chosen: tuple[str, ...], output: Path | None, device:
     from hourglass.report import rate_distortion_curves, save
 
     curves = rate_distortion(Setting(dataset, seed, device, lambda name: [ShowProgress(name)]))
-    content = {"data": dataset.name, "test_images": len(dataset.test), "seed": seed, "machine": machine(), "curves": curves}
+    command = click.get_current_context().obj or "hourglass evaluate --suite rate"
+    content: dict[str, Any] = {
+        "command": command,
+        "data": dataset.name,
+        "test_images": len(dataset.test),
+        "seed": seed,
+        "machine": machine(),
+        "curves": curves,
+    }
     if output is not None:
         with replace_file(output / "rate.json") as beside:
             beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

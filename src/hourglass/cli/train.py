@@ -30,7 +30,10 @@ from hourglass.cli.options import (
     help="denoiser, autoencoder, detector, generator, retriever, compressor, enhancer.",
 )
 @click.option("--preset", help="default, chapter, best, skip, features, …; the task's own by default.")
-@click.option("--network", help="mlp, conv, skip, linear, variational, quantised; like all below: the preset's by default.")
+@click.option(
+    "--network",
+    help="mlp, conv, skip, linear, variational, noisy, quantised, embedding; like all below: the preset's by default.",
+)
 @click.option("--n-components", type=int, help="Numbers in a code.")
 @click.option("--hidden", type=WidthsType(), help="Widths between input and code.")
 @click.option("--epochs", type=int, help="Passes over the training images.")
@@ -77,8 +80,8 @@ def train(
         raise ParameterError(f"--task {task}; allowed: {', '.join(ESTIMATORS)}.")
     if not output.name or (output.exists() and not (output / "config.json").is_file()):
         raise ParameterError(f"{output} exists and is no model; choose another name with -o.")
-    if task == "retriever" and tile is not None:
-        raise ParameterError("an index is of whole images: use --size, not --tile.")
+    if task in ("retriever", "detector") and tile is not None:
+        raise ParameterError(f"a {task} is given whole images later: use --size, not --tile.")
     train_part = load(data, size=size, tile=tile).train
     given = {name: value for name, value in parameters.items() if value is not None}
     foreign = sorted(set(given) - set(ESTIMATORS[task]._get_param_names()))

@@ -4,7 +4,7 @@
     0       4        magic: 89 48 47 43 (0x89 "HGC")
     4       1        version: 1
     5       1        flags: 1 the tables are the model's, none here; 2 images have sizes of their own; 4 images have names
-    6       8        the model: first 8 bytes of the SHA-256 of its weights and steps
+    6       8        the model: first 8 bytes of the SHA-256 of its weights, steps and tables
     14      1        d, the number of axes of one sample: 1 to 3
     15      varints  d sides of one sample (a tile, where images have sizes of their own), then the numbers in a code, then n,
                      how many codes follow

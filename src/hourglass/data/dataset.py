@@ -108,14 +108,24 @@ class Dataset:
         return self.test_split is not None
 
     def with_test(self, seed: int, share: float = 0.1) -> Dataset:
-        """This data set; without a test part, a `share` of its images, drawn with `seed`, becomes one."""
+        """This data set; without a test part, a `share` of its images, drawn with `seed`, becomes one.
+
+        Tiles of one image stay together, for those that overlap would tell a model its test.
+        """
         if self.has_test:
             return self
-        order = np.random.default_rng(seed).permutation(len(self.train))
-        n_test = max(1, int(share * len(self.train)))
-        if n_test == len(self.train):
+        if self.train.paths is None:
+            owners = np.arange(len(self.train))
+        else:
+            owners = np.unique([str(path) for path in self.train.paths], return_inverse=True)[1]
+        order = np.random.default_rng(seed).permutation(owners.max() + 1)
+        n_test = max(1, int(share * len(order)))
+        if n_test == len(order):
             raise DataError(f"{self.name} holds one image; to hold out some for a test, more are needed.")
-        return dataclasses.replace(self, train=self.train.take(order[n_test:]), test_split=self.train.take(order[:n_test]))
+        places = np.argsort(order)[owners]  # where each image's owner was drawn
+        rows = np.argsort(places, kind="stable")
+        held_out = int((places < n_test).sum())
+        return dataclasses.replace(self, train=self.train.take(rows[held_out:]), test_split=self.train.take(rows[:held_out]))
 
     def tiled(self, size: tuple[int, int]) -> Dataset:
         """This data set with every image cut into tiles of `size` that overlap by half."""

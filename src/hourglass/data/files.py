@@ -336,9 +336,11 @@ def read_folder(folder: Path, size: tuple[int, int] | None = None, tile: tuple[i
 
 
 def write_image(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write one uint8 image, (h, w) or (h, w, 3), in the format that the name ends with: beside first, then renamed."""
+    """Write one uint8 image, (h, w) or (h, w, c), in the format that the name ends with: beside first, then renamed."""
     with replace_file(path) as beside:
-        Image.fromarray(image).save(beside, format=IMAGE_FORMATS.get(path.suffix.lower(), "PNG"))
+        Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image).save(
+            beside, format=IMAGE_FORMATS.get(path.suffix.lower(), "PNG")
+        )
 
 
 def write_array(path: Path, array: Array) -> None:

@@ -27,6 +27,7 @@ _NOISE, _DRAWS = 0.3, 4
 _BLUR = 1.0  # pixels
 _NEAREST = 5
 _SHRINKAGE = 0.05
+_ENOUGH = 20  # held-out samples, to set a scale by
 _BATCH = 1024
 
 
@@ -153,8 +154,10 @@ class AnomalyDetector(OutlierMixin, Downstream):
         codes = self._encode(samples[trained])
         self.whitening_ = _whitening(codes)
         self.reference_ = NeighbourIndex(codes @ self.whitening_)
-        terms = self._terms(samples[held_out])
-        self.scale_ = np.stack([terms.mean(0), terms.std(0) + 1e-6])
+        terms = self._terms(samples[held_out], among_reference=len(held_out) == len(trained))
+        self.scale_ = np.stack(
+            [terms.mean(0), terms.std(0) + 1e-3]
+        )  # logarithms: a thousandth is nothing, unless all are equal
         scores = self._scores(samples)
         self.decision_scores_ = -scores
         if self.contamination is None:
@@ -164,13 +167,13 @@ class AnomalyDetector(OutlierMixin, Downstream):
         self.labels_ = (scores < self.offset_).astype(np.int64)
 
     def _held_out(self, n_samples: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """(rows that only set the scale and the threshold, the others); without a validation part, all stand for both."""
+        """(rows that only set the scale and the threshold, the others); where they are too few, all stand for both."""
         if self._keeps_network:
             order = np.random.default_rng(self._seeds()[0]).permutation(n_samples)
             rows = np.sort(order[: int(self.validation_fraction * n_samples)])
         else:
             rows = self.validation_rows_
-        if not len(rows):
+        if len(rows) < _ENOUGH:
             return np.arange(n_samples), np.arange(n_samples)
         return rows, np.setdiff1d(np.arange(n_samples), rows)
 
@@ -179,10 +182,14 @@ class AnomalyDetector(OutlierMixin, Downstream):
         normal: Scores = -((self._terms(samples) - means) / deviations @ np.array(_WEIGHTS)).astype(np.float32)
         return normal
 
-    def _terms(self, samples: Array) -> NDArray[np.float64]:
-        """(log of the error, log of the distance to the nearest training codes) of each sample: float64 (n, 2)."""
-        nearest = min(_NEAREST, len(self.reference_))
-        distances, _ = self.reference_.search(self._encode(samples) @ self.whitening_, nearest)
+    def _terms(self, samples: Array, *, among_reference: bool = False) -> NDArray[np.float64]:
+        """(log of the error, log of the distance to the nearest training codes) of each sample: float64 (n, 2).
+
+        Of samples `among_reference` the nearest code is their own, and does not count.
+        """
+        own = int(among_reference and len(self.reference_) > 1)
+        nearest = min(_NEAREST + own, len(self.reference_))
+        distances = self.reference_.search(self._encode(samples) @ self.whitening_, nearest)[0][:, own:]
         terms = np.empty((len(samples), 2))
         terms[:, 1] = np.log(distances.mean(1, dtype=np.float64) + 1e-6)
         for start in range(0, len(samples), _BATCH):

@@ -10,7 +10,7 @@ import torch
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from hourglass.errors import ParameterError
+from hourglass.errors import ModelError, ParameterError
 from hourglass.estimators.arguments import Shared
 from hourglass.estimators.documentation import documented_fit
 from hourglass.estimators.fitting import FittedEstimator
@@ -70,6 +70,7 @@ class ImageEstimator(FittedEstimator):
         """
         self._check_parameters()
         targets, inputs = self._pairs(X, y, reset=not self._keeps_network)
+        y = self._check_y(targets, y)
         if not self._keeps_network:
             self._train(targets, inputs, callbacks=callbacks, checkpoint=checkpoint, resume=resume)
         self._learn(targets, y)
@@ -146,6 +147,10 @@ class ImageEstimator(FittedEstimator):
         """(targets, inputs or None where the targets themselves go in)"""
         return self._check_samples(X, reset=reset), None
 
+    def _check_y(self, samples: Array, y: Any) -> Any:
+        """`y` as `_learn` takes it. DataError if it is not what the class says."""
+        return y
+
     def _learn(self, samples: Array, y: Any) -> None:
         """Learn what the use needs from the trained network and the checked `samples`: the attributes in `_learned`."""
 
@@ -177,23 +182,31 @@ class Downstream(ImageEstimator):
         Parameters
         ----------
         autoencoder : fitted estimator
-            Its network is shared, not copied. Its arguments are taken over.
+            Its network is shared, not copied. Its arguments are taken over. A clone of the new estimator, or one that was
+            saved and loaded, trains a network of its own in `fit`.
         X, y : array-like, optional
             What to `fit` at once; without them, call `fit` before anything but `encode`, `reconstruct` and `inverse_transform`.
         **parameters
-            Arguments of this class.
+            Arguments that only this class has.
 
         Raises
         ------
         NotFittedError, DataError, ParameterError
+        ModelError
+            For a generator or compressor, if the network has connections past its code.
         """
         check_is_fitted(autoencoder, "network_")
         taken = {"n_components", "preset", *Shared.__annotations__}
+        foreign = sorted(taken & set(parameters))
+        if foreign:
+            raise ParameterError(f"{foreign[0]} comes with the network; from_autoencoder takes the other arguments.")
         arguments = {name: value for name, value in autoencoder.get_params(deep=False).items() if name in taken}
         model = cls(**arguments | parameters)
         for name in ("network_", "layout_", "settings_", "history_", "n_iter_", "n_features_in_", "feature_names_in_"):
             if hasattr(autoencoder, name):
                 setattr(model, name, getattr(autoencoder, name))
+        if cls._decodes_codes and model.network_.bypasses_code:
+            raise ModelError(f"{cls.__name__} decodes codes alone; this network passes detail beside its code.")
         model._keeps_network = True
         return model if X is None else model.fit(X, y)
 

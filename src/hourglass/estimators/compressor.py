@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from hourglass.codec import Container, Tables, count, dequantise, pack, quantise, unpack
-from hourglass.errors import DataError, FormatError
+from hourglass.errors import DataError, FormatError, ParameterError
 from hourglass.estimators.arguments import Shared
 from hourglass.estimators.base import Downstream
 from hourglass.estimators.documentation import documented
@@ -70,6 +70,7 @@ class Compressor(Downstream):
     steps_: Float32
     tables_: Tables
     price_: float
+    _decodes_codes = True
     _learned = ("steps_", "tables_", "price_")
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Downstream._parameter_constraints,
@@ -116,6 +117,8 @@ class Compressor(Downstream):
             raise DataError("there is no image to compress.")
         if self.layout_.is_image and not (np.ndim(X[0]) == len(shape) and all(np.shape(image) == shape for image in X)):
             images = [check_images(np.asarray(image)[None], name="an image of X")[0] for image in X]
+            if len({image.dtype for image in images}) > 1:
+                images = [to_float(image) for image in images]
             sizes = [(image.shape[0], image.shape[1]) for image in images]
             samples = np.concatenate([cut(image, shape) for image in images])
         else:
@@ -157,15 +160,17 @@ class Compressor(Downstream):
 
     @property
     def checksum(self) -> bytes:
-        """What tells this model from others in a .hgc file: 8 bytes of the SHA-256 of its weights and steps."""
+        """What tells this model from others in a .hgc file: 8 bytes of the SHA-256 of its weights, steps and tables."""
         check_is_fitted(self)
-        digest = hashlib.sha256(self.steps_.tobytes())
+        digest = hashlib.sha256(self.steps_.tobytes() + self.tables_.to_bytes())
         for name, tensor in sorted(self.network_.state_dict().items()):
             digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.digest()[:8]
 
     def _resolve(self, n_samples: int, inputs: Array | None) -> dict[str, Any]:
         settings = super()._resolve(n_samples, inputs)
+        if settings["network"] == "quantised" and settings["loss"] != "mse":
+            raise ParameterError(f'loss="{settings["loss"]}": a Compressor weighs bytes against mse; leave the loss out.')
         if self.penalty is None and isinstance(settings["network"], str) and NETWORKS[settings["network"]].has_rate:
             settings["penalty"] = Rate(_RATE * self._coarseness())
         return settings
@@ -180,12 +185,13 @@ class Compressor(Downstream):
         return float(2 ** ((50 - self.quality) / _HALVING))
 
     def _learn(self, samples: Array, y: Any) -> None:
+        drawn = np.random.default_rng(self._seeds()[-1]).permutation(len(samples))
         if self.settings_["network"] == "quantised":
             self.steps_ = np.ones(self.settings_["n_components"], dtype=np.float32)
             self.price_ = self._strength() / samples[0].size
         else:
-            self.steps_, self.price_ = self._chosen_steps(samples[:_SAMPLES])
-        self.tables_ = count(self._symbols(samples[:_TABLED]))
+            self.steps_, self.price_ = self._chosen_steps(samples[drawn[:_SAMPLES]])
+        self.tables_ = count(self._symbols(samples[drawn[:_TABLED]]))
 
     def _symbols(self, samples: Array) -> NDArray[np.int32]:
         """The integers that stand for `samples` in a file."""
@@ -203,7 +209,7 @@ class Compressor(Downstream):
         """Steps whose rounding errors weigh the same in every number of the code, and add a fifth (at quality 50) to the error.
 
         A step of width s in number d adds about g s² / 12, g being the mean squared change of the images by a unit of d. With
-        them comes the price of a nat: halving that error costs log 2 nats and saves three quarters of it, 2 of it a nat.
+        them comes the price of a nat, in the network's own units: steps smaller by a share e cost e nats and save 2 e of it.
         """
         codes = self._encode(samples)
         spread = np.maximum(codes.std(0), 1e-6)
@@ -216,7 +222,7 @@ class Compressor(Downstream):
         wanted = to_float(samples) if self.layout_.is_image else samples
         allowed = 0.2 * self._coarseness() * float(np.square(plain - wanted).mean())
         steps = np.sqrt(12 * allowed / len(spread) / np.maximum(influence, influence.max() * 1e-6 + 1e-30))
-        return np.clip(steps, 1e-4 * spread, 1e4 * spread).astype(np.float32), 2 * allowed / len(spread)
+        return np.clip(steps, 1e-4 * spread, 1e4 * spread).astype(np.float32), 2 * allowed / len(spread) / self.layout_.scale**2
 
     def _state(self) -> dict[str, Any]:
         return {

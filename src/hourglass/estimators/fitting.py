@@ -40,6 +40,8 @@ class FittedEstimator(CheckedEstimator):
 
     _learned: ClassVar[tuple[str, ...]] = ()
     """The attributes that are learned once the network is trained."""
+    _decodes_codes: ClassVar[bool] = False
+    """Whether it decodes codes that no encoder made for the image at hand."""
     _damages_when_scored: ClassVar[bool] = False
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -95,8 +97,7 @@ class FittedEstimator(CheckedEstimator):
             self.settings_ = self._resolve(len(targets), inputs)
         settings = self.settings_
         corruption = settings["corruption"] if inputs is None else None
-        n_views = self._objective().n_views
-        examples = Examples(targets, self.layout_, inputs=inputs, corruption=corruption, n_views=n_views)
+        examples = Examples(targets, self.layout_, inputs=inputs, corruption=corruption, n_views=self._n_views())
         run: Run | None = getattr(self, "_run", None)
         if run is None:
             run = self._new_run(examples, self._seeds())
@@ -123,11 +124,7 @@ class FittedEstimator(CheckedEstimator):
                 f"early_stopping needs a validation part; {self.validation_fraction} of {len(targets)} samples is none."
             )
         self.settings_ = self._resolve(len(targets) - n_validation, inputs)
-        corruption, n_views = self.settings_["corruption"], self._objective().n_views
-        if n_views > 1 and (corruption is None or not self.settings_["redraw"]):
-            raise ParameterError(
-                "this penalty compares two views of an image; it needs a corruption, drawn anew (redraw=True)."
-            )
+        corruption, n_views = self.settings_["corruption"], self._n_views()
         if corruption is not None and not self.settings_["redraw"]:
             inputs, corruption = _damaged(targets, self.layout_, corruption, seeded(seeds[5])), None
         validation, training = (
@@ -164,10 +161,18 @@ class FittedEstimator(CheckedEstimator):
         """The settings for `n_samples` to train on; given `inputs` are damaged already, so they go without corruption."""
         given = {name: getattr(self, name) for name in PRESETS[self.preset]}
         settings = resolve(self.preset, given, n_samples)
-        loss, network = settings["loss"], settings["network"]
+        network = settings["network"]
+        if self._decodes_codes and isinstance(network, str) and network in NETWORKS and NETWORKS[network].bypasses_code:
+            raise ParameterError(f'{type(self).__name__} decodes codes alone; network="{network}" passes detail beside them.')
+        has_rate = isinstance(network, str) and network in NETWORKS and NETWORKS[network].has_rate
+        if self.penalty is None and isinstance(settings["penalty"], Rate) and not has_rate:
+            settings["penalty"] = None  # the preset's, for a network that the user replaced
+        if self.loss is None and (network == "linear" or not self.layout_.is_bounded):
+            settings["loss"] = "mse"  # whatever the preset takes for values in 0..1
+        loss = settings["loss"]
         if isinstance(settings["penalty"], list):
             settings["penalty"] = tuple(settings["penalty"])
-        if settings["penalty"] is None and isinstance(network, str) and NETWORKS[network].has_rate:
+        if settings["penalty"] is None and has_rate:
             settings["penalty"] = Rate()
         if loss in NEED_UNIT_RANGE and network == "linear":
             raise ParameterError(f'loss="{loss}" needs answers in 0..1; network="linear" gives any number. Use "mse".')
@@ -192,6 +197,14 @@ class FittedEstimator(CheckedEstimator):
                 settings["hidden"],
                 self.layout_.is_bounded,
             )
+
+    def _n_views(self) -> int:
+        n_views = self._objective().n_views
+        if n_views > 1 and (self.settings_["corruption"] is None or not self.settings_["redraw"]):
+            raise ParameterError(
+                "this penalty compares two views of an image; it needs a corruption, drawn anew (redraw=True)."
+            )
+        return n_views
 
     def _objective(self) -> Objective:
         given = self.settings_["penalty"]

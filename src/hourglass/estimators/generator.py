@@ -49,6 +49,7 @@ class Generator(Downstream):
     saved_as = "generator"
     classes_: NDArray[Any]
     density_: Mixture
+    _decodes_codes = True
     _learned = ("classes_", "density_")
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Downstream._parameter_constraints,
@@ -171,11 +172,14 @@ class Generator(Downstream):
         check_is_fitted(self)
         return self.density_.log_density(self.encode(X)).astype(np.float32)
 
-    def _learn(self, samples: Array, y: Any) -> None:
+    def _check_y(self, samples: Array, y: Any) -> NDArray[Any] | None:
         labels = None if y is None else np.asarray(y)
         if labels is not None and (labels.shape != (len(samples),) or type_of_target(labels).startswith("continuous")):
             raise DataError(f"y has shape {labels.shape}; a generator takes one label for each of the {len(samples)} samples.")
-        self.classes_, members = np.unique(labels, return_inverse=True) if labels is not None else (np.empty(0), None)
+        return labels
+
+    def _learn(self, samples: Array, y: Any) -> None:
+        self.classes_, members = (np.empty(0), None) if y is None else np.unique(y, return_inverse=True)
         self.density_ = fit_mixture(self._encode(samples), members, self.n_gaussians, self._seeds()[-1])
 
     def _class_of(self, label: Any) -> int:

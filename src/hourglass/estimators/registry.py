@@ -64,5 +64,5 @@ def load_model(path: str | Path, *, network: Any = None, device: str = "auto") -
     elif model.settings_["network"] is None:
         raise ParameterError(f"{path}: trained with modules of your own; pass network=(encoder, decoder).")
     model._load(weights)
-    model._restore(config["fitted"]["state"] | arrays)
+    model._restore(config["fitted"].get("state", {}) | arrays)
     return model

@@ -105,8 +105,11 @@ class Retriever(Downstream):
         self.names_ = np.concatenate([self.names_, names])
         return self
 
+    def _check_y(self, samples: Array, y: Any) -> NDArray[Any]:
+        return self._named(y, len(samples), first=0)
+
     def _learn(self, samples: Array, y: Any) -> None:
-        self.names_ = self._named(y, len(samples), first=0)
+        self.names_ = y
         self.index_ = NeighbourIndex(self._encode(samples), self.metric, self.backend)
 
     def _named(self, y: Any, n: int, first: int) -> NDArray[Any]:

@@ -38,6 +38,8 @@ class Network(nn.Module, ABC):
     """Whether the layers next to the image are convolutions, so that a large image is better cut into tiles than resized."""
     is_separable: ClassVar[bool] = True
     """Whether the encoder or decoder may be paired with another network's."""
+    bypasses_code: ClassVar[bool] = False
+    """Whether detail passes beside the code, so that the decoder alone makes little of it."""
     has_rate: ClassVar[bool] = False
     """Whether `Output.rate` is given: the network then learns nothing sensible without a penalty on it."""
 

@@ -63,6 +63,7 @@ class Skip(Network):
     default_hidden = (32, 64)
     is_local = True
     is_separable = False
+    bypasses_code = True
 
     def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
         super().__init__()

@@ -87,7 +87,7 @@ def by_format(images: Array, name: str, options: dict[str, int | bool]) -> tuple
 
 def _encoded(image: Array, name: str, options: dict[str, int | bool]) -> bytes:
     stream = io.BytesIO()
-    Image.fromarray(image).save(stream, name, **options)
+    Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image).save(stream, name, **options)
     return stream.getvalue()
 
 

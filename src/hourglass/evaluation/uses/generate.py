@@ -22,7 +22,7 @@ def generate(setting: Setting) -> list[Row]:
     """Fréchet distance, precision and recall to the test images, and the share of sample(label=k) that is read as k.
 
     All in the feature space of a small classifier fitted on the real training images; beside a variational autoencoder of the
-    same widths and code, trained as long, sampled from its prior N(0, I) and from a mixture fitted to its codes.
+    same widths and code, trained as long, sampled from its prior N(0, I) and from one Gaussian fitted to its codes.
     """
     train, test, seed = setting.dataset.train, setting.dataset.test, setting.seed
     judge = Judge().fit(train.images, train.known_labels, seed)
@@ -39,12 +39,13 @@ def generate(setting: Setting) -> list[Row]:
         vae, _ = setting.fit(Generator(network="variational", n_gaussians=1, **options, **same), train.images, name=name)
         sets[f"{name}, prior"] = vae.inverse_transform(prior)
         sets[f"{name}, a Gaussian fitted to its codes"] = vae.sample(n, temperature=1.0, random_state=seed)
-    sets["real training images"] = train.images[:n]
+    draw = np.random.default_rng(seed + 1)
+    sets["real training images"] = train.images[draw.permutation(len(train))[:n]]
     setting.pictures["generate"] = {
         **{f"label {label}": ours.sample(10, label=label, random_state=seed) for label in ours.classes_[:10]},
         **{name: images[:10] for name, images in sets.items() if name.endswith("prior")},
     }
-    real = judge.features(test.images[:n])
+    real = judge.features(test.images[draw.permutation(len(test))[:n]])
     found: dict[str, dict[str, float]] = {"Fréchet distance": {}, "precision": {}, "recall": {}}
     for name, images in sets.items():
         features = judge.features(images)

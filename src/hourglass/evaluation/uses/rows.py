@@ -131,7 +131,8 @@ def uses_page(setting: Setting, rows: Sequence[Row], command: str, machine: dict
         [
             f"# The six uses, measured on {setting.dataset.name}\n",
             f"Made by `{command}`: each estimator as its constructor makes it, fitted on {len(setting.dataset.train):,} "
-            f"training images and measured on {len(setting.dataset.test):,} test images; {told}.\n",
+            f"training images and measured on {len(setting.dataset.test):,} test images; {told}. With --use, the rows of "
+            "the other uses stand from earlier runs on the same data and seed.\n",
             *("| " + " | ".join(line) + " |" for line in lines),
             "",
             *(f"- {note}" for note in setting.notes),
