@@ -257,7 +257,7 @@ def bad_inputs(folder: Path, model: Path) -> dict[str, list[object]]:
         "the source itself": ["denoise", model, folder / "mixed" / "a.png", "-o", folder / "mixed"],
         "source itself; the originals": ["denoise", model, folder / "nan.npy", "-o", folder / "nan.npy"],
         "File exists": ["evaluate", model, "--data", "digits", "-o", folder / "nan.npy"],
-        "allowed: denoise, with": ["evaluate", "--suite", "cooking", "--data", "digits"],
+        "allowed: denoise, uses": ["evaluate", "--suite", "cooking", "--data", "digits"],
     }
 
 

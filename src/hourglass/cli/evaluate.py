@@ -105,7 +105,7 @@ def _check(models: Any, suite: str | None, corruptions: Any, presets: Any, uses:
     if suite is not None and corruptions:
         raise ParameterError("a --suite has its own damage; leave --corruption out.")
     if (presets and suite != "denoise") or (uses and suite != "uses"):
-        raise ParameterError("--preset chooses among --suite denoise's, --use among --suite uses'.")
+        raise ParameterError("--preset chooses among --suite denoise's, --use among --suite uses'; a MODEL has its own.")
 
 
 def _models(paths: tuple[Path, ...], dataset: Dataset, corruption: Any, device: str, seed: int) -> Comparison:
