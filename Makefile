@@ -25,7 +25,7 @@ results: .venv/.demo
 	$(BIN)/hourglass evaluate --suite denoise --data mnist -o docs/results
 	$(BIN)/hourglass evaluate --suite uses --data mnist -o docs/results
 	$(BIN)/hourglass evaluate --suite rate --data mnist -o docs/results
-	$(BIN)/hourglass evaluate --suite uses --use compress --use enhance --data sample-photos --tile 32x32 -o docs/results/photos
+	$(BIN)/hourglass evaluate --suite uses --use compress --use enhance --data sample-photos --tile 16x16 -o docs/results/photos
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Hourglass needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11")'

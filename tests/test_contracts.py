@@ -27,13 +27,12 @@ def made(name: str, shape: tuple[int, ...], n_components: int = 6, hidden: tuple
 
 
 def takes_features(name: str) -> bool:
-    return name in ("linear", "mlp", "variational", "quantised")
+    return name not in ("conv", "skip", "residual")
 
 
-def made_codes(n_codes: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
-    """Codes, and a rate as a network would give with them."""
-    codes = torch.randn(n_codes, 5)
-    return codes, codes.square().sum(1)
+def output_with(codes: torch.Tensor) -> hg.Output:
+    """What a network might give with these codes: all that a penalty can ask for."""
+    return hg.Output(torch.rand(len(codes), 9), codes, codes.square().sum(1), torch.cat([codes, codes], 1))
 
 
 def small_corruptions() -> list[hg.Corruption]:
@@ -65,7 +64,7 @@ def test_network_is_bounded_where_asked(name: str) -> None:
     torch.manual_seed(0)
     bounded = build(name, (1, 8, 8), 4, bounded=True).decoder(1e3 * torch.randn(50, 4))
     free = build(name, (1, 8, 8), 4, bounded=False).decoder(1e3 * torch.randn(50, 4))
-    assert name == "linear" or (bounded.min() >= 0 and bounded.max() <= 1)
+    assert name in ("linear", "residual") or (bounded.min() >= 0 and bounded.max() <= 1)
     assert free.min() < 0 or free.max() > 1
 
 
@@ -77,7 +76,7 @@ def test_gradients_are_finite_and_reach_every_weight(name: str, loss: str) -> No
     output = network(samples)
     reconstructions = output.reconstructions.clamp(0.01, 0.99)
     penalties = [hg.Rate()] if network.has_rate else []
-    Objective(LOSSES[loss], penalties)(reconstructions, samples, output.codes, output.rate).backward()
+    Objective(LOSSES[loss], penalties)(output._replace(reconstructions=reconstructions), samples).backward()
     for parameter in network.parameters():
         assert parameter.grad is not None
         assert torch.isfinite(parameter.grad).all()
@@ -146,6 +145,9 @@ def test_centering_starts_at_the_mean(name: str, digits: np.ndarray) -> None:
     before = float(((network(samples).reconstructions - samples) ** 2).mean())
     center(network, samples, samples)
     after = network(samples).reconstructions
+    if network.adds_input:  # it starts at its input
+        assert torch.allclose(after, samples, atol=0.2)
+        return
     assert float(((after - samples) ** 2).mean()) < before
     if name == "mlp":
         bias = made(name, (1, 8, 8)).encoder[1].bias
@@ -183,19 +185,29 @@ def test_ssim_is_the_fields_ssim(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("name", PENALTIES)
 def test_penalty_scales_and_is_never_negative(name: str) -> None:
-    codes, rate = made_codes()
+    output = output_with(torch.randn(16, 5))
     one, two = PENALTIES[name](1.0), PENALTIES[name](2.0)
-    assert two(codes, rate).item() == pytest.approx(2 * one(codes, rate).item())
-    assert one(codes, rate) > 0
-    assert one(torch.zeros(16, 5), torch.zeros(16)) == (0 if name != "contrast" else pytest.approx(np.log(15)))
+    assert two(output).item() == pytest.approx(2 * one(output).item())
+    assert one(output) > 0
+    compares = name in ("contrast", "neighbours")  # entropies of the choice among the 15 others
+    assert one(output_with(torch.zeros(16, 5))).item() == pytest.approx(np.log(15) if compares else 0)
 
 
 def test_contrast_is_least_where_views_meet_and_images_part() -> None:
     images = 10 * torch.randn(8, 5)
-    met, swapped = (hg.Contrast(1.0)(torch.cat([images, other])) for other in (images, images.roll(1, 0)))
+    met, swapped = (
+        hg.Contrast(1.0)(hg.Output(torch.empty(0), torch.cat([images, other]))) for other in (images, images.roll(1, 0))
+    )
     assert met < 0.1 * swapped
     codes = torch.tensor([[0.0], [3.0], [0.0], [3.0]])  # two images on a line, both views of each at the same place
-    assert hg.Contrast(1.0)(codes).item() == pytest.approx(-np.log(1 / (1 + 0.1 + 0.1)))
+    assert hg.Contrast(1.0)(hg.Output(torch.empty(0), codes)).item() == pytest.approx(-np.log(1 / (1 + 0.1 + 0.1)))
+
+
+def test_neighbours_are_least_where_the_code_keeps_them() -> None:
+    wide = torch.randn(30, 2)
+    kept, lost = (hg.Neighbours(1.0)(hg.Output(wide, codes, None, wide)) for codes in (wide.clone(), torch.randn(30, 2)))
+    assert kept < lost
+    assert hg.Neighbours(1.0)(hg.Output(wide, wide, None, wide)) == 0  # the code is that layer itself
 
 
 def test_rate_needs_a_network_that_knows_it(digits: np.ndarray) -> None:
@@ -228,8 +240,10 @@ def test_the_quantised_density_is_a_distribution_over_the_integers() -> None:
 
 def test_penalties_are_sums_over_codes_and_means_over_images() -> None:
     codes = torch.tensor([[1.0, -2.0], [0.0, 3.0]])
-    assert hg.L1(1.0)(codes).item() == pytest.approx(3.0)
-    assert hg.L2(1.0)(codes).item() == pytest.approx(7.0)
+    output = output_with(codes)._replace(rate=torch.tensor([9.0, 27.0]))
+    assert hg.L1(1.0)(output).item() == pytest.approx(3.0)
+    assert hg.L2(1.0)(output).item() == pytest.approx(7.0)
+    assert hg.Rate(1.0)(output).item() == pytest.approx(2.0)  # 18 nats an image of 9 values
 
 
 def test_penalty_shrinks_codes(digits: np.ndarray) -> None:

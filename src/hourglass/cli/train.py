@@ -32,7 +32,7 @@ from hourglass.cli.options import (
 @click.option("--preset", help="default, chapter, best, skip, features, …; the task's own by default.")
 @click.option(
     "--network",
-    help="mlp, conv, skip, linear, variational, noisy, quantised, embedding; like all below: the preset's by default.",
+    help="mlp, conv, skip, residual, linear, variational, noisy, quantised, embedding; the preset's by default.",
 )
 @click.option("--n-components", type=int, help="Numbers in a code.")
 @click.option("--hidden", type=WidthsType(), help="Widths between input and code.")

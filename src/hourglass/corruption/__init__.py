@@ -5,7 +5,7 @@ from hourglass.corruption.compose import Compose
 from hourglass.corruption.geometry import Warp
 from hourglass.corruption.noise import GaussianNoise, Masking, SaltAndPepper
 from hourglass.corruption.registry import CORRUPTIONS, from_config, to_config
-from hourglass.corruption.resolution import Downscale
+from hourglass.corruption.resolution import Downscale, enlarge
 
 __all__ = [
     "CORRUPTIONS",
@@ -16,6 +16,7 @@ __all__ = [
     "Masking",
     "SaltAndPepper",
     "Warp",
+    "enlarge",
     "from_config",
     "seeded",
     "to_config",

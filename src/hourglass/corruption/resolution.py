@@ -17,11 +17,18 @@ class Downscale(Corruption):
     """Every block of `factor` × `factor` pixels becomes its mean: the image keeps its size and loses its detail.
 
     Blocks that the border cuts are means of what is there. Nothing is left to chance.
+
+    Parameters
+    ----------
+    factor : int
+    smooth : bool
+        Go from mean to mean by bicubic interpolation, not in steps.
     """
 
     is_random: ClassVar[bool] = False
 
     factor: int = 2
+    smooth: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "factor", check_whole("factor", self.factor))
@@ -31,5 +38,13 @@ class Downscale(Corruption):
         height, width = planes.shape[-2:]
         block = (min(self.factor, height), min(self.factor, width))
         means = F.avg_pool2d(planes, block, ceil_mode=True)
+        if self.smooth:
+            return enlarge(means, block)[:, :, :height, :width].reshape(images.shape)
         wide = means.repeat_interleave(block[0], dim=2).repeat_interleave(block[1], dim=3)
         return wide[:, :, :height, :width].reshape(images.shape)
+
+
+def enlarge(images: Tensor, factors: tuple[int, int]) -> Tensor:
+    """Images (n, c, h, w) enlarged by bicubic interpolation, clamped to 0..1."""
+    size = (images.shape[2] * factors[0], images.shape[3] * factors[1])
+    return F.interpolate(images, size=size, mode="bicubic", align_corners=False).clamp(0, 1)

@@ -12,8 +12,8 @@ PARAMETERS = """Parameters
 n_components : int, optional
     Numbers in a code. The preset's (32) by default, as for every argument below whose default is None.
 network : str, or (encoder, decoder), optional
-    "linear", "mlp", "conv", "skip", "variational", "noisy", "quantised", "embedding"; or a pair, each part one of the first
-    three or a torch module of your own:
+    "linear", "mlp", "conv", "skip", "residual", "variational", "noisy", "quantised", "embedding"; or a pair, each part one of
+    the first three or a torch module of your own:
     float32 (n, c, h, w) or (n, features) -> (n, n_components), and back. Modules are copied before training.
 hidden : sequence of int, or (encoder's, decoder's), optional
     Widths (mlp) or channels (conv, skip) between input and code, in the encoder's order. One sequence serves

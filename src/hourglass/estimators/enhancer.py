@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import Any, ClassVar, Unpack
 
 import numpy as np
+import torch
 from sklearn.utils._param_validation import Options
 from sklearn.utils.validation import check_is_fitted
 
-from hourglass.corruption import Corruption, Downscale
+from hourglass.corruption import Corruption, Downscale, enlarge
 from hourglass.errors import DataError, ParameterError
 from hourglass.estimators.anysize import restore_image
 from hourglass.estimators.arguments import Shared
 from hourglass.estimators.base import Float32Transformer, ImageEstimator
 from hourglass.estimators.documentation import documented
-from hourglass.images import Array, Float32, check_images, to_float
+from hourglass.images import Array, Float32, Layout, check_images, to_float
 
+_BATCH = 1024
 _ROUNDS = 3  # shifting a block and clipping it to 0..1 changes its mean again, less each time
 
 
@@ -92,7 +94,7 @@ class Enhancer(Float32Transformer, ImageEstimator):
                 f"X has images of shape {low.shape[1:]}; fitted on {self.layout_.shape} with factor={self.factor}, it takes "
                 f"{(self.layout_.shape[0] // self.factor, self.layout_.shape[1] // self.factor, *self.layout_.shape[2:])}."
             )
-        made = self._reconstruct(self._enlarge(low))
+        made = self._reconstruct(self._smoothly_enlarged(low))
         if isinstance(self.settings_["corruption"], Downscale):
             for _ in range(_ROUNDS):
                 made += self._enlarge(to_float(low) - self._block_means(made))
@@ -155,7 +157,7 @@ class Enhancer(Float32Transformer, ImageEstimator):
         return -float(np.square(self.transform(low) - to_float(high), dtype=np.float64).mean())
 
     def _pairs(self, X: Any, y: Any, *, reset: bool) -> tuple[Array, Array | None]:
-        """(high resolution, low resolution enlarged by repeating pixels, or None to have it made)"""
+        """(high resolution, low resolution enlarged to its size, or None to have it made)"""
         if self.corruption is not None:
             raise ParameterError("an Enhancer's damage is its factor; for another, fit on pairs: low X and high y.")
         if np.ndim(X) < 3:
@@ -170,10 +172,10 @@ class Enhancer(Float32Transformer, ImageEstimator):
                 f"X has shape {low.shape} and y {high.shape}; for factor={self.factor}, y must be as many images "
                 f"of {self._enlarged_shape(low)}."
             )
-        return high, self._enlarge(low)
+        return high, self._smoothly_enlarged(low)
 
     def _resolve(self, n_samples: int, inputs: Array | None) -> dict[str, Any]:
-        corruption: Corruption | None = Downscale(self.factor) if inputs is None else None
+        corruption: Corruption | None = Downscale(self.factor, smooth=True) if inputs is None else None
         return super()._resolve(n_samples, inputs) | {"corruption": corruption}
 
     def _check_sides(self, high: Array) -> None:
@@ -185,6 +187,15 @@ class Enhancer(Float32Transformer, ImageEstimator):
 
     def _enlarged_shape(self, low: Array) -> tuple[int, ...]:
         return (low.shape[1] * self.factor, low.shape[2] * self.factor, *low.shape[3:])
+
+    def _smoothly_enlarged(self, low: Array) -> Float32:
+        """What the network is given: low images by bicubic interpolation, float32 of the fitted shape."""
+        layout = Layout(low.shape[1:])
+        larger = [
+            layout.from_network(enlarge(torch.from_numpy(layout.to_network(part)), (self.factor, self.factor)).numpy())
+            for part in (low[start : start + _BATCH] for start in range(0, len(low), _BATCH))
+        ]
+        return np.concatenate(larger)
 
     def _enlarge(self, low: Array) -> Array:
         return low.repeat(self.factor, axis=1).repeat(self.factor, axis=2)

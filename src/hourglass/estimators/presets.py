@@ -86,7 +86,7 @@ _COMPRESS: dict[str, Any] = _DEFAULT | {
     "optimizer": "adam",
     "learning_rate": 2.5e-3,
 }
-_ENHANCE: dict[str, Any] = _SKIP | {"epochs": 1, "batch_size": 64}
+_ENHANCE: dict[str, Any] = _SKIP | {"network": "residual", "epochs": 1, "batch_size": 64}
 
 PRESETS: dict[str, Mapping[str, Any]] = {
     "chapter": _CHAPTER,
@@ -101,7 +101,7 @@ PRESETS: dict[str, Mapping[str, Any]] = {
 }
 CHAPTER_NOISE = GaussianNoise(mean=0.5, std=0.4)
 
-MINIMAL_STEPS = {"compress": 2000}
+MINIMAL_STEPS = {"compress": 2000, "enhance": 600}
 FEWEST_STEPS = 300
 """Where few images make an epoch short, a preset's epochs are repeated until the run has so many steps, some presets' more."""
 

@@ -40,6 +40,8 @@ class Network(nn.Module, ABC):
     """Whether the encoder or decoder may be paired with another network's."""
     bypasses_code: ClassVar[bool] = False
     """Whether detail passes beside the code, so that the decoder alone makes little of it."""
+    adds_input: ClassVar[bool] = False
+    """Whether the answer is the input and a correction, which then may leave 0..1 a little."""
     has_rate: ClassVar[bool] = False
     """Whether `Output.rate` is given: the network then learns nothing sensible without a penalty on it."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -79,6 +80,25 @@ class Skip(Network):
 
     encoder: _SkipEncoder
     decoder: _SkipDecoder
+
+
+class Residual(Skip):
+    """`Skip`, answering with its input and a correction: from its first step on it is no worse than doing nothing.
+
+    For what is nearly right already, as an enlarged photograph. Without connections, `decoder` alone gives a correction.
+    """
+
+    adds_input = True
+
+    def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
+        super().__init__(shape, n_components, hidden, bounded=False)
+        with torch.no_grad():
+            for parameter in self.decoder.exit.parameters():
+                parameter.mul_(0.01)
+
+    def forward(self, samples: Tensor) -> Output:
+        correction = super().forward(samples)
+        return correction._replace(reconstructions=samples + correction.reconstructions)
 
 
 def _half(size: tuple[int, int]) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hourglass.errors import ModelError, ParameterError
 from hourglass.networks.base import Network, Pair, check_fits
-from hourglass.networks.convolutional import Conv, Skip
+from hourglass.networks.convolutional import Conv, Residual, Skip
 from hourglass.networks.dense import MLP, Linear
 from hourglass.networks.embedding import Embedding
 from hourglass.networks.stochastic import Noisy, Quantised, Variational
@@ -22,6 +22,7 @@ NETWORKS: dict[str, type[Network]] = {
     "mlp": MLP,
     "conv": Conv,
     "skip": Skip,
+    "residual": Residual,
     "variational": Variational,
     "noisy": Noisy,
     "quantised": Quantised,
@@ -134,7 +135,7 @@ def center(network: Network, inputs: Tensor, targets: Tensor) -> None:
     if isinstance(first, nn.Linear) and first.bias is not None:
         first.bias.sub_(first.weight @ inputs.flatten(1).mean(0))
     last = next(iter(_layers(network.decoder)[::-1]), None)
-    if last is not None and last.bias is not None:
+    if last is not None and last.bias is not None and not network.adds_input:
         mean = targets.mean(0).flatten() if isinstance(last, nn.Linear) else targets.mean().expand(last.bias.shape)
         is_bounded = any(isinstance(module, nn.Sigmoid) for module in network.decoder.modules())
         last.bias.copy_(torch.logit(mean, eps=0.005) if is_bounded else mean)
