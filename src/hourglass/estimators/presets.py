@@ -57,7 +57,7 @@ _SKIP: dict[str, Any] = _DEFAULT | {
 _FEATURES: dict[str, Any] = _DEFAULT | {
     "network": "embedding",
     "hidden": (24, 48, 96),
-    "epochs": 6,
+    "epochs": 4,
     "batch_size": 512,
     "corruption": Warp(rotation=15, scale=0.15, shear=0.15, shift=0.07, elastic=0.05),
     "penalty": (Contrast(0.02), Neighbours(0.02)),
