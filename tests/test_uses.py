@@ -194,7 +194,7 @@ def test_a_retriever_finds_names_and_takes_more(split: hg.Split) -> None:
 def test_more_quality_is_more_bytes_and_less_error(split: hg.Split) -> None:
     sizes, errors = [], []
     for quality in (25, 50, 75):
-        model = hg.Compressor(16, quality=quality, epochs=100, random_state=0).fit(split.images)
+        model = hg.Compressor(16, quality=quality, hidden=(64,), epochs=60, random_state=0).fit(split.images)
         blob = model.compress(split.images)
         sizes.append(len(blob))
         errors.append(np.square(model.decompress(blob) / 255 - split.images / 255).mean())

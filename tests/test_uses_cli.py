@@ -11,6 +11,7 @@ import pytest
 
 import hourglass as hg
 from hourglass.data.files import read_image, write_image
+from hourglass.estimators import presets
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,13 @@ def test_search_in_arrays_shows_their_images(run, tmp_path: Path) -> None:
     assert read_image(tmp_path / "found" / "sheet.png").shape == (20 * 9 - 1, 4 * 9 - 1)
 
 
+@pytest.fixture
+def _briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Presets without the steps that few images are seen more often for."""
+    monkeypatch.setattr(presets, "MINIMAL_STEPS", {"compress": 1, "enhance": 1})
+
+
+@pytest.mark.usefixtures("_briefly")
 def test_compress_a_folder_and_get_it_back(photos: Path, run, tmp_path: Path) -> None:
     code, out, err = run("compress", photos, "-o", tmp_path / "x.hgc", "--json")
     assert code == 0, err
@@ -139,6 +147,7 @@ def test_the_wrong_model_or_option_is_refused_in_one_line(run, tmp_path: Path) -
         assert out == ""
 
 
+@pytest.mark.usefixtures("_briefly")
 def test_the_suite_of_uses_writes_its_table(run, tmp_path: Path) -> None:
     code, out, err = run(
         "evaluate", "--suite", "uses", "--use", "enhance", "--use", "compress", "--data", "digits", "-o", tmp_path

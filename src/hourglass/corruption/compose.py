@@ -18,8 +18,8 @@ class Compose(Corruption):
     Examples
     --------
     >>> import hourglass as hg
-    >>> hg.Compose((hg.Masking(0.1), hg.GaussianNoise(0.0, 0.1)))
-    Compose(corruptions=(Masking(amount=0.1), GaussianNoise(mean=0.0, std=0.1)))
+    >>> hg.Compose((hg.SaltAndPepper(0.1), hg.Downscale(4)))
+    Compose(corruptions=(SaltAndPepper(amount=0.1), Downscale(factor=4, smooth=False)))
     """
 
     corruptions: tuple[Corruption, ...] = ()
