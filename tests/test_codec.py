@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 
 import numpy as np
@@ -113,7 +114,5 @@ def test_what_an_attacker_signs_is_refused_or_decoded_but_never_crashes(data: st
     for _ in range(data.draw(st.integers(1, 4))):
         body[data.draw(st.integers(14, len(body) - 1))] = data.draw(st.integers(0, 255))
     signed = bytes(body) + hashlib.sha256(body).digest()[:8]
-    try:
+    with contextlib.suppress(hg.FormatError):  # any other error fails the test
         unpack(signed, MODEL, count(given_ + 1))
-    except hg.FormatError:
-        pass

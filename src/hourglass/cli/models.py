@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hourglass.data import Split
+    from hourglass.estimators import ImageEstimator
     from hourglass.images import Array
 
 
-def load_as(kind: type, path: Path, device: str) -> Any:
+def load_as(kind: type[ImageEstimator], path: Path, device: str) -> Any:
     """The model at `path`; ParameterError if it is not of `kind`."""
     from hourglass.errors import ParameterError
     from hourglass.estimators import load_model
 
     model = load_model(path, device=device)
     if not isinstance(model, kind):
-        raise ParameterError(
-            f"{path} holds a model of --task {model.saved_as}; this needs one of --task {kind.saved_as}."  # type: ignore[attr-defined]
-        )
+        raise ParameterError(f"{path} holds a model of --task {model.saved_as}; this needs one of --task {kind.saved_as}.")
     return model
 
 

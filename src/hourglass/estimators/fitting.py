@@ -162,9 +162,10 @@ class FittedEstimator(CheckedEstimator):
         given = {name: getattr(self, name) for name in PRESETS[self.preset]}
         settings = resolve(self.preset, given, n_samples)
         network = settings["network"]
-        if self._decodes_codes and isinstance(network, str) and network in NETWORKS and NETWORKS[network].bypasses_code:
+        kind = NETWORKS.get(network) if isinstance(network, str) else None
+        if self._decodes_codes and kind is not None and kind.bypasses_code:
             raise ParameterError(f'{type(self).__name__} decodes codes alone; network="{network}" passes detail beside them.')
-        has_rate = isinstance(network, str) and network in NETWORKS and NETWORKS[network].has_rate
+        has_rate = kind is not None and kind.has_rate
         if self.penalty is None and isinstance(settings["penalty"], Rate) and not has_rate:
             settings["penalty"] = None  # the preset's, for a network that the user replaced
         if self.loss is None and (network == "linear" or not self.layout_.is_bounded):

@@ -32,7 +32,6 @@ def compress(setting: Setting) -> list[Row]:
     for name, options in FORMATS.items():
         made = [np.asarray(Image.open(io.BytesIO(_encoded(image, name, options)))) for image in to_uint8(test.images[:10])]
         setting.pictures["compress"][name] = np.stack(made)
-    for name, options in FORMATS.items():
         label = name.title() if name == "WEBP" else name
         size, error, header = by_format(test.images, name, options)
         found[label] = (size, error)
