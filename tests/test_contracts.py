@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,8 @@ from hourglass.corruption import CORRUPTIONS, from_config, seeded, to_config
 from hourglass.networks import NETWORKS, build, center
 from hourglass.networks.base import Network
 from hourglass.objectives import LOSSES, NEED_IMAGES, PENALTIES, Objective, ssim_deviation
+from hourglass.objectives.registry import from_config as penalty_from_config
+from hourglass.objectives.registry import to_config as penalty_to_config
 from hourglass.training import OPTIMIZERS
 from hourglass.training.optimizers import orthogonalize
 
@@ -31,8 +35,12 @@ def takes_features(name: str) -> bool:
 
 
 def output_with(codes: torch.Tensor) -> hg.Output:
-    """What a network might give with these codes: all that a penalty can ask for."""
-    return hg.Output(torch.rand(len(codes), 9), codes, codes.square().sum(1), torch.cat([codes, codes], 1))
+    """What a network might give with these codes, all that a penalty can ask for; ∂y/∂x has the codes on its diagonal."""
+    inputs = torch.zeros(codes.shape, requires_grad=True)
+    wide = torch.cat([codes, codes], 1)
+    return hg.Output(
+        torch.rand(len(codes), 9), codes + inputs * codes, codes.square().sum(1), wide, inputs, (torch.ones(2, 3),)
+    )
 
 
 def small_corruptions() -> list[hg.Corruption]:
@@ -187,10 +195,13 @@ def test_ssim_is_the_fields_ssim(shape: tuple[int, ...]) -> None:
 def test_penalty_scales_and_is_never_negative(name: str) -> None:
     output = output_with(torch.randn(16, 5))
     one, two = PENALTIES[name](1.0), PENALTIES[name](2.0)
+    if name == "contractive":  # else both draw their own directions
+        one, two = hg.Contractive(1.0, n_probes=None), hg.Contractive(2.0, n_probes=None)
     assert two(output).item() == pytest.approx(2 * one(output).item())
     assert one(output) > 0
-    compares = name in ("contrast", "neighbours")  # entropies of the choice among the 15 others
-    assert one(output_with(torch.zeros(16, 5))).item() == pytest.approx(np.log(15) if compares else 0)
+    active = 5 * (0.05 * np.log(0.05 / 0.5) + 0.95 * np.log(0.95 / 0.5))  # five units that are active for half of the images
+    of_zeros = {"contrast": np.log(15), "neighbours": np.log(15), "kl_sparsity": active}  # entropies of a choice of 15
+    assert one(output_with(torch.zeros(16, 5))).item() == pytest.approx(of_zeros.get(name, 0))
 
 
 def test_contrast_is_least_where_views_meet_and_images_part() -> None:
@@ -244,6 +255,77 @@ def test_penalties_are_sums_over_codes_and_means_over_images() -> None:
     assert hg.L1(1.0)(output).item() == pytest.approx(3.0)
     assert hg.L2(1.0)(output).item() == pytest.approx(7.0)
     assert hg.Rate(1.0)(output).item() == pytest.approx(2.0)  # 18 nats an image of 9 values
+    assert hg.L2(0.5, on="weights")(output).item() == pytest.approx(3.0)
+    rare = output_with(torch.full((4, 3), float(np.log(0.05 / 0.95))))  # σ of it is 0.05
+    assert hg.KLSparsity(1.0, target=0.05)(rare).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["mlp", "conv", "embedding", "variational"])
+def test_contractive_is_the_norm_of_autograds_jacobian(name: str) -> None:
+    network = made(name, (1, 8, 8)).eval()
+    samples = torch.rand(5, 1, 8, 8, requires_grad=True)
+    jacobian = torch.autograd.functional.jacobian(network.encoder, samples)  # (5, 6, 5, 1, 8, 8): of each by every image
+    wanted = sum(jacobian[i, :, i].square().sum() for i in range(5)) / 5
+    output = network(samples)._replace(inputs=samples)
+    torch.testing.assert_close(hg.Contractive(1.0, n_probes=None)(output), wanted, rtol=1e-4, atol=1e-7)
+    torch.manual_seed(0)
+    drawn = torch.stack([hg.Contractive(1.0, n_probes=2)(output).detach() for _ in range(400)])
+    assert abs(float(drawn.mean() - wanted)) < 5 * float(drawn.std()) / 20  # without bias
+    assert 0 < float(drawn.std()) < float(wanted)
+
+
+def test_contractive_training_flattens_the_encoder(digits: np.ndarray) -> None:
+    free, penalised = (
+        hg.Autoencoder(4, epochs=10, penalty=penalty, random_state=0).fit(digits) for penalty in (None, hg.Contractive(1e-2))
+    )
+    samples = torch.from_numpy(digits[:20, None]).float() / 255
+
+    def norm(model: hg.Autoencoder) -> float:
+        inputs = samples.clone().requires_grad_()
+        return float(hg.Contractive(1.0, n_probes=None)(hg.Output(samples, model.encoder_(inputs), inputs=inputs)).detach())
+
+    assert norm(penalised) < 0.5 * norm(free)
+    assert penalised.history_[-1]["validation_loss"] > free.history_[-1]["validation_loss"]  # the penalty counts there too
+
+
+def test_sparsity_and_weight_decay_do_what_they_say(digits: np.ndarray) -> None:
+    def trained(*penalties: hg.Penalty) -> hg.Autoencoder:
+        return hg.Autoencoder(8, epochs=10, penalty=penalties, random_state=0).fit(digits)
+
+    def weight(model: hg.Autoencoder) -> float:
+        return float(sum(p.detach().square().sum() for p in model.network_.parameters() if p.ndim > 1))
+
+    free, sparse, light = trained(), trained(hg.KLSparsity(0.1, target=0.1)), trained(hg.L2(1e-3, on="weights"))
+    activity = [1 / (1 + np.exp(-model.transform(digits).astype(float))) for model in (free, sparse)]
+    assert activity[0].mean() > 0.3 > 0.2 > activity[1].mean()
+    assert weight(light) < 0.7 * weight(free)
+    both = trained(hg.KLSparsity(0.1, target=0.1), hg.L2(1e-3, on="weights"))  # several add up
+    assert weight(both) < weight(sparse)
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_penalty_survives_json(name: str) -> None:
+    for penalty in (PENALTIES[name](0.25), hg.L2(0.1, on="weights"), hg.Contractive(n_probes=None)):
+        assert penalty_from_config(json.loads(json.dumps(penalty_to_config(penalty)))) == penalty
+    with pytest.raises(hg.FormatError, match="unknown"):
+        penalty_from_config({"name": "os.system"})
+    with pytest.raises(hg.FormatError, match="cannot be made"):
+        penalty_from_config({"name": name, "colour": 3})
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: hg.L2(on="biases"),
+        lambda: hg.KLSparsity(target=0.0),
+        lambda: hg.KLSparsity(target=1.0),
+        lambda: hg.Contractive(n_probes=0),
+        lambda: hg.Contractive()(hg.Output(torch.rand(2, 3), torch.rand(2, 2))),
+    ],
+)
+def test_penalties_that_cannot_be_are_refused(make) -> None:
+    with pytest.raises(hg.ParameterError):
+        make()
 
 
 def test_penalty_shrinks_codes(digits: np.ndarray) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from scipy.linalg import subspace_angles
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
@@ -65,12 +66,31 @@ def test_features_come_back_in_their_own_units() -> None:
     assert model.score(table) == pytest.approx(-np.square(made - table).mean(), rel=1e-4)
 
 
-def test_linear_network_finds_the_principal_subspace(digits: np.ndarray) -> None:
-    flat = hg.load("digits").train.images.reshape(1437, -1) / 255.0
-    model = hg.Autoencoder(4, network="linear", epochs=60, validation_fraction=0.0, random_state=0).fit(flat)
-    pca = PCA(4).fit(flat)
-    best = np.square(pca.inverse_transform(pca.transform(flat)) - flat).mean()
-    assert -model.score(flat) < 1.02 * best
+def subspace_gap(model: hg.Autoencoder, table: np.ndarray) -> tuple[float, float]:
+    """(largest angle in degrees between what the decoder spans and PCA, mean squared error as a multiple of PCA's)"""
+    pca = PCA(model.settings_["n_components"], svd_solver="full").fit(table)
+    angles = subspace_angles(model.decoder_[0].weight.detach().numpy().astype(float), pca.components_.T)
+    best = np.square(pca.inverse_transform(pca.transform(table)) - table).mean()
+    return float(np.degrees(angles.max())), -model.score(table) / best
+
+
+@pytest.mark.parametrize("n_components", [2, 8, 32])
+@pytest.mark.parametrize("n_samples", [1437, 90])  # more than twice the number of values, and fewer
+def test_linear_autoencoder_spans_the_principal_subspace(n_components: int, n_samples: int) -> None:
+    table = hg.load("digits").train.images[:n_samples].reshape(n_samples, -1) / 255.0
+    for units in (1.0, 40.0):  # 0..1 as it is; other features are brought there
+        model = hg.Autoencoder(n_components=n_components, network="linear", random_state=n_samples).fit(units * table)
+        angle, ratio = subspace_gap(model, units * table)
+        assert angle <= 1
+        assert ratio <= 1.001
+
+
+def test_linear_autoencoder_takes_batches_where_asked(digits: np.ndarray) -> None:
+    for options in ({"batch_size": 20}, {"penalty": hg.L1()}, {"corruption": hg.Masking()}, {"loss": "mae"}):
+        model = hg.Autoencoder(3, network="linear", epochs=2, random_state=0, **options).fit(digits)
+        assert len(model.validation_rows_) == 20, options
+    assert len(hg.Autoencoder(3, network="linear", epochs=2).fit(digits).validation_rows_) == 0
+    assert len(hg.Autoencoder(3, network="linear", epochs=2, early_stopping=True).fit(digits).validation_rows_) == 20
 
 
 def test_a_code_of_as_many_numbers_as_pixels_and_more(digits: np.ndarray) -> None:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         load_model,
     )
     from hourglass.images import to_float, to_uint8
-    from hourglass.objectives import L1, L2, Contrast, Neighbours, Output, Penalty, Rate
+    from hourglass.objectives import L1, L2, Contractive, Contrast, KLSparsity, Neighbours, Output, Penalty, Rate
     from hourglass.training import Callback
 
 _HOMES = {
@@ -67,7 +67,7 @@ _HOMES = {
         "load_model",
     ),
     "hourglass.images": ("to_float", "to_uint8"),
-    "hourglass.objectives": ("L1", "L2", "Contrast", "Neighbours", "Output", "Penalty", "Rate"),
+    "hourglass.objectives": ("L1", "L2", "Contractive", "Contrast", "KLSparsity", "Neighbours", "Output", "Penalty", "Rate"),
     "hourglass.training": ("Callback",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -80,6 +80,7 @@ __all__ = [
     "Callback",
     "Compose",
     "Compressor",
+    "Contractive",
     "Contrast",
     "Corruption",
     "DataError",
@@ -94,6 +95,7 @@ __all__ = [
     "Generator",
     "HourglassError",
     "HourglassWarning",
+    "KLSparsity",
     "Masking",
     "ModelError",
     "Neighbours",

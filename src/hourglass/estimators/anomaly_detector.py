@@ -16,6 +16,7 @@ from hourglass.errors import DataError
 from hourglass.estimators.arguments import Shared
 from hourglass.estimators.base import Downstream
 from hourglass.estimators.documentation import documented
+from hourglass.estimators.fitting import VALIDATION_SHARE
 from hourglass.images import Array, Float32, to_float
 from hourglass.latent import NeighbourIndex
 
@@ -170,7 +171,8 @@ class AnomalyDetector(OutlierMixin, Downstream):
         """(rows that only set the scale and the threshold, the others); where they are too few, all stand for both."""
         if self._keeps_network:
             order = np.random.default_rng(self._seeds()[0]).permutation(n_samples)
-            rows = np.sort(order[: int(self.validation_fraction * n_samples)])
+            share = VALIDATION_SHARE if self.validation_fraction is None else self.validation_fraction
+            rows = np.sort(order[: int(share * n_samples)])
         else:
             rows = self.validation_rows_
         if len(rows) < _ENOUGH:

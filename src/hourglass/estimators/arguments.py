@@ -43,7 +43,7 @@ class Shared(TypedDict, total=False):
     penalty: Penalty | Sequence[Penalty] | None
     corruption: Corruption | None
     redraw: bool | None
-    validation_fraction: float
+    validation_fraction: float | None
     early_stopping: bool
     patience: int
     random_state: Any
@@ -78,7 +78,7 @@ class CheckedEstimator(BaseEstimator):
         "penalty": [Penalty, list, tuple, None],
         "corruption": [Corruption, None],
         "redraw": ["boolean", None],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left"), None],
         "early_stopping": ["boolean"],
         "patience": [positive_int],
         "random_state": ["random_state"],
@@ -103,7 +103,7 @@ class CheckedEstimator(BaseEstimator):
         penalty: Penalty | Sequence[Penalty] | None = None,
         corruption: Corruption | None = None,
         redraw: bool | None = None,
-        validation_fraction: float = 0.1,
+        validation_fraction: float | None = None,
         early_stopping: bool = False,
         patience: int = 5,
         random_state: Any = None,

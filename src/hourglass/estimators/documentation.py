@@ -18,9 +18,10 @@ network : str, or (encoder, decoder), optional
 hidden : sequence of int, or (encoder's, decoder's), optional
     Widths (mlp) or channels (conv, skip) between input and code, in the encoder's order. One sequence serves
     both; with a pair they need not mirror each other.
-preset : {"default", "chapter", "best", "skip", "features", "detect", "generate", "compress", "enhance"}
+preset : {"default", "chapter", "linear", "best", "skip", "features", "detect", "generate", "compress", "enhance"}
     A named set of values; an argument given beside it wins. "chapter" is the textbook's own training, "default" the
-    same network trained well, "best" a wider network, "skip" one with connections past the code. The others are what the
+    same network trained well ("linear" with network="linear"), "best" a wider network, "skip" one with connections past the
+    code. The others are what the
     estimators of these uses take by default; "features" makes codes that are alike for alike images.
 epochs : int, optional
     Passes over the training samples. By default the preset's, or on few samples as many as make 300 steps.
@@ -37,13 +38,15 @@ initialization : {"centered", "torch"}, optional
 loss : {"mse", "bce", "mae", "ssim"}, optional
     bce needs values in 0..1, ssim images.
 penalty : Penalty or sequence of Penalty, optional
-    Added to the loss: `L1(1e-3)`, `L2(1e-3)`, `Contrast(1e-3)`; () for none where the preset has one.
+    Added to the loss: `L1(1e-3)`, `L2(1e-6, on="weights")`, `KLSparsity(1e-3)`, `Contractive(1e-3)`, …; several add up.
+    () for none where the preset has one.
 corruption : Corruption, optional
     Damages the inputs in training, never the targets.
 redraw : bool, optional
     Draw the damage anew for every batch (True), or once for all epochs, as the chapter does (False).
-validation_fraction : float in [0, 1)
-    Share of the samples that is not trained on but gives the validation loss.
+validation_fraction : float in [0, 1), optional
+    Share of the samples that is not trained on but gives the validation loss. By default 0.1; none where network="linear"
+    copies its samples, which then are all in every step and come to the principal subspace of all of them.
 early_stopping : bool
     End after `patience` epochs without a lower validation loss, and keep the best epoch's weights.
 patience : int

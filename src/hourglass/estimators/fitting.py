@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,11 +27,13 @@ from hourglass.training import (
     Plan,
     PrintEpochs,
     Run,
+    WholeSet,
     WriteCheckpoint,
     load_checkpoint,
     train,
 )
 
+VALIDATION_SHARE = 0.1
 _CENTERING_SAMPLES = 1000
 _BATCH = 1024  # samples a forward pass outside training
 
@@ -117,21 +120,44 @@ class FittedEstimator(CheckedEstimator):
     def _split(self, targets: Array, inputs: Array | None, seeds: list[int]) -> tuple[Examples, Examples | None]:
         """(training, validation) examples, and `settings_` for so many of them."""
         order = np.random.default_rng(seeds[0]).permutation(len(targets))
-        n_validation = int(self.validation_fraction * len(targets))
+        n_validation = int(self._validation_share(len(targets), inputs) * len(targets))
         self.validation_rows_ = np.sort(order[:n_validation])
         if self.early_stopping and n_validation == 0:
             raise ParameterError(
                 f"early_stopping needs a validation part; {self.validation_fraction} of {len(targets)} samples is none."
             )
         self.settings_ = self._resolve(len(targets) - n_validation, inputs)
+        rows = np.sort(order[n_validation:])
+        if self._copies_linearly(self.settings_, inputs):
+            training: Examples = WholeSet(targets, self.layout_, rows=rows)
+            return training, Examples(targets, self.layout_, rows=self.validation_rows_) if n_validation else None
         corruption, n_views = self.settings_["corruption"], self._n_views()
         if corruption is not None and not self.settings_["redraw"]:
             inputs, corruption = _damaged(targets, self.layout_, corruption, seeded(seeds[5])), None
         validation, training = (
-            Examples(targets, self.layout_, inputs=inputs, corruption=corruption, rows=np.sort(rows), n_views=n_views)
-            for rows in (order[:n_validation], order[n_validation:])
+            Examples(targets, self.layout_, inputs=inputs, corruption=corruption, rows=part, n_views=n_views)
+            for part in (self.validation_rows_, rows)
         )
         return training, validation if n_validation else None
+
+    def _validation_share(self, n_samples: int, inputs: Array | None) -> float:
+        if self.validation_fraction is not None:
+            return self.validation_fraction
+        takes_all = self._copies_linearly(self._resolve(n_samples, inputs), inputs) and not self.early_stopping
+        return 0.0 if takes_all else VALIDATION_SHARE
+
+    def _copies_linearly(self, settings: dict[str, Any], inputs: Array | None) -> bool:
+        """Whether a linear map is to copy its samples with least squared error, and no batch size is asked for."""
+        return (
+            settings["network"] == "linear"
+            and settings["loss"] == "mse"
+            and not settings["penalty"]
+            and settings["corruption"] is None
+            and inputs is None
+            and self.batch_size is None
+            and PRESETS[self.preset]["batch_size"] is None
+            and math.prod(self.layout_.shape) <= WholeSet.MAX_VALUES
+        )
 
     def _new_run(self, examples: Examples, seeds: list[int]) -> Run:
         """A run before its first step."""

@@ -31,9 +31,11 @@ from safetensors.torch import save as to_bytes
 from hourglass._version import __version__
 from hourglass.corruption import Corruption, from_config, to_config
 from hourglass.data.write import replace_folder
-from hourglass.errors import FormatError, ParameterError
+from hourglass.errors import FormatError
 from hourglass.images import Layout
-from hourglass.objectives import PENALTIES, Penalty
+from hourglass.objectives import Penalty
+from hourglass.objectives.registry import from_config as penalty_from_config
+from hourglass.objectives.registry import to_config as penalty_to_config
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -141,10 +143,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Corruption):
         return {"corruption": to_config(value)}
     if isinstance(value, Penalty):
-        names = {kind: name for name, kind in PENALTIES.items()}
-        if type(value) not in names:
-            raise ParameterError(f"{value!r} is no penalty of this library; only {', '.join(PENALTIES)} can be saved.")
-        return {"penalty": {"name": names[type(value)], **asdict(value)}}
+        return {"penalty": penalty_to_config(value)}
     if isinstance(value, (list, tuple)):
         plain = [_plain(item) for item in value]
         return None if any(item is None for item in plain) else plain
@@ -159,11 +158,7 @@ def _restored(value: Any) -> Any:
     if isinstance(value, dict) and "corruption" in value:
         return from_config(value["corruption"])
     if isinstance(value, dict) and "penalty" in value:
-        fields = dict(value["penalty"])
-        name = fields.pop("name")
-        if name not in PENALTIES:
-            raise FormatError(f"penalty {name!r} is unknown here; known: {', '.join(PENALTIES)}.")
-        return PENALTIES[name](**fields)
+        return penalty_from_config(value["penalty"])
     return value
 
 

@@ -3,7 +3,8 @@
 from hourglass.objectives.losses import LOSSES, NEED_IMAGES, NEED_UNIT_RANGE, ssim_deviation
 from hourglass.objectives.objective import Objective
 from hourglass.objectives.output import Output
-from hourglass.objectives.penalties import L1, L2, PENALTIES, Contrast, Neighbours, Penalty, Rate
+from hourglass.objectives.penalties import L1, L2, Contractive, Contrast, KLSparsity, Neighbours, Penalty, Rate
+from hourglass.objectives.registry import PENALTIES
 
 __all__ = [
     "L1",
@@ -12,7 +13,9 @@ __all__ = [
     "NEED_IMAGES",
     "NEED_UNIT_RANGE",
     "PENALTIES",
+    "Contractive",
     "Contrast",
+    "KLSparsity",
     "Neighbours",
     "Objective",
     "Output",

@@ -29,3 +29,8 @@ class Objective:
     def n_views(self) -> int:
         """How often each image stands in a batch: 2 where a penalty compares it with its damaged view."""
         return max((penalty.n_views for penalty in self.penalties), default=1)
+
+    @property
+    def differentiates(self) -> bool:
+        """Whether a penalty differentiates the codes by the inputs, so that these must carry a gradient."""
+        return any(penalty.differentiates for penalty in self.penalties)

@@ -19,9 +19,15 @@ class Output(NamedTuple):
         that compresses the expected length of the code.
     representations : Tensor (n, width), optional
         What the codes were made from, in networks whose code is a map of a wider layer.
+    inputs : Tensor, optional
+        What the network was given; the training loop adds it, and weights, for penalties that ask for them.
+    weights : tuple of Tensor
+        The network's matrices and kernels, without biases.
     """
 
     reconstructions: Tensor
     codes: Tensor
     rate: Tensor | None = None
     representations: Tensor | None = None
+    inputs: Tensor | None = None
+    weights: tuple[Tensor, ...] = ()

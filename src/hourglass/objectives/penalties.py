@@ -24,6 +24,9 @@ class Penalty(ABC):
     n_views: ClassVar[int] = 1
     """2: the batch holds each image twice, first all as they are, then all of them damaged, in the same order."""
 
+    differentiates: ClassVar[bool] = False
+    """Whether it takes derivatives of the codes by `Output.inputs`."""
+
     strength: float = 1e-3
 
     @abstractmethod
@@ -38,11 +41,92 @@ class L1(Penalty):
         return self.strength * output.codes.abs().sum(1).mean()
 
 
+@dataclass(frozen=True)
 class L2(Penalty):
-    """strength · mean over images of Σy²: small codes, as in ridge regression."""
+    """Small numbers, as in ridge regression: of the code, or of the weights (weight decay; Krogh and Hertz 1992).
+
+    Parameters
+    ----------
+    strength : float
+    on : {"codes", "weights"}
+        strength · mean over images of Σy²; or strength · Σw² over all of the network's weights but its biases.
+    """
+
+    on: str = "codes"
+
+    def __post_init__(self) -> None:
+        if self.on not in ("codes", "weights"):
+            raise ParameterError(f"L2(on={self.on!r}); allowed: codes, weights.")
 
     def __call__(self, output: Output) -> Tensor:
-        return self.strength * output.codes.square().sum(1).mean()
+        if self.on == "codes":
+            return self.strength * output.codes.square().sum(1).mean()
+        return self.strength * torch.stack([weights.square().sum() for weights in output.weights]).sum()
+
+
+@dataclass(frozen=True)
+class KLSparsity(Penalty):
+    """strength · Σ over the code's units of KL(target ‖ activity): each is active for few images (Ng 2011).
+
+    A unit's activity is the mean over the batch of σ(y), its number through the logistic function: in a sparse code most σ(y)
+    are near 0.
+
+    Parameters
+    ----------
+    strength : float
+    target : float between 0 and 1
+        The activity that a unit should have.
+    """
+
+    target: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 0 < self.target < 1:
+            raise ParameterError(f"KLSparsity(target={self.target!r}); allowed: between 0 and 1.")
+
+    def __call__(self, output: Output) -> Tensor:
+        activity = torch.sigmoid(output.codes).mean(0).clamp(1e-6, 1 - 1e-6)
+        wanted = torch.full_like(activity, self.target)
+        divergence = wanted * (wanted / activity).log() + (1 - wanted) * ((1 - wanted) / (1 - activity)).log()
+        return self.strength * divergence.sum()
+
+
+@dataclass(frozen=True)
+class Contractive(Penalty):
+    """strength · mean over images of ‖∂y/∂x‖², the squared Frobenius norm of the encoder's Jacobian (Rifai et al. 2011).
+
+    A code that hardly moves when the image does: what is left of its movement is along the data.
+
+    Parameters
+    ----------
+    strength : float
+    n_probes : int, optional
+        The norm is estimated, without bias, from so many random directions v of the code, as the mean of ‖vᵀ ∂y/∂x‖²
+        (Hutchinson 1990): each costs one more pass back through the encoder. None takes all directions of the code: exact.
+    """
+
+    differentiates = True
+
+    n_probes: int | None = 1
+
+    def __post_init__(self) -> None:
+        if self.n_probes is not None and (self.n_probes < 1 or self.n_probes != int(self.n_probes)):
+            raise ParameterError(f"Contractive(n_probes={self.n_probes!r}); allowed: 1 or more, or None for the exact norm.")
+
+    def __call__(self, output: Output) -> Tensor:
+        codes, inputs = output.codes, output.inputs
+        if inputs is None:
+            raise ParameterError("the penalty Contractive needs Output.inputs, which carry a gradient.")
+        if self.n_probes is None:
+            directions = torch.eye(codes.shape[1], device=codes.device).unsqueeze(1).expand(-1, *codes.shape)
+        else:
+            directions = torch.empty(int(self.n_probes), *codes.shape, device=codes.device).bernoulli_() * 2 - 1
+        norms = [
+            torch.autograd.grad(codes, inputs, direction, create_graph=True)[0].flatten(1).square().sum(1).mean()
+            for direction in directions
+        ]
+        total = torch.stack(norms).sum()
+        return self.strength * (total if self.n_probes is None else total / len(norms))
 
 
 @dataclass(frozen=True)
@@ -105,6 +189,3 @@ def _nearness(points: Tensor) -> Tensor:
     distances = (squares[:, None] + squares[None, :] - 2 * points @ points.T).clamp(min=0)
     nearness = -(degrees + 1) / 2 * torch.log1p(distances / degrees)
     return nearness.masked_fill(torch.eye(len(points), dtype=torch.bool, device=points.device), -1e9)
-
-
-PENALTIES: dict[str, type[Penalty]] = {"l1": L1, "l2": L2, "rate": Rate, "contrast": Contrast, "neighbours": Neighbours}

@@ -2,7 +2,7 @@
 
 from hourglass.training.callbacks import PrintEpochs, WriteHistory, describe_epoch
 from hourglass.training.checkpoints import WriteCheckpoint, load_checkpoint, save_checkpoint
-from hourglass.training.examples import Examples
+from hourglass.training.examples import Examples, WholeSet
 from hourglass.training.loop import train
 from hourglass.training.optimizers import OPTIMIZERS, Muon
 from hourglass.training.plan import SCHEDULES, Plan
@@ -17,6 +17,7 @@ __all__ = [
     "Plan",
     "PrintEpochs",
     "Run",
+    "WholeSet",
     "WriteCheckpoint",
     "WriteHistory",
     "describe_epoch",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,6 +13,8 @@ from torch import Tensor
 
 from hourglass.corruption import Corruption
 from hourglass.images import Array, Layout
+
+_PIECE = 4096  # samples at once
 
 
 class Examples:
@@ -69,3 +73,40 @@ class Examples:
         """All batches in the order of the samples."""
         for start in range(0, len(self), batch_size):
             yield self.batch(np.arange(start, min(start + batch_size, len(self))), noise)
+
+
+class WholeSet(Examples):
+    """Every batch is all samples at once, for a linear map that copies them with least squared error.
+
+    Such a map learns from the mean μ and the covariance C alone. So where there are more than 2·d samples of d values, the
+    batch is 2·d points that have the same two: μ ± √d · each column of the Cholesky factor L of C. The loss and its gradient
+    are those of all samples, at the cost of a few. An epoch takes as many steps as batches of single samples would.
+    """
+
+    MAX_VALUES = 4096
+    """Largest number of values a sample: C has the square of it."""
+
+    def shuffled(self, batch_size: int, order: torch.Generator, noise: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        for _ in range(0, len(self), batch_size):
+            yield self._points, self._points
+
+    @functools.cached_property
+    def _points(self) -> Tensor:
+        shape = self.layout.network_shape
+        values = math.prod(shape)
+        if len(self) <= 2 * values:
+            return self._rows(slice(None))
+        total, products = torch.zeros(values, dtype=torch.float64), torch.zeros(values, values, dtype=torch.float64)
+        middle = self._rows(slice(0, _PIECE)).flatten(1).double().mean(0)  # of a few, so that nothing large cancels
+        for start in range(0, len(self), _PIECE):
+            centred = self._rows(slice(start, start + _PIECE)).flatten(1).double() - middle
+            total += centred.sum(0)
+            products.addmm_(centred.T, centred)
+        shift = total / len(self)
+        covariance = products / len(self) - torch.outer(shift, shift)
+        floor = 1e-10 * covariance.diagonal().mean() + 1e-20  # pixels that never change have no variance
+        spread = math.sqrt(values) * torch.linalg.cholesky(covariance + floor * torch.eye(values)).T
+        return torch.cat([middle + shift + spread, middle + shift - spread]).float().view(-1, *shape)
+
+    def _rows(self, part: slice) -> Tensor:
+        return torch.from_numpy(self.layout.to_network(self.targets[self.rows[part]]))

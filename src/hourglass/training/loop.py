@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hourglass.corruption import seeded
 from hourglass.errors import DivergenceError
-from hourglass.objectives import Objective
+from hourglass.objectives import Objective, Output
 from hourglass.training.examples import Examples
 from hourglass.training.plan import Plan
 from hourglass.training.run import Callback, Run
@@ -95,22 +95,29 @@ def train_epoch(
 
 def train_step(run: Run, objective: Objective, inputs: Tensor, targets: Tensor) -> float:
     """One step down the gradient; the loss before it."""
-    output = run.network(inputs)
-    loss: Tensor = objective(output, targets)
+    loss = objective(_output(run, objective, inputs), targets)
     run.optimizer.zero_grad(set_to_none=False)  # gradients that keep their memory cost no page faults
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     run.optimizer.step()
     return loss.item()
 
 
+def _output(run: Run, objective: Objective, inputs: Tensor) -> Output:
+    """What the network makes of `inputs`, with all that a penalty may ask for."""
+    if objective.differentiates:
+        inputs = inputs.detach().requires_grad_()
+    weights = tuple(parameter for parameter in run.network.parameters() if parameter.ndim > 1)
+    output: Output = run.network(inputs)
+    return output._replace(inputs=inputs, weights=weights)
+
+
 def evaluate(run: Run, objective: Objective, examples: Examples) -> float:
     """The mean objective over `examples`, with the same damage at every call."""
     losses = Mean()
     run.network.eval()
-    with torch.inference_mode():
+    with torch.inference_mode(not objective.differentiates):
         for inputs, targets in examples.in_order(_VALIDATION_BATCH, seeded(run.seed)):
-            output = run.network(inputs.to(run.device))
-            loss = objective(output, targets.to(run.device))
+            loss = objective(_output(run, objective, inputs.to(run.device)), targets.to(run.device))
             losses.add(loss.item(), len(targets))
     return losses.value
 
