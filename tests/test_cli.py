@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
 import hourglass as hg
 from hourglass.cli.main import hourglass, main
+from hourglass.cli.options import CorruptionType
 from hourglass.data.files import read_image, write_image
 
 
@@ -158,6 +160,20 @@ def test_a_page_of_results_carries_its_command(trained: Path, run, tmp_path: Pat
     assert code == 0, err
     page = (tmp_path / "my results" / "results.md").read_text()
     assert f"hourglass evaluate {trained} --data digits --corruption masking:amount=0.5 -o '{tmp_path}/my results'" in page
+
+
+def test_corruptions_are_read_from_text() -> None:
+    def read(text: str) -> hg.Corruption:
+        return CorruptionType().convert(text, None, None)
+
+    permutation, flip = read("permutation:seed=3,inverted=1"), read("flip:vertical=1")
+    assert permutation == hg.Permutation(3, inverted=True)
+    assert type(permutation.seed) is int
+    assert permutation.inverted is flip.vertical is True
+    assert read("rotation:angle=-30") == hg.Rotation(-30)
+    for text in ("choice", "compose", "permutation:seed=0.5", "flip:vertical=2", "rotation:angle=nan"):
+        with pytest.raises(click.BadParameter):
+            read(text)
 
 
 def test_data(run, photos: Path) -> None:

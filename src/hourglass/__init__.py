@@ -17,7 +17,19 @@ from typing import TYPE_CHECKING, Any
 from hourglass._version import __version__
 
 if TYPE_CHECKING:
-    from hourglass.corruption import Compose, Corruption, Downscale, GaussianNoise, Masking, SaltAndPepper, Warp
+    from hourglass.corruption import (
+        Choice,
+        Compose,
+        Corruption,
+        Downscale,
+        Flip,
+        GaussianNoise,
+        Masking,
+        Permutation,
+        Rotation,
+        SaltAndPepper,
+        Warp,
+    )
     from hourglass.data import Dataset, Split, load
     from hourglass.errors import (
         DataError,
@@ -44,7 +56,19 @@ if TYPE_CHECKING:
     from hourglass.training import Callback
 
 _HOMES = {
-    "hourglass.corruption": ("Compose", "Corruption", "Downscale", "GaussianNoise", "Masking", "SaltAndPepper", "Warp"),
+    "hourglass.corruption": (
+        "Choice",
+        "Compose",
+        "Corruption",
+        "Downscale",
+        "Flip",
+        "GaussianNoise",
+        "Masking",
+        "Permutation",
+        "Rotation",
+        "SaltAndPepper",
+        "Warp",
+    ),
     "hourglass.data": ("Dataset", "Split", "load"),
     "hourglass.errors": (
         "DataError",
@@ -78,6 +102,7 @@ __all__ = [
     "AnomalyDetector",
     "Autoencoder",
     "Callback",
+    "Choice",
     "Compose",
     "Compressor",
     "Contractive",
@@ -90,6 +115,7 @@ __all__ = [
     "DownloadError",
     "Downscale",
     "Enhancer",
+    "Flip",
     "FormatError",
     "GaussianNoise",
     "Generator",
@@ -102,8 +128,10 @@ __all__ = [
     "Output",
     "ParameterError",
     "Penalty",
+    "Permutation",
     "Rate",
     "Retriever",
+    "Rotation",
     "SaltAndPepper",
     "Split",
     "Warp",

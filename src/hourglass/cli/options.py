@@ -72,11 +72,11 @@ class CorruptionType(ParamType):
     name = "NAME[:FIELD=VALUE,…]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Corruption:
-        from hourglass.corruption import CORRUPTIONS, from_config
+        from hourglass.corruption import CORRUPTIONS, Combination, from_config
         from hourglass.errors import HourglassError
 
         kind, _, rest = str(value).partition(":")
-        simple = [name for name in CORRUPTIONS if name != "compose"]
+        simple = [name for name, kind in CORRUPTIONS.items() if not issubclass(kind, Combination)]
         try:
             fields = {name: float(number) for name, _, number in (pair.partition("=") for pair in rest.split(",") if pair)}
         except ValueError:
@@ -94,7 +94,8 @@ corruption_option = click.option(
     "corruptions",
     type=CorruptionType(),
     multiple=True,
-    help="As in gaussian_noise:mean=0,std=0.2; salt_and_pepper, masking. Several are applied in order. "
+    help="As in gaussian_noise:mean=0,std=0.2; salt_and_pepper, masking; or permutation:seed=3, rotation:angle=30, "
+    "flip:vertical=1. Several are applied in order. "
     "A denoiser's own is the chapter's: gaussian_noise:mean=0.5,std=0.4.",
 )
 

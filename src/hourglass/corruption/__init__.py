@@ -1,19 +1,24 @@
 """Corruption: damage to images, composable, with all chance in a generator."""
 
 from hourglass.corruption.base import Corruption, seeded
-from hourglass.corruption.compose import Compose
-from hourglass.corruption.geometry import Warp
+from hourglass.corruption.compose import Choice, Combination, Compose
+from hourglass.corruption.geometry import Flip, Permutation, Rotation, Warp
 from hourglass.corruption.noise import GaussianNoise, Masking, SaltAndPepper
 from hourglass.corruption.registry import CORRUPTIONS, from_config, to_config
 from hourglass.corruption.resolution import Downscale, enlarge
 
 __all__ = [
     "CORRUPTIONS",
+    "Choice",
+    "Combination",
     "Compose",
     "Corruption",
     "Downscale",
+    "Flip",
     "GaussianNoise",
     "Masking",
+    "Permutation",
+    "Rotation",
     "SaltAndPepper",
     "Warp",
     "enlarge",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from typing import ClassVar, overload
+from typing import overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hourglass.errors import ParameterError
-from hourglass.images import Array, Float32, Layout, check_images
+from hourglass.images import Array, Float32, Layout, check_images, to_float
 
 
 class Corruption(ABC):
@@ -19,8 +20,15 @@ class Corruption(ABC):
     A subclass defines `corrupt`; users call the object itself.
     """
 
-    is_random: ClassVar[bool] = True
-    """Whether two draws differ."""
+    @property
+    def is_random(self) -> bool:
+        """Whether two draws differ."""
+        return True
+
+    @property
+    def inverse(self) -> Corruption | None:
+        """What undoes it: `t.inverse(t(images))` gives the images back. None where nothing does."""
+        return None
 
     @abstractmethod
     def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -66,8 +74,10 @@ class Corruption(ABC):
         if isinstance(images, Tensor):
             return self.corrupt(images, generator)
         array = np.asarray(images)
-        if array.ndim == 2:  # a row of values is damaged like an image one pixel wide
-            return self(array[..., None], generator)[..., 0]
+        if array.ndim == 2:  # rows are checked and scaled like images one pixel wide, and damaged as rows
+            rows = np.array(to_float(check_images(array[..., None]))[..., 0])
+            answer: Float32 = np.clip(self.corrupt(torch.from_numpy(rows), generator).numpy(), 0, 1)
+            return answer
         array = check_images(array)
         layout = Layout(array.shape[1:])
         damaged = self.corrupt(torch.from_numpy(layout.to_network(array)), generator)
@@ -90,11 +100,19 @@ def check_share(name: str, value: float) -> None:
         raise ParameterError(f"{name}={value!r}; allowed: 0..1.")
 
 
-def check_whole(name: str, value: float) -> int:
-    """`value` as an int; ParameterError unless it is a whole number, 1 or more (the command line reads 2 as 2.0)."""
-    if not value >= 1 or value != int(value):
-        raise ParameterError(f"{name}={value!r}; allowed: a whole number, 1 or more.")
+def check_whole(name: str, value: float, low: int = 1, high: float = math.inf) -> int:
+    """`value` as an int; ParameterError unless it is a whole number in low..high (the command line reads 2 as 2.0)."""
+    if not low <= value <= high or value % 1 != 0:  # the remainder of infinity is NaN
+        allowed = f"{low} or more" if high == math.inf else f"{low} to {high}"
+        raise ParameterError(f"{name}={value!r}; allowed: a whole number, {allowed}.")
     return int(value)
+
+
+def check_flag(name: str, value: float) -> bool:
+    """`value` as a bool; ParameterError unless it is one, or 0 or 1 (the command line reads numbers only)."""
+    if value not in (0, 1):
+        raise ParameterError(f"{name}={value!r}; allowed: True or False, 1 or 0.")
+    return bool(value)
 
 
 def share_of_each(images: Tensor, generator: torch.Generator) -> Tensor:

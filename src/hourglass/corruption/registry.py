@@ -6,8 +6,8 @@ import dataclasses
 from typing import Any
 
 from hourglass.corruption.base import Corruption
-from hourglass.corruption.compose import Compose
-from hourglass.corruption.geometry import Warp
+from hourglass.corruption.compose import Choice, Compose
+from hourglass.corruption.geometry import Flip, Permutation, Rotation, Warp
 from hourglass.corruption.noise import GaussianNoise, Masking, SaltAndPepper
 from hourglass.corruption.resolution import Downscale
 from hourglass.errors import FormatError, ParameterError
@@ -18,7 +18,11 @@ CORRUPTIONS: dict[str, type[Corruption]] = {
     "masking": Masking,
     "downscale": Downscale,
     "warp": Warp,
+    "permutation": Permutation,
+    "rotation": Rotation,
+    "flip": Flip,
     "compose": Compose,
+    "choice": Choice,
 }
 
 
@@ -27,9 +31,9 @@ def to_config(corruption: Corruption) -> dict[str, Any]:
     names = {kind: name for name, kind in CORRUPTIONS.items()}
     if type(corruption) not in names:
         raise ParameterError(f"{corruption!r} is no corruption of this library; only {', '.join(CORRUPTIONS)} can be saved.")
-    if isinstance(corruption, Compose):
-        return {"name": "compose", "corruptions": [to_config(part) for part in corruption.corruptions]}
     fields = {field.name: getattr(corruption, field.name) for field in dataclasses.fields(corruption)}  # type: ignore[arg-type]  # every one in the dict is a dataclass
+    if "corruptions" in fields:
+        fields["corruptions"] = [to_config(part) for part in fields["corruptions"]]
     return {"name": names[type(corruption)], **fields}
 
 
