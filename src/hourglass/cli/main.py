@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from hourglass._version import __version__
+from hourglass.cli.chapter import chapter
 from hourglass.cli.compress import compress, decompress
 from hourglass.cli.data import data
 from hourglass.cli.demo import demo
@@ -41,7 +42,7 @@ def hourglass() -> None:
 
 
 VERBS = (
-    *(demo, train, denoise, detect, generate, encode, search, compress, decompress, enhance),
+    *(demo, chapter, train, denoise, detect, generate, encode, search, compress, decompress, enhance),
     *(evaluate, data, info),
 )
 for verb in VERBS:

@@ -53,12 +53,21 @@ class Mixture:
 
     def log_density(self, codes: Codes) -> NDArray[np.float64]:
         """Log p of each of `codes` (n, n_components), in nats: float64 (n,)."""
+        total: NDArray[np.float64] = logsumexp(self._log_terms(codes), axis=0)
+        return total
+
+    def log_class_densities(self, codes: Codes) -> NDArray[np.float64]:
+        """Log p(code, class), in nats: float64 (n, n_classes). Their exponentials add up to the density."""
+        terms = self._log_terms(codes)
+        return np.stack([logsumexp(terms[self.classes == one], axis=0) for one in np.unique(self.classes)], axis=1)
+
+    def _log_terms(self, codes: Codes) -> NDArray[np.float64]:
+        """Log of weight · N(code) for each component: float64 (k, n)."""
         terms = np.empty((len(self.weights), len(codes)))
         for term, weight, mean, factor in zip(terms, self.weights, self.means, self.factors, strict=True):
             white = solve_triangular(factor, (codes - mean).T, lower=True)
             term[:] = math.log(weight) - np.log(np.diag(factor)).sum() - 0.5 * np.square(white).sum(0)
-        total: NDArray[np.float64] = logsumexp(terms, axis=0)
-        return total - 0.5 * self.n_components * math.log(2 * math.pi)
+        return terms - 0.5 * self.n_components * math.log(2 * math.pi)
 
     def sample(
         self, n: int, generator: np.random.Generator, label: int | None = None, temperature: float = 1.0

@@ -28,9 +28,9 @@ def compress(setting: Setting) -> list[Row]:
         name: by_model(model, test.images)
         for name, model in (("ours", ours), ("plain autoencoder, quantised", Compressor.from_autoencoder(plain, train.images)))
     }
-    setting.pictures["compress"] = {"original": test.images[:10], "Compressor": _decoded(ours, ours.compress(test.images[:10]))}
+    setting.pictures["compress"] = {"original": test.images[:10], "Compressor": decoded(ours, ours.compress(test.images[:10]))}
     for name, options in FORMATS.items():
-        made = [np.asarray(Image.open(io.BytesIO(_encoded(image, name, options)))) for image in to_uint8(test.images[:10])]
+        made = [np.asarray(Image.open(io.BytesIO(encoded(image, name, options)))) for image in to_uint8(test.images[:10])]
         setting.pictures["compress"][name] = np.stack(made)
         label = name.title() if name == "WEBP" else name
         size, error, header = by_format(test.images, name, options)
@@ -63,11 +63,11 @@ def compress(setting: Setting) -> list[Row]:
 def by_model(model: Compressor, images: Array) -> tuple[float, float]:
     """(bytes an image, mean squared error of the decompressed uint8 images in squared units of 0..1)"""
     blob = model.compress(images)
-    made = _decoded(model, blob)
+    made = decoded(model, blob)
     return len(blob) / len(images), float(np.square(to_float(made) - to_float(images), dtype=np.float64).mean())
 
 
-def _decoded(model: Compressor, blob: bytes) -> Array:
+def decoded(model: Compressor, blob: bytes) -> Array:
     made = model.decompress(blob)
     assert isinstance(made, np.ndarray)  # all of one size
     return made
@@ -77,14 +77,14 @@ def by_format(images: Array, name: str, options: dict[str, int | bool]) -> tuple
     """(bytes an image, mean squared error, bytes of a black image of that size), each image a file of its own."""
     sizes, squares = [], 0.0
     for image in to_uint8(images):
-        blob = _encoded(image, name, options)
+        blob = encoded(image, name, options)
         sizes.append(len(blob))
         made = np.asarray(Image.open(io.BytesIO(blob)).convert("L" if image.ndim == 2 else "RGB"))
         squares += float(np.square(made / 255 - image / 255).sum())
-    return float(np.mean(sizes)), squares / images.size, len(_encoded(np.zeros_like(to_uint8(images[0])), name, options))
+    return float(np.mean(sizes)), squares / images.size, len(encoded(np.zeros_like(to_uint8(images[0])), name, options))
 
 
-def _encoded(image: Array, name: str, options: dict[str, int | bool]) -> bytes:
+def encoded(image: Array, name: str, options: dict[str, int | bool]) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image).save(stream, name, **options)
     return stream.getvalue()

@@ -24,7 +24,7 @@ def features(setting: Setting) -> list[Row]:
         plain, _ = setting.fit(Autoencoder(n_components), train.images, name=f"plain, {n_components} codes")
         pca = PrincipalComponents(n_components).fit(train.images)
         accuracies = {
-            name: _accuracies(encode(train.images), encode(test.images), train.known_labels, test.known_labels)
+            name: accuracies(encode(train.images), encode(test.images), train.known_labels, test.known_labels)
             for name, encode in (
                 ("ours", ours.transform),
                 (f"PCA-{n_components}", pca.transform),
@@ -49,7 +49,7 @@ def features(setting: Setting) -> list[Row]:
     return rows
 
 
-def _accuracies(known: Float32, asked: Float32, labels: NDArray[np.int64], answers: NDArray[np.int64]) -> dict[str, float]:
+def accuracies(known: Float32, asked: Float32, labels: NDArray[np.int64], answers: NDArray[np.int64]) -> dict[str, float]:
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline

@@ -41,7 +41,7 @@ def search(setting: Setting) -> list[Row]:
         known, asked = encode(train.images), encode(queries)
         if name != "ours":
             found[name] = rank_metrics(known, asked, train.known_labels, wanted)
-        by_angle = rank_metrics(_directions(known), _directions(asked), train.known_labels, wanted)
+        by_angle = rank_metrics(directions(known), directions(asked), train.known_labels, wanted)
         found[name if name == "ours" else f"{name}, cosine"] = by_angle
     nearest = retriever.kneighbors(queries[:5], 9)[1]
     setting.pictures["search"] = {
@@ -80,7 +80,7 @@ def rank_metrics(known: Float32, queries: Float32, labels: NDArray[Any], wanted:
     }
 
 
-def _directions(codes: Float32) -> Float32:
+def directions(codes: Float32) -> Float32:
     """Codes of length 1: their Euclidean distances rank as the cosine does."""
     scaled: Float32 = codes / np.maximum(np.linalg.norm(codes, axis=1, keepdims=True), 1e-12)
     return scaled

@@ -1,0 +1,6 @@
+"""The textbook's chapter on autoencoders, run and shown: a section for each of its claims and exercises."""
+
+from hourglass.report.chapter.laboratory import Laboratory, Topic
+from hourglass.report.chapter.run import TOPICS, run_chapter
+
+__all__ = ["TOPICS", "Laboratory", "Topic", "run_chapter"]

@@ -1,0 +1,275 @@
+"""Section 7: the six applications, each beside what one would do without an autoencoder."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from hourglass.estimators import AnomalyDetector, Autoencoder, Compressor, Enhancer, Generator, Retriever
+from hourglass.estimators.presets import CHAPTER_NOISE
+from hourglass.evaluation import image_metrics
+from hourglass.evaluation.baselines import PrincipalComponents
+from hourglass.evaluation.generation import frechet_distance
+from hourglass.evaluation.uses.compress import FORMATS, by_format, by_model, decoded, encoded
+from hourglass.evaluation.uses.enhance import FILTERS, enlarged
+from hourglass.evaluation.uses.features import accuracies
+from hourglass.evaluation.uses.search import directions, rank_metrics
+from hourglass.images import Array, to_float, to_uint8
+from hourglass.objectives import Rate
+from hourglass.report.chapter.laboratory import PRESET_NAMES, Findings, Laboratory, Topic
+from hourglass.report.figures import image_rows
+from hourglass.report.page import Picture, Table
+from hourglass.report.pictures import overlay
+
+_CLAIM = """The chapter names six things that an autoencoder is good for: to denoise, to detect anomalies, to generate, to \
+extract features for classification and retrieval, to compress, and to enhance the resolution."""
+
+_EXAMPLE = """import hourglass as hg
+
+mnist = hg.load("mnist")
+images, labels, new = mnist.train.images[:2000], mnist.train.labels[:2000], mnist.test.images[:100]
+
+clean = hg.Denoiser(epochs=1).fit(images).transform(hg.GaussianNoise()(new))
+strange = -hg.AnomalyDetector(epochs=1).fit(images[labels == 8]).score_samples(new)
+drawn = hg.Generator(epochs=1).fit(images, labels).sample(10, label=3)
+codes = hg.Autoencoder(32, preset="features", epochs=1).fit(images).transform(new)
+distances, rows = hg.Retriever(epochs=1).fit(images).kneighbors(new, n_neighbors=10)
+compressor = hg.Compressor(epochs=1).fit(images)
+again = compressor.decompress(compressor.compress(new))
+enhancer = hg.Enhancer(factor=2, epochs=1).fit(images)
+large = enhancer.transform(enhancer.reduce(new))
+"""
+
+_KNOWN = 10_000  # training images that neighbours are looked up in
+_QUERIES = 200
+_ENHANCED = 20_000  # training images of the enhancer, whose convolutions are slow
+
+
+@dataclass(frozen=True)
+class _Use:
+    """One application: its figure, and rows of (measure, ours, the others), written as `form` says."""
+
+    picture: Picture
+    rows: list[tuple[str, float, dict[str, float], str]]
+    told: str
+
+
+def _denoise(lab: Laboratory) -> _Use:
+    comparison, models = lab.denoising
+    errors = {row["name"]: row["mse"] for row in comparison.rows}
+    noisy = CHAPTER_NOISE(lab.examples, lab.seed + 1)
+    rows = {"noisy": noisy, "Denoiser": models["default"].transform(noisy), "original": lab.examples}
+    others = {name: error for name, error in errors.items() if name not in PRESET_NAMES.values()}
+    return _Use(
+        Picture("denoise", image_rows(rows), "Denoise: one test image of each class, noisy and cleaned."),
+        [("denoise: mean squared error", errors[PRESET_NAMES["default"]], others, ".4f")],
+        "The code has no room for noise.",
+    )
+
+
+def _detect(lab: Laboratory) -> _Use:
+    from sklearn.ensemble import IsolationForest
+    from sklearn.metrics import roc_auc_score
+
+    train, test = lab.dataset.train, lab.dataset.test
+    labels = np.unique(train.known_labels)
+    normal = labels[8 % len(labels)]
+    mine, abnormal = train.images[train.known_labels == normal], test.known_labels != normal
+    detector, _ = lab.fit(AnomalyDetector(), mine, name=f"{normal} is normal")
+    strangeness = -detector.score_samples(test.images)
+    flat, asked = (to_float(images).reshape(len(images), -1) for images in (mine, test.images))
+    pca = PrincipalComponents(32).fit(mine)
+    residual = np.square(pca.reconstruct(test.images) - to_float(test.images)).reshape(len(asked), -1).mean(1)
+    forest = IsolationForest(random_state=lab.seed).fit(flat)
+    maps = detector.error_maps(lab.examples)
+    level = float(np.quantile(maps, 0.99))
+    marked = np.stack([overlay(image, heat, level) for image, heat in zip(lab.examples, maps, strict=True)])
+    rows = {"test images": _coloured(lab.examples), "where they differ": marked}
+    return _Use(
+        Picture("detect", image_rows(rows), f"Detect: trained on {normal} alone; red is what does not belong to a {normal}."),
+        [
+            (
+                f"detect: area under the ROC curve, {normal} is normal",
+                float(roc_auc_score(abnormal, strangeness)),
+                {
+                    "PCA-32 residual": float(roc_auc_score(abnormal, residual)),
+                    "isolation forest": float(roc_auc_score(abnormal, -forest.score_samples(asked))),
+                },
+                ".3f",
+            )
+        ],
+        "What it never saw it cannot draw.",
+    )
+
+
+def _generate(lab: Laboratory) -> _Use:
+    train, test = lab.dataset.train, lab.dataset.test
+    ours, _ = lab.fit(Generator(epochs=lab.passes(6, 20)), train.images, train.known_labels, name="generate")
+    same = {name: ours.settings_[name] for name in ("n_components", "hidden", "epochs", "batch_size")}
+    vae, _ = lab.fit(Generator(network="variational", loss="bce", penalty=Rate(1.0), **same), train.images, name="variational")
+    n = min(2000, len(test))
+    prior = np.random.default_rng(lab.seed).standard_normal((n, same["n_components"])).astype(np.float32)
+    sets = {"Generator": ours.sample(n, random_state=lab.seed), "variational, prior": vae.inverse_transform(prior)}
+    real = lab.judge.features(test.images[:n])
+    distances = {name: frechet_distance(real, lab.judge.features(images)) for name, images in sets.items()}
+    labels = np.resize(ours.classes_, 1000)
+    read = float((lab.judge.predict(ours.sample(len(labels), label=labels, random_state=lab.seed)) == labels).mean())
+    rows = {
+        "Generator": sets["Generator"][:10],
+        **{f"label {label}": ours.sample(10, label=label, random_state=lab.seed) for label in ours.classes_[:4]},
+    }
+    actual = float((lab.judge.predict(test.images) == test.known_labels).mean())
+    return _Use(
+        Picture(
+            "generate",
+            image_rows(rows | {"variational, prior": sets["variational, prior"][:10]}),
+            "Generate: new images, of any class or of one.",
+        ),
+        [
+            ("generate: Fréchet distance in a classifier's features", distances.pop("Generator"), distances, ".1f"),
+            ("generate: read as the label asked for", read, {"real images": actual}, ".3f"),
+        ],
+        "New codes are drawn where codes are.",
+    )
+
+
+def _features(lab: Laboratory) -> _Use:
+    train, test = lab.dataset.train, lab.dataset.test
+    ours, _ = lab.fit(Autoencoder(32, preset="features", epochs=lab.passes(3, 12)), train.images, name="features")
+    pca = PrincipalComponents(32).fit(train.images)
+    known, labels = train.images[:_KNOWN], train.known_labels[:_KNOWN]
+    found = {
+        name: accuracies(encode(known), encode(test.images), labels, test.known_labels)
+        for name, encode in (("ours", ours.transform), ("PCA-32", pca.transform))
+    }
+    retriever = Retriever.from_autoencoder(ours, known)
+    queries, wanted = test.images[:_QUERIES], test.known_labels[:_QUERIES]
+    ranked = {
+        name: rank_metrics(directions(encode(known)), directions(encode(queries)), labels, wanted)["mean average precision"]
+        for name, encode in (("ours", ours.transform), ("PCA-32", pca.transform))
+    }
+    nearest = retriever.kneighbors(lab.examples[:5], 9)[1]
+    rows = {
+        f"query {number}": np.concatenate([lab.examples[[number - 1]], known[rows]]) for number, rows in enumerate(nearest, 1)
+    }
+    return _Use(
+        Picture(
+            "retrieve",
+            image_rows(rows),
+            "Classify and retrieve: a test image, and the nine training images with the nearest codes.",
+        ),
+        [
+            *(
+                (f"features: accuracy of {reader} on 32 numbers", value, {"PCA-32": found["PCA-32"][reader]}, ".4f")
+                for reader, value in found["ours"].items()
+            ),
+            ("retrieve: mean average precision", ranked["ours"], {"PCA-32": ranked["PCA-32"]}, ".3f"),
+        ],
+        "Codes of like images are near each other, whatever they are used for.",
+    )
+
+
+def _compress(lab: Laboratory) -> _Use:
+    test = lab.dataset.test.images
+    ours, _ = lab.fit(Compressor(epochs=lab.passes(10, 30)), lab.dataset.train.images, name="compress")
+    sizes, errors = {}, {}
+    rows: dict[str, Array] = {"original": lab.examples, "Compressor": decoded(ours, ours.compress(lab.examples))}
+    for name in ("JPEG", "WEBP"):
+        sizes[name], errors[name], _ = by_format(test, name, FORMATS[name])
+        rows[name] = np.stack(
+            [np.asarray(Image.open(io.BytesIO(encoded(image, name, FORMATS[name])))) for image in to_uint8(lab.examples)]
+        )
+    size, error = by_model(ours, test)
+    return _Use(
+        Picture(
+            "compress", image_rows(rows), "Compress: each image in some ten bytes, beside JPEG and WebP at their smallest."
+        ),
+        [("compress: bytes an image, all counted", size, sizes, ".1f"), ("compress: mean squared error", error, errors, ".4f")],
+        "What all images share is in the decoder and need not be stored again.",
+    )
+
+
+def _enhance(lab: Laboratory) -> _Use:
+    test = lab.dataset.test.images
+    ours, _ = lab.fit(Enhancer(factor=2), lab.dataset.train.images[:_ENHANCED], name="enhance")
+    low = ours.reduce(test)
+    bicubic = enlarged(low, test.shape[1:3], FILTERS["bicubic"])
+    values = {name: image_metrics(made, test)["psnr"] for name, made in (("ours", ours.transform(low)), ("bicubic", bicubic))}
+    small = ours.reduce(lab.examples)
+    rows = {
+        "given": enlarged(small, test.shape[1:3], Image.Resampling.NEAREST),
+        "bicubic": enlarged(small, test.shape[1:3], FILTERS["bicubic"]),
+        "Enhancer": ours.transform(small),
+        "original": lab.examples,
+    }
+    return _Use(
+        Picture("enhance", image_rows(rows), "Enhance: twice the height and width from means of 2×2 pixels."),
+        [("enhance: PSNR in dB", values["ours"], {"bicubic": values["bicubic"]}, ".1f")],
+        "It knows what such images look like up close.",
+    )
+
+
+USES: dict[str, Callable[[Laboratory], _Use]] = {
+    "denoise": _denoise,
+    "detect": _detect,
+    "generate": _generate,
+    "features": _features,
+    "compress": _compress,
+    "enhance": _enhance,
+}
+
+
+def _experiment(lab: Laboratory) -> Findings:
+    done = {name: use(lab) for name, use in USES.items()}
+    rows = [row for use in done.values() for row in use.rows]
+    beside = {
+        measure: "; ".join(f"{name} {value:{form}}" for name, value in others.items()) for measure, _, others, form in rows
+    }
+    return Findings(
+        run=(
+            "Each application's estimator as its constructor makes it, but that some train shorter here than by default; "
+            f"all on the {len(lab.dataset.train):,} training images and measured on the test images, beside what one would "
+            "do without an autoencoder. `hourglass evaluate --suite uses` measures them at their defaults, with every "
+            "baseline."
+        ),
+        shown=[
+            Table(
+                "The six applications, each beside its baselines from the same run.",
+                ["measure", "Hourglass", "beside it"],
+                [[measure, f"{value:{form}}", beside[measure]] for measure, value, _, form in rows],
+            ),
+            *(use.picture for use in done.values()),
+        ],
+        meaning=_meaning(done, rows),
+        numbers={measure: {"ours": value, **others} for measure, value, others, _ in rows},
+    )
+
+
+def _meaning(done: dict[str, _Use], rows: list[tuple[str, float, dict[str, float], str]]) -> str:
+    told = " ".join(f"*{name.capitalize()}:* {use.told}" for name, use in done.items())
+    lost = [measure for measure, value, others, _ in rows if _is_behind(measure, value, others)]
+    text = "All six follow from one thing, that a narrow code forces a network to learn what its images have in common. " + told
+    if lost:
+        return f"{text}\n\nNot everything is won: behind the best baseline in {'; in '.join(lost)}."
+    return (
+        f"{text}\n\nHere each is ahead of the baselines beside it; on other images the simple ones can win, and only the "
+        "comparison tells."
+    )
+
+
+def _is_behind(measure: str, value: float, others: dict[str, float]) -> bool:
+    rivals = [other for name, other in others.items() if not name.startswith("real")]
+    small_is_good = any(word in measure for word in ("error", "distance", "bytes"))
+    return bool(rivals) and (value > min(rivals) if small_is_good else value < max(rivals))
+
+
+def _coloured(images: Array) -> Array:
+    """Grey images with three equal channels, to stand beside coloured ones."""
+    return np.repeat(to_uint8(images)[..., None], 3, axis=3) if images.ndim == 3 else to_uint8(images)
+
+
+APPLICATIONS = Topic("applications", "The six applications", _CLAIM, _EXAMPLE, _experiment)

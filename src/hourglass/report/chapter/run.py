@@ -1,0 +1,120 @@
+"""The chapter, run from its first section to its last, and written up as one page."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hourglass.data.write import replace_file
+from hourglass.errors import DataError, ParameterError
+from hourglass.evaluation import machine
+from hourglass.report.chapter.applications import APPLICATIONS
+from hourglass.report.chapter.denoising import DENOISING
+from hourglass.report.chapter.laboratory import Laboratory, Topic
+from hourglass.report.chapter.latent_space import LATENT_SPACE
+from hourglass.report.chapter.linear import LINEAR
+from hourglass.report.chapter.parts import PARTS
+from hourglass.report.chapter.penalties import PENALTIES
+from hourglass.report.chapter.transformations import TRANSFORMATIONS
+from hourglass.report.figures import save
+from hourglass.report.page import Picture, Section, html
+
+TOPICS: dict[str, Topic] = {
+    topic.name: topic for topic in (PARTS, LINEAR, PENALTIES, DENOISING, TRANSFORMATIONS, LATENT_SPACE, APPLICATIONS)
+}
+
+_LEAD = """An autoencoder copies its input through a narrow code, and so has to learn what matters. On this page every \
+claim of the textbook's chapter on autoencoders, and both of its exercises, are run on real images: each section \
+says the claim, what was run, what came out, and what it means. No number on it was typed; all were measured by \
+the command at its foot, and each stands beside what one would do without an autoencoder."""
+
+
+def run_chapter(
+    lab: Laboratory,
+    out: Path,
+    command: str,
+    chosen: Sequence[str] = (),
+    begin: Callable[[Topic], None] = lambda topic: None,
+) -> list[Section]:
+    """Run the sections named in `chosen` (all, if none is) and write index.html, chapter.json and figures/ to the folder `out`.
+
+    Parameters
+    ----------
+    lab : Laboratory
+        Its data needs labels and a test part.
+    command : str
+        What made the page, as it will stand on it.
+    begin : topic -> None
+        Told of each section before it runs.
+
+    Raises
+    ------
+    ParameterError
+        For an unknown section.
+    DataError
+        If the data has no labels.
+    """
+    unknown = [name for name in chosen if name not in TOPICS]
+    if unknown:
+        raise ParameterError(f"section {unknown[0]!r}; allowed: {', '.join(TOPICS)}.")
+    if lab.dataset.train.labels is None or lab.dataset.test.labels is None:
+        raise DataError(
+            f"{lab.dataset.name} has no labels; the chapter counts by them. A folder with a subfolder for each class has."
+        )
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+    sections = []
+    for topic in (topic for topic in TOPICS.values() if not chosen or topic.name in chosen):
+        begin(topic)
+        section = _performed(topic, lab)
+        for picture in (shown for shown in section.shown if isinstance(shown, Picture)):
+            save(picture.figure, out / "figures" / f"{picture.name}.svg", out / "figures" / f"{picture.name}.png")
+        sections.append(section)
+    content = _content(lab, command, sections, time.perf_counter() - start)
+    with replace_file(out / "chapter.json") as beside:
+        beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    facts = {name: _words(value) for name, value in content.items() if name != "sections"}
+    with replace_file(out / "index.html") as beside:
+        beside.write_text(html("The autoencoder chapter, run and shown", _LEAD, facts, sections), encoding="utf-8")
+    return sections
+
+
+def _performed(topic: Topic, lab: Laboratory) -> Section:
+    start = time.perf_counter()
+    findings = topic.experiment(lab)
+    return Section(
+        name=topic.name,
+        title=topic.title,
+        claim=topic.claim,
+        run=findings.run,
+        shown=findings.shown,
+        meaning=findings.meaning,
+        example=topic.example,
+        numbers=findings.numbers,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _content(lab: Laboratory, command: str, sections: Sequence[Section], seconds: float) -> dict[str, Any]:
+    """All that was measured, as JSON can hold it."""
+    return {
+        "command": command,
+        "data": lab.dataset.name,
+        "source": lab.dataset.source,
+        "training images": len(lab.dataset.train),
+        "test images": len(lab.dataset.test),
+        "seed": lab.seed,
+        "quick": lab.quick,
+        "seconds": round(seconds, 1),
+        **machine(),
+        "sections": {section.name: {"seconds": round(section.seconds, 1), **section.numbers} for section in sections},
+    }
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, (int, float)) else str(value)
