@@ -12,19 +12,14 @@ from hourglass.cli.options import json_option
 
 @click.command()
 @click.argument("model", required=False, type=click.Path(path_type=Path))
+@click.option("--figure", type=click.Path(path_type=Path), metavar="FILE", help="Draw MODEL's layers: a .png, .svg or .pdf.")
 @json_option
-def info(model: Path | None, as_json: bool) -> None:
+def info(model: Path | None, figure: Path | None, as_json: bool) -> None:
     """Describe MODEL: its task, settings, layers and training. Without MODEL, describe the installation."""
-    from hourglass.cli.output import print_json, print_table
-    from hourglass.evaluation import machine
-
     if model is None:
-        content = machine()
-        if as_json:
-            print_json(content)
-        else:
-            print_table("", ["what", "is"], [[key, str(value)] for key, value in content.items()])
+        _describe_installation(figure, as_json)
         return
+    from hourglass.cli.output import print_json, print_table
     from hourglass.data.write import standing_folder
     from hourglass.estimators import load_model
     from hourglass.estimators.persistence import read_config
@@ -35,6 +30,10 @@ def info(model: Path | None, as_json: bool) -> None:
     config = read_config(standing_folder(model))
     layers = describe(loaded.network_, loaded.layout_.network_shape)
     settings = config["fitted"]["settings"]
+    if figure is not None:
+        from hourglass.report import save, structure
+
+        save(structure(loaded.network_, loaded.layout_.network_shape), figure)
     if as_json:
         print_json(
             {
@@ -43,6 +42,7 @@ def info(model: Path | None, as_json: bool) -> None:
                 "settings": settings,
                 "layers": layers,
                 "history": loaded.history_,
+                **({"figure": str(figure)} if figure is not None else {}),
             }
         )
         return
@@ -55,3 +55,19 @@ def info(model: Path | None, as_json: bool) -> None:
         [[str(layer[key]) for key in ("part", "layer", "output", "weights")] for layer in layers],
     )
     click.echo(describe_epoch(loaded.history_[-1]))
+    if figure is not None:
+        click.echo(f"Figure written to {figure}.")
+
+
+def _describe_installation(figure: Path | None, as_json: bool) -> None:
+    from hourglass.cli.output import print_json, print_table
+    from hourglass.errors import ParameterError
+    from hourglass.evaluation import machine
+
+    if figure is not None:
+        raise ParameterError("--figure draws the layers of a model; name one: hourglass info MODEL --figure FILE.")
+    content = machine()
+    if as_json:
+        print_json(content)
+    else:
+        print_table("", ["what", "is"], [[key, str(value)] for key, value in content.items()])

@@ -177,8 +177,11 @@ def describe(network: Network, shape: tuple[int, ...]) -> list[dict[str, Any]]:
         for module in half.modules()
         if next(module.children(), None) is None
     ]
+    was_training = network.training
+    network.eval()  # of a batch of one, normalisation learns nothing, and torch refuses it
     with torch.inference_mode():
-        network.decoder(network.encoder(torch.zeros(1, *shape)))
+        network.decoder(network.encoder(torch.zeros(1, *shape, device=next(network.parameters()).device)))
+    network.train(was_training)
     for hook in hooks:
         hook.remove()
     return rows

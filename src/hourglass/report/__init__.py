@@ -1,7 +1,24 @@
-"""Reports: figures, and runs that are written up as files."""
+"""Reports: figures, one self-contained page, and runs that are written up as files."""
 
 from hourglass.report.demo import run_demo
-from hourglass.report.figures import image_rows, learning_curves, planes, rate_distortion_curves, save
+from hourglass.report.figures import image_rows, inline_svg, learning_curves, planes, rate_distortion_curves, save
+from hourglass.report.page import Picture, Section, Table, html
 from hourglass.report.pictures import overlay, sheet
+from hourglass.report.structure import structure
 
-__all__ = ["image_rows", "learning_curves", "overlay", "planes", "rate_distortion_curves", "run_demo", "save", "sheet"]
+__all__ = [
+    "Picture",
+    "Section",
+    "Table",
+    "html",
+    "image_rows",
+    "inline_svg",
+    "learning_curves",
+    "overlay",
+    "planes",
+    "rate_distortion_curves",
+    "run_demo",
+    "save",
+    "sheet",
+    "structure",
+]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from html import escape
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hourglass.data.write import replace_file
+from hourglass.errors import ParameterError
 from hourglass.images import Array
 
 if TYPE_CHECKING:
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
 
 # Colour-blind safe (Okabe and Ito).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MUTED = "#666666"  # of what is said by the way; on a page, as dark or light as its scheme asks
+FORMATS = (".png", ".svg", ".pdf")
 
 
 def image_rows(rows: Mapping[str, Array], captions: Mapping[str, str] | None = None) -> Figure:
@@ -51,7 +57,7 @@ def image_rows(rows: Mapping[str, Array], captions: Mapping[str, str] | None = N
         for cell, image in zip(line, images, strict=True):
             top = 255 if image.dtype == np.uint8 else 1
             shown = image if image.ndim == 2 or image.shape[2] > 2 else image[..., 0]  # of two channels, the first
-            cell.imshow(shown, cmap="gray", vmin=0, vmax=top, interpolation="nearest")
+            cell.imshow(shown, cmap="gray", vmin=0, vmax=top, interpolation="none")  # its own pixels, also in SVG
             cell.set_axis_off()
         _label(line[0], name, (captions or {}).get(name, ""))
     return figure
@@ -60,7 +66,7 @@ def image_rows(rows: Mapping[str, Array], captions: Mapping[str, str] | None = N
 def _label(cell: Axes, name: str, caption: str) -> None:
     place: dict[str, Any] = {"transform": cell.transAxes, "ha": "right", "va": "center"}
     cell.text(-0.12, 0.6 if caption else 0.5, name, fontsize=9, **place)
-    cell.text(-0.12, 0.32, caption, fontsize=7.5, color="#666666", **place)
+    cell.text(-0.12, 0.32, caption, fontsize=7.5, color=MUTED, **place)
 
 
 def learning_curves(histories: Mapping[str, Sequence[dict[str, Any]]], references: Mapping[str, float]) -> Figure:
@@ -74,7 +80,7 @@ def learning_curves(histories: Mapping[str, Sequence[dict[str, Any]]], reference
         )
         axes.plot(epochs, [row["loss"] for row in rows], ":", color=colour, linewidth=1, label=f"{name}, training")
     for name, level in references.items():
-        axes.axhline(level, color="#666666", linewidth=1, linestyle="--")
+        axes.axhline(level, color=MUTED, linewidth=1, linestyle="--")
         axes.annotate(name, (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
     axes.set(xlabel="epoch", ylabel="mean squared error")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -88,9 +94,10 @@ def planes(codes: Mapping[str, tuple[Array, Array]]) -> Figure:
     figure = Figure(figsize=(4.2 * len(codes), 4.2), dpi=150, layout="constrained")
     colours = mpl.colormaps["tab10"]
     for axes, (name, (points, labels)) in zip(figure.subplots(1, len(codes), squeeze=False)[0], codes.items(), strict=True):
+        size = min(8.0, max(1.0, 8000 / max(len(points), 1)))  # points², so that few are seen and many do not run together
         for index, label in enumerate(np.unique(labels)):
             mine = points[labels == label]
-            axes.scatter(mine[:, 0], mine[:, 1], s=1, color=colours(index % 10), linewidths=0, rasterized=True)
+            axes.scatter(mine[:, 0], mine[:, 1], s=size, color=colours(index % 10), linewidths=0, rasterized=True)
             axes.annotate(str(label), np.median(mine, axis=0), fontsize=11, weight="bold", ha="center", va="center")
         axes.set(title=name, xticks=[], yticks=[])
     return figure
@@ -117,9 +124,51 @@ def rate_distortion_curves(curves: Mapping[str, Sequence[tuple[float, float]]]) 
 
 
 def save(figure: Figure, *paths: Path) -> None:
-    """Write the figure in the format each name ends with, beside first, then renamed."""
+    """Write the figure in the format each name ends with, beside first, then renamed.
+
+    Raises
+    ------
+    ParameterError
+        If a name ends in none of `FORMATS`; nothing is written then.
+    """
     for path in paths:
-        kind = path.suffix.removeprefix(".")
-        # A fixed salt and no date: the same figure is the same file.
-        with mpl.rc_context({"svg.hashsalt": "hourglass"}), replace_file(path) as beside:
-            figure.savefig(beside, format=kind, metadata={"Date": None} if kind == "svg" else None)
+        if path.suffix.lower() not in FORMATS:
+            raise ParameterError(f"{path} cannot be written as a figure; allowed: names that end in {', '.join(FORMATS)}.")
+    for path in paths:
+        with replace_file(path) as beside:
+            _render(figure, beside, path.suffix.lower().removeprefix("."))
+
+
+def inline_svg(figure: Figure, name: str, label: str) -> str:
+    """The figure as an <svg> element to stand in a page of HTML, on whatever background and in whatever ink that has.
+
+    Black becomes the page's `currentColor`, and `MUTED` its `var(--muted)`. It is as wide as it was drawn; CSS may shrink it.
+
+    Parameters
+    ----------
+    name : str
+        Put before every id, so that two figures on one page do not share one.
+    label : str
+        What the figure shows, for those who cannot see it.
+    """
+    drawn = BytesIO()
+    _render(figure, drawn, "svg", transparent=True, dpi=200)
+    root, _, inner = drawn.getvalue().decode().partition("<svg")[2].rpartition("</svg>")[0].partition(">")
+    size = dict(re.findall(r'(width|viewBox)="([^"]*)"', root))
+    # Of an inline SVG, a <style> would hold for the whole page, and the metadata and comments say nothing here.
+    inner = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>|<!--.*?-->", "", inner, flags=re.DOTALL)
+    inner = re.sub(r'\bid="', f'id="{name}-', inner).replace("url(#", f"url(#{name}-")
+    inner = inner.replace('xlink:href="#', f'href="#{name}-').replace('xlink:href="data:', 'href="data:')
+    inner = inner.replace("#000000", "currentColor").replace(MUTED, f"var(--muted, {MUTED})")
+    inner = re.sub(r"\n\s*", " ", inner).replace("> <", "><").strip()
+    return (
+        f'<svg viewBox="{size["viewBox"]}" style="width:{size["width"]}" role="img" aria-label="{escape(label)}" '
+        f'fill="currentColor" stroke-linejoin="round" stroke-linecap="butt">{inner}</svg>'
+    )
+
+
+def _render(figure: Figure, target: Path | BytesIO, kind: str, **settings: Any) -> None:
+    """Write without a date and with a fixed salt for ids: the same figure is the same file."""
+    dateless = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    with mpl.rc_context({"svg.hashsalt": "hourglass"}):
+        figure.savefig(target, format=kind, metadata=dateless, **settings)

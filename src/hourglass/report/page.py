@@ -1,0 +1,188 @@
+"""One page of HTML that holds all it shows: text, figures, tables and examples, in light and dark, on screen and paper."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from hourglass.report.figures import inline_svg
+
+# A cell of figures: a sign or a bound, digits, a spread, a unit.
+_FIGURE = re.compile(r"[-+−±≤≥<>≈~]?\s?[\d.,]*\d(e[-+]?\d+)?(\s?±\s?[\d.,]+)?(\s?(%|×|[^\W\d]{1,5}))?")
+_EMPTY = ("", "-", "–", "—")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of a section."""
+
+    name: str
+    """File stem, a slug."""
+    figure: Figure
+    caption: str
+    """Doubles as the alternative text."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a section, its cells formatted."""
+
+    caption: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    """The first cell names its row."""
+    best: Collection[tuple[int, int]] = ()
+    """(row, column) of the cells to set bold."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One claim of the chapter, put to the test. Texts are as `html` takes them."""
+
+    name: str
+    """A slug, the anchor."""
+    title: str
+    claim: str
+    """What the chapter says."""
+    run: str
+    """What was run."""
+    shown: Sequence[Picture | Table]
+    meaning: str
+    """What it means, with the measured numbers."""
+    example: str
+    """Python source."""
+    numbers: Mapping[str, Any]
+    """For the file of figures beside the page."""
+    seconds: float = 0.0
+    """What it took."""
+
+
+def html(title: str, lead: str, facts: Mapping[str, str], sections: Sequence[Section]) -> str:
+    """The page: title and lead, contents, the sections, and at the foot the facts of the run.
+
+    It asks for nothing from anywhere, has no script, and reads from 360 pixels of width on.
+
+    Parameters
+    ----------
+    title, lead, facts, sections
+        Texts are plain: a blank line parts paragraphs, `backticks` mark code, *asterisks* emphasis; all else stands as it is.
+    """
+    style = files("hourglass.report").joinpath("page.css").read_text(encoding="utf-8")
+    contents = "".join(f'<li><a href="#{section.name}">{_inline(section.title)}</a></li>' for section in sections)
+    body = "\n".join(_section(number, section) for number, section in enumerate(sections, 1))
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{escape(_plain(title))}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<header>
+<h1>{_inline(title)}</h1>
+<div class="lead">{_prose(lead)}</div>
+<nav aria-label="Contents"><h2>Contents</h2><ol>{contents}</ol></nav>
+</header>
+<main>
+{body}
+</main>
+<footer>
+<h2>How this page was made</h2>
+{_facts(facts)}
+</footer>
+</body>
+</html>
+"""
+
+
+def _section(number: int, section: Section) -> str:
+    took = f' <span class="took">{_duration(section.seconds)}</span>' if section.seconds else ""
+    return f"""<section id="{section.name}" aria-labelledby="{section.name}-title">
+<h2 id="{section.name}-title"><span class="number">{number}</span> {_inline(section.title)}</h2>
+<div class="claim"><h3>The claim</h3>{_prose(section.claim)}</div>
+<h3>What was run{took}</h3>
+{_prose(section.run)}
+{"".join(_shown(number, section))}<h3>What it means</h3>
+{_prose(section.meaning)}
+<details><summary>The same in Python</summary>
+<pre tabindex="0"><code>{escape(section.example.strip(), quote=False)}</code></pre></details>
+</section>"""
+
+
+def _shown(number: int, section: Section) -> Iterator[str]:
+    """The pictures and tables of a section, each kind counted on its own: Figure 2.1, Table 2.1, Figure 2.2."""
+    counts = {"Figure": 0, "Table": 0}
+    for item in section.shown:
+        kind = "Figure" if isinstance(item, Picture) else "Table"
+        counts[kind] += 1
+        caption = f"<figcaption><b>{kind} {number}.{counts[kind]}</b> {_inline(item.caption)}</figcaption>"
+        if isinstance(item, Picture):
+            drawing = inline_svg(item.figure, f"{section.name}-{item.name}", _plain(item.caption))
+            yield f"<figure>{drawing}{caption}</figure>\n"
+        else:
+            yield f'<figure class="table">{caption}{_table(item)}</figure>\n'
+
+
+def _table(table: Table) -> str:
+    """In a box of its own that scrolls, which the keyboard must reach too."""
+    right = [_is_numeric([row[column] for row in table.rows]) and column > 0 for column in range(len(table.headings))]
+    head = "".join(
+        f'<th scope="col"{_side(is_right)}>{_inline(heading)}</th>'
+        for heading, is_right in zip(table.headings, right, strict=True)
+    )
+    lines = []
+    for index, row in enumerate(table.rows):
+        cells = []
+        for column, (cell, is_right) in enumerate(zip(row, right, strict=True)):
+            text = f"<b>{_inline(cell)}</b>" if (index, column) in table.best else _inline(cell)
+            cells.append(f"<td{_side(is_right)}>{text}</td>" if column else f'<th scope="row">{text}</th>')
+        lines.append(f"<tr>{''.join(cells)}</tr>\n")
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(_plain(table.caption))}">'
+        f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _side(is_right: bool) -> str:
+    return ' class="right"' if is_right else ""
+
+
+def _is_numeric(cells: Sequence[str]) -> bool:
+    filled = [cell for cell in cells if cell not in _EMPTY]
+    return bool(filled) and all(_FIGURE.fullmatch(cell) for cell in filled)
+
+
+def _facts(facts: Mapping[str, str]) -> str:
+    rows = "".join(f'<tr><th scope="row">{_inline(name)}</th><td>{_inline(value)}</td></tr>\n' for name, value in facts.items())
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="Facts"><table><tbody>\n{rows}</tbody></table></div>'
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{round(seconds) // 60} min {round(seconds) % 60} s"
+
+
+# Code first: an asterisk inside it is an asterisk; an emphasis neither begins nor ends with a blank, as in 2 * 3 * 4.
+_MARKUP = re.compile(r"`([^`]+)`|\*(\S(?:[^*]*\S)?)\*")
+
+
+def _prose(text: str) -> str:
+    return "\n".join(f"<p>{_inline(paragraph)}</p>" for paragraph in re.split(r"\n\s*\n", text.strip()) if paragraph)
+
+
+def _inline(text: str) -> str:
+    return _MARKUP.sub(lambda found: f"<code>{found[1]}</code>" if found[1] else f"<em>{found[2]}</em>", escape(text))
+
+
+def _plain(text: str) -> str:
+    return _MARKUP.sub(lambda found: found[1] or found[2], text)
