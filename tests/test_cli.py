@@ -176,6 +176,17 @@ def test_corruptions_are_read_from_text() -> None:
             read(text)
 
 
+def test_penalties_are_read_from_text(run, tmp_path: Path) -> None:
+    train = ["train", "--task", "autoencoder", "--data", "digits", "--epochs", "1", "-o", tmp_path / "p.hg"]
+    code, _, err = run(*train, "--penalty", "l2:strength=0.001,on=weights", "--penalty", "contractive:n_probes=2")
+    assert code == 0, err
+    assert hg.load_model(tmp_path / "p.hg").penalty == (hg.L2(1e-3, on="weights"), hg.Contractive(n_probes=2))
+    for text in ("l3", "l1:strength=much", "l1:weight=2", "l2:on=biases", "l1:strength"):
+        code, _, err = run(*train, "--penalty", text)
+        assert code == 2, text
+        assert err.count("\n") == 1
+
+
 def test_data(run, photos: Path) -> None:
     assert "mnist-5k" in run("data")[1].splitlines()
     code, out, _ = run("data", "digits")

@@ -318,6 +318,8 @@ def test_penalty_survives_json(name: str) -> None:
 @pytest.mark.parametrize(
     "make",
     [
+        lambda: hg.L1(-1.0),
+        lambda: hg.Rate(float("nan")),
         lambda: hg.L2(on="biases"),
         lambda: hg.KLSparsity(target=0.0),
         lambda: hg.KLSparsity(target=1.0),

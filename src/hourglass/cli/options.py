@@ -66,27 +66,53 @@ class WidthsType(ParamType):
         return parts[0] if len(parts) == 1 else tuple(parts)
 
 
-class CorruptionType(ParamType):
-    """NAME or NAME:FIELD=VALUE,FIELD=VALUE."""
+class _PartType(ParamType):
+    """NAME or NAME:FIELD=VALUE,FIELD=VALUE; a value is a number where it reads as one."""
 
     name = "NAME[:FIELD=VALUE,…]"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Corruption:
-        from hourglass.corruption import CORRUPTIONS, Combination, from_config
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from hourglass.errors import HourglassError
 
         kind, _, rest = str(value).partition(":")
-        simple = [name for name, kind in CORRUPTIONS.items() if not issubclass(kind, Combination)]
+        what, names, make = self.known()
+        if kind not in names:
+            self.fail(f"{kind!r} is no {what}; allowed: {', '.join(names)}.", param, ctx)
+        pairs = [pair.partition("=") for pair in rest.split(",") if pair]
+        if not all(field and text for field, _, text in pairs):
+            self.fail(f"{value!r}; allowed: NAME:FIELD=VALUE,…", param, ctx)
         try:
-            fields = {name: float(number) for name, _, number in (pair.partition("=") for pair in rest.split(",") if pair)}
-        except ValueError:
-            self.fail(f"{value!r}; allowed: NAME:FIELD=VALUE,… with numbers.", param, ctx)
-        if kind not in simple:
-            self.fail(f"{kind!r} is no corruption; allowed: {', '.join(simple)}.", param, ctx)
-        try:
-            return from_config({"name": kind, **fields})
+            return make({"name": kind, **{field: _number(text) for field, _, text in pairs}})
         except HourglassError as error:
             self.fail(str(error), param, ctx)
+        except TypeError:  # a word where a number is needed
+            self.fail(f"{value!r}; its values must be numbers.", param, ctx)
+
+    def known(self) -> tuple[str, list[str], Callable[[dict[str, Any]], Any]]:
+        """(what it is, the names that are allowed, what makes one of a name and fields)"""
+        raise NotImplementedError
+
+
+class CorruptionType(_PartType):
+    def known(self) -> tuple[str, list[str], Callable[[dict[str, Any]], Any]]:
+        from hourglass.corruption import CORRUPTIONS, Combination, from_config
+
+        return "corruption", [name for name, kind in CORRUPTIONS.items() if not issubclass(kind, Combination)], from_config
+
+
+class PenaltyType(_PartType):
+    def known(self) -> tuple[str, list[str], Callable[[dict[str, Any]], Any]]:
+        from hourglass.objectives import PENALTIES
+        from hourglass.objectives.registry import from_config
+
+        return "penalty", list(PENALTIES), from_config
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 corruption_option = click.option(

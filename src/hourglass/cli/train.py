@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from hourglass.cli.options import (
+    PenaltyType,
     SizeType,
     WidthsType,
     combined,
@@ -41,6 +42,12 @@ from hourglass.cli.options import (
 @click.option("--learning-rate", type=float, help="The optimiser's largest step.")
 @click.option("--optimizer", help="muon, adam.")
 @click.option("--loss", help="mse, bce, mae, ssim.")
+@click.option(
+    "--penalty",
+    multiple=True,
+    type=PenaltyType(),
+    help="Added to the loss, as in l1:strength=0.001; l2:on=weights, kl_sparsity, contractive, …. Several add up.",
+)
 @click.option("--factor", type=int, help="enhancer: 2 or 4 times the height and width.")
 @click.option("--quality", type=float, help="compressor: 0 small … 100 true.")
 @click.option("--contamination", type=float, help="detector: share of the images that are anomalies.")
@@ -83,6 +90,7 @@ def train(
     if task in ("retriever", "detector") and tile is not None:
         raise ParameterError(f"a {task} is given whole images later: use --size, not --tile.")
     train_part = load(data, size=size, tile=tile).train
+    parameters["penalty"] = parameters["penalty"] or None
     given = {name: value for name, value in parameters.items() if value is not None}
     foreign = sorted(set(given) - set(ESTIMATORS[task]._get_param_names()))
     if foreign:

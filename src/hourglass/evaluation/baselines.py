@@ -14,7 +14,7 @@ from hourglass.images import Array, Float32, to_float
 
 _BATCH = 1024
 MAX_VALUES = 4096
-"""Largest number of values an image for the linear denoiser, whose matrix has the square of it."""
+"""Largest number of values an image for the exact linear baselines, whose matrices have the square of it."""
 
 
 class LinearDenoiser:
@@ -113,7 +113,8 @@ class PrincipalComponents:
         from sklearn.decomposition import PCA
 
         flat = to_float(images).reshape(len(images), -1)
-        self.pca = PCA(min(self.n_components, *flat.shape), random_state=0).fit(flat)
+        exact = "covariance_eigh" if flat.shape[1] <= MAX_VALUES else "auto"  # "auto" may draw at random, and be a little worse
+        self.pca = PCA(min(self.n_components, *flat.shape), svd_solver=exact, random_state=0).fit(flat)
         return self
 
     def transform(self, images: Array) -> Float32:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypedDict
 
 import numpy as np
@@ -35,7 +36,7 @@ def jacobian_norm(model: Autoencoder, images: Array) -> float:
     device = next(model.network_.parameters()).device
     inputs = torch.from_numpy(model.layout_.to_network(images)).to(device).requires_grad_()
     output = Output(inputs, model.encoder_(inputs), inputs=inputs)
-    return float(Contractive(1.0, n_probes=None)(output).detach()) ** 0.5
+    return math.sqrt(float(Contractive(1.0, n_probes=None)(output).detach()))
 
 
 class ClusterQuality(TypedDict):

@@ -6,8 +6,10 @@ scalar, the mean over the batch. Several add up.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from numbers import Real
 from typing import ClassVar
 
 import torch
@@ -28,6 +30,10 @@ class Penalty(ABC):
     """Whether it takes derivatives of the codes by `Output.inputs`."""
 
     strength: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.strength, Real) or not 0 <= self.strength < math.inf:
+            raise ParameterError(f"{type(self).__name__}(strength={self.strength!r}); allowed: a finite number, 0 or more.")
 
     @abstractmethod
     def __call__(self, output: Output) -> Tensor:
@@ -55,6 +61,7 @@ class L2(Penalty):
     on: str = "codes"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.on not in ("codes", "weights"):
             raise ParameterError(f"L2(on={self.on!r}); allowed: codes, weights.")
 
@@ -81,6 +88,7 @@ class KLSparsity(Penalty):
     target: float = 0.05
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.target < 1:
             raise ParameterError(f"KLSparsity(target={self.target!r}); allowed: between 0 and 1.")
 
@@ -110,6 +118,7 @@ class Contractive(Penalty):
     n_probes: int | None = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.n_probes is not None and (self.n_probes < 1 or self.n_probes != int(self.n_probes)):
             raise ParameterError(f"Contractive(n_probes={self.n_probes!r}); allowed: 1 or more, or None for the exact norm.")
 

@@ -2,8 +2,9 @@
 
 from hourglass.report.demo import run_demo
 from hourglass.report.figures import image_rows, inline_svg, learning_curves, planes, rate_distortion_curves, save
-from hourglass.report.page import Picture, Section, Table, html
+from hourglass.report.page import html
 from hourglass.report.pictures import overlay, sheet
+from hourglass.report.sections import Picture, Section, Table
 from hourglass.report.structure import structure
 
 __all__ = [

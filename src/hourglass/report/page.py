@@ -3,64 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from importlib.resources import files
-from typing import Any
-
-from matplotlib.figure import Figure
 
 from hourglass.report.figures import inline_svg
-
-# A cell of figures: a sign or a bound, digits, a spread, a unit.
-_FIGURE = re.compile(r"[-+−±≤≥<>≈~]?\s?[\d.,]*\d(e[-+]?\d+)?(\s?±\s?[\d.,]+)?(\s?(%|×|[^\W\d]{1,5}))?")
-_EMPTY = ("", "-", "–", "—")
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure of a section."""
-
-    name: str
-    """File stem, a slug."""
-    figure: Figure
-    caption: str
-    """Doubles as the alternative text."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of a section, its cells formatted."""
-
-    caption: str
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    """The first cell names its row."""
-    best: Collection[tuple[int, int]] = ()
-    """(row, column) of the cells to set bold."""
-
-
-@dataclass(frozen=True)
-class Section:
-    """One claim of the chapter, put to the test. Texts are as `html` takes them."""
-
-    name: str
-    """A slug, the anchor."""
-    title: str
-    claim: str
-    """What the chapter says."""
-    run: str
-    """What was run."""
-    shown: Sequence[Picture | Table]
-    meaning: str
-    """What it means, with the measured numbers."""
-    example: str
-    """Python source."""
-    numbers: Mapping[str, Any]
-    """For the file of figures beside the page."""
-    seconds: float = 0.0
-    """What it took."""
+from hourglass.report.sections import Picture, Section, Table, duration, is_numeric, numbered
 
 
 def html(title: str, lead: str, facts: Mapping[str, str], sections: Sequence[Section]) -> str:
@@ -105,7 +53,7 @@ def html(title: str, lead: str, facts: Mapping[str, str], sections: Sequence[Sec
 
 
 def _section(number: int, section: Section) -> str:
-    took = f' <span class="took">{_duration(section.seconds)}</span>' if section.seconds else ""
+    took = f' <span class="took">{duration(section.seconds)}</span>' if section.seconds else ""
     return f"""<section id="{section.name}" aria-labelledby="{section.name}-title">
 <h2 id="{section.name}-title"><span class="number">{number}</span> {_inline(section.title)}</h2>
 <div class="claim"><h3>The claim</h3>{_prose(section.claim)}</div>
@@ -119,12 +67,8 @@ def _section(number: int, section: Section) -> str:
 
 
 def _shown(number: int, section: Section) -> Iterator[str]:
-    """The pictures and tables of a section, each kind counted on its own: Figure 2.1, Table 2.1, Figure 2.2."""
-    counts = {"Figure": 0, "Table": 0}
-    for item in section.shown:
-        kind = "Figure" if isinstance(item, Picture) else "Table"
-        counts[kind] += 1
-        caption = f"<figcaption><b>{kind} {number}.{counts[kind]}</b> {_inline(item.caption)}</figcaption>"
+    for label, item in numbered(number, section):
+        caption = f"<figcaption><b>{label}</b> {_inline(item.caption)}</figcaption>"
         if isinstance(item, Picture):
             drawing = inline_svg(item.figure, f"{section.name}-{item.name}", _plain(item.caption))
             yield f"<figure>{drawing}{caption}</figure>\n"
@@ -134,7 +78,7 @@ def _shown(number: int, section: Section) -> Iterator[str]:
 
 def _table(table: Table) -> str:
     """In a box of its own that scrolls, which the keyboard must reach too."""
-    right = [_is_numeric([row[column] for row in table.rows]) and column > 0 for column in range(len(table.headings))]
+    right = [is_numeric([row[column] for row in table.rows]) and column > 0 for column in range(len(table.headings))]
     head = "".join(
         f'<th scope="col"{_side(is_right)}>{_inline(heading)}</th>'
         for heading, is_right in zip(table.headings, right, strict=True)
@@ -156,20 +100,9 @@ def _side(is_right: bool) -> str:
     return ' class="right"' if is_right else ""
 
 
-def _is_numeric(cells: Sequence[str]) -> bool:
-    filled = [cell for cell in cells if cell not in _EMPTY]
-    return bool(filled) and all(_FIGURE.fullmatch(cell) for cell in filled)
-
-
 def _facts(facts: Mapping[str, str]) -> str:
     rows = "".join(f'<tr><th scope="row">{_inline(name)}</th><td>{_inline(value)}</td></tr>\n' for name, value in facts.items())
     return f'<div class="scroll" tabindex="0" role="region" aria-label="Facts"><table><tbody>\n{rows}</tbody></table></div>'
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{round(seconds) // 60} min {round(seconds) % 60} s"
 
 
 # Code first: an asterisk inside it is an asterisk; an emphasis neither begins nor ends with a blank, as in 2 * 3 * 4.

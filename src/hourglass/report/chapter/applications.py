@@ -22,8 +22,8 @@ from hourglass.images import Array, to_float, to_uint8
 from hourglass.objectives import Rate
 from hourglass.report.chapter.laboratory import PRESET_NAMES, Findings, Laboratory, Topic
 from hourglass.report.figures import image_rows
-from hourglass.report.page import Picture, Table
 from hourglass.report.pictures import overlay
+from hourglass.report.sections import Picture, Table
 
 _CLAIM = """The chapter names six things that an autoencoder is good for: to denoise, to detect anomalies, to generate, to \
 extract features for classification and retrieval, to compress, and to enhance the resolution."""
@@ -108,7 +108,7 @@ def _detect(lab: Laboratory) -> _Use:
 
 def _generate(lab: Laboratory) -> _Use:
     train, test = lab.dataset.train, lab.dataset.test
-    ours, _ = lab.fit(Generator(epochs=lab.passes(6, 20)), train.images, train.known_labels, name="generate")
+    ours, _ = lab.fit(Generator(epochs=lab.passes(6)), train.images, train.known_labels, name="generate")
     same = {name: ours.settings_[name] for name in ("n_components", "hidden", "epochs", "batch_size")}
     vae, _ = lab.fit(Generator(network="variational", loss="bce", penalty=Rate(1.0), **same), train.images, name="variational")
     n = min(2000, len(test))
@@ -139,7 +139,7 @@ def _generate(lab: Laboratory) -> _Use:
 
 def _features(lab: Laboratory) -> _Use:
     train, test = lab.dataset.train, lab.dataset.test
-    ours, _ = lab.fit(Autoencoder(32, preset="features", epochs=lab.passes(3, 12)), train.images, name="features")
+    ours, _ = lab.fit(Autoencoder(32, preset="features", epochs=lab.passes(3)), train.images, name="features")
     pca = PrincipalComponents(32).fit(train.images)
     known, labels = train.images[:_KNOWN], train.known_labels[:_KNOWN]
     found = {
@@ -175,7 +175,7 @@ def _features(lab: Laboratory) -> _Use:
 
 def _compress(lab: Laboratory) -> _Use:
     test = lab.dataset.test.images
-    ours, _ = lab.fit(Compressor(epochs=lab.passes(10, 30)), lab.dataset.train.images, name="compress")
+    ours, _ = lab.fit(Compressor(epochs=lab.passes(10)), lab.dataset.train.images, name="compress")
     sizes, errors = {}, {}
     rows: dict[str, Array] = {"original": lab.examples, "Compressor": decoded(ours, ours.compress(lab.examples))}
     for name in ("JPEG", "WEBP"):

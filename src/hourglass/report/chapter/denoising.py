@@ -5,7 +5,7 @@ from __future__ import annotations
 from hourglass.evaluation import cells
 from hourglass.report.chapter.laboratory import PRESET_NAMES, Findings, Laboratory, Topic
 from hourglass.report.figures import image_rows, learning_curves
-from hourglass.report.page import Picture, Table
+from hourglass.report.sections import Picture, Table
 
 _CLAIM = """Given noisy images as inputs and the clean ones as targets, an autoencoder learns to remove the noise: the code \
 has no room for it. The chapter adds noise from N(0.5, 0.4²) to digits, clamps to 0..1, and trains a network of \

@@ -13,7 +13,7 @@ from hourglass.estimators import Denoiser
 from hourglass.evaluation import Comparison, Setting, denoise_suite
 from hourglass.evaluation.generation import Judge
 from hourglass.images import Array, Float32, to_float
-from hourglass.report.page import Picture, Table
+from hourglass.report.sections import Picture, Table
 
 PRESET_NAMES = {"chapter": "autoencoder, chapter", "default": "autoencoder, default"}
 
@@ -30,8 +30,8 @@ class Laboratory(Setting):
 
     quick: bool = False
 
-    def passes(self, full: int, quick: int) -> int:
-        """Epochs of a training."""
+    def passes(self, full: int, quick: int | None = None) -> int | None:
+        """Epochs of a training; None for as many as its preset takes on so few images."""
         return quick if self.quick else full
 
     @cached_property

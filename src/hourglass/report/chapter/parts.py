@@ -6,7 +6,7 @@ import math
 
 from hourglass.networks import Network, build, describe
 from hourglass.report.chapter.laboratory import Findings, Laboratory, Topic
-from hourglass.report.page import Picture
+from hourglass.report.sections import Picture
 from hourglass.report.structure import structure
 
 _CLAIM = """An autoencoder is two networks in a row. The *encoder* makes a code y of the input x, the *decoder* makes an \

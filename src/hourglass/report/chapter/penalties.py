@@ -13,8 +13,8 @@ from hourglass.evaluation.codes import jacobian_norm, near_zero
 from hourglass.images import Float32
 from hourglass.objectives import L1, L2, Contractive, KLSparsity, Penalty, Rate
 from hourglass.report.chapter.laboratory import Findings, Laboratory, Topic, percent
-from hourglass.report.page import Picture, Table
 from hourglass.report.plots import contrasts
+from hourglass.report.sections import Picture, Table
 
 _CLAIM = """A code can also be kept from copying by a penalty that is added to the loss: L1 on the code makes it sparse, as \
 the LASSO does; L2 keeps code or weights small, as ridge regression does; the divergence between each unit's \
@@ -117,7 +117,7 @@ def _measured(lab: Laboratory, kind: _Kind) -> _Measured:
     from sklearn.neighbors import KNeighborsClassifier
 
     train, test = lab.dataset.train, lab.dataset.test
-    arguments = {**_COMMON, "epochs": lab.passes(6, 12), **kind.options}
+    arguments = {**_COMMON, "epochs": lab.passes(6), **kind.options}
     model, _ = lab.fit(Autoencoder(penalty=list(kind.penalty), **arguments), train.images, name=kind.name)
     codes, known = model.transform(test.images), model.transform(train.images[:_KNOWN])
     neighbours = KNeighborsClassifier(5).fit(known, train.known_labels[:_KNOWN])

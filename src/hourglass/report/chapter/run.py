@@ -20,12 +20,15 @@ from hourglass.report.chapter.parts import PARTS
 from hourglass.report.chapter.penalties import PENALTIES
 from hourglass.report.chapter.transformations import TRANSFORMATIONS
 from hourglass.report.figures import save
-from hourglass.report.page import Picture, Section, html
+from hourglass.report.markdown import markdown
+from hourglass.report.page import html
+from hourglass.report.sections import Picture, Section
 
 TOPICS: dict[str, Topic] = {
     topic.name: topic for topic in (PARTS, LINEAR, PENALTIES, DENOISING, TRANSFORMATIONS, LATENT_SPACE, APPLICATIONS)
 }
 
+_TITLE = "The autoencoder chapter, run and shown"
 _LEAD = """An autoencoder copies its input through a narrow code, and so has to learn what matters. On this page every \
 claim of the textbook's chapter on autoencoders, and both of its exercises, are run on real images: each section \
 says the claim, what was run, what came out, and what it means. No number on it was typed; all were measured by \
@@ -39,7 +42,7 @@ def run_chapter(
     chosen: Sequence[str] = (),
     begin: Callable[[Topic], None] = lambda topic: None,
 ) -> list[Section]:
-    """Run the sections named in `chosen` (all, if none is) and write index.html, chapter.json and figures/ to the folder `out`.
+    """Run the sections in `chosen` (all, if it is empty); write index.html, chapter.md, chapter.json and figures/ to `out`.
 
     Parameters
     ----------
@@ -77,8 +80,9 @@ def run_chapter(
     with replace_file(out / "chapter.json") as beside:
         beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     facts = {name: _words(value) for name, value in content.items() if name != "sections"}
-    with replace_file(out / "index.html") as beside:
-        beside.write_text(html("The autoencoder chapter, run and shown", _LEAD, facts, sections), encoding="utf-8")
+    for name, write in {"index.html": html, "chapter.md": markdown}.items():
+        with replace_file(out / name) as beside:
+            beside.write_text(write(_TITLE, _LEAD, facts, sections), encoding="utf-8")
     return sections
 
 
