@@ -20,8 +20,9 @@ check: .venv/.dev
 docs: .venv/.dev
 	$(BIN)/python tools/document.py
 
-# The figures of docs/results/: about an hour and a half on two cores.
+# The figures of docs/results/ and docs/chapter/: about two hours on two cores.
 results: .venv/.demo
+	$(BIN)/hourglass chapter --data mnist -o docs/chapter
 	$(BIN)/hourglass evaluate --suite denoise --data mnist -o docs/results
 	$(BIN)/hourglass evaluate --suite uses --data mnist -o docs/results
 	$(BIN)/hourglass evaluate --suite rate --data mnist -o docs/results

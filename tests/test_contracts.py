@@ -292,7 +292,7 @@ def test_contractive_training_flattens_the_encoder(digits: np.ndarray) -> None:
 
 def test_sparsity_and_weight_decay_do_what_they_say(digits: np.ndarray) -> None:
     def trained(*penalties: hg.Penalty) -> hg.Autoencoder:
-        return hg.Autoencoder(8, epochs=10, penalty=penalties, random_state=0).fit(digits)
+        return hg.Autoencoder(8, epochs=30, penalty=penalties, random_state=0).fit(digits)
 
     def weight(model: hg.Autoencoder) -> float:
         return float(sum(p.detach().square().sum() for p in model.network_.parameters() if p.ndim > 1))

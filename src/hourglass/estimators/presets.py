@@ -104,7 +104,7 @@ PRESETS: dict[str, Mapping[str, Any]] = {
 }
 CHAPTER_NOISE = GaussianNoise(mean=0.5, std=0.4)
 
-MINIMAL_STEPS = {"linear": 2000, "compress": 2000, "enhance": 600}
+MINIMAL_STEPS = {"default": 600, "linear": 2000, "compress": 2000, "enhance": 600}
 FEWEST_STEPS = 300
 """Where few images make an epoch short, a preset's epochs are repeated until the run has so many steps, some presets' more."""
 
@@ -113,7 +113,7 @@ def resolve(preset: str, given: Mapping[str, Any], n_samples: int) -> dict[str, 
     """The values of `preset`, each replaced by the one in `given` that is not None; open ones chosen for `n_samples`.
 
     A network other than the preset's brings its own `hidden`; "linear" turns the preset "default" into "linear". A batch size
-    left open is a hundredth of the samples, between 32 and 512; epochs left open make at least `MINIMAL_STEPS`.
+    left open is a tenth of the samples, between 64 and 512; epochs left open make at least `MINIMAL_STEPS`.
     """
     network = given.get("network")
     preset = "linear" if preset == "default" and network == "linear" else preset
@@ -126,7 +126,7 @@ def resolve(preset: str, given: Mapping[str, Any], n_samples: int) -> dict[str, 
         if value is not None
     }
     if values["batch_size"] is None:
-        values["batch_size"] = min(max(n_samples // 100, 32), 512)
+        values["batch_size"] = min(max(n_samples // 10, 64), 512)
     if given.get("epochs") is None:
         steps = -(-n_samples // values["batch_size"])
         values["epochs"] = max(values["epochs"], -(-MINIMAL_STEPS.get(preset, FEWEST_STEPS) // steps))

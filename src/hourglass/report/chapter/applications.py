@@ -90,7 +90,7 @@ def _detect(lab: Laboratory) -> _Use:
     marked = np.stack([overlay(image, heat, level) for image, heat in zip(lab.examples, maps, strict=True)])
     rows = {"test images": _coloured(lab.examples), "where they differ": marked}
     return _Use(
-        Picture("detect", image_rows(rows), f"Detect: trained on {normal} alone; red is what does not belong to a {normal}."),
+        Picture("detect", image_rows(rows), f"Detect: trained on class {normal} alone; red is what does not belong to it."),
         [
             (
                 f"detect: area under the ROC curve, {normal} is normal",
@@ -108,7 +108,7 @@ def _detect(lab: Laboratory) -> _Use:
 
 def _generate(lab: Laboratory) -> _Use:
     train, test = lab.dataset.train, lab.dataset.test
-    ours, _ = lab.fit(Generator(epochs=lab.passes(6)), train.images, train.known_labels, name="generate")
+    ours, _ = lab.fit(Generator(epochs=lab.passes(6, 20)), train.images, train.known_labels, name="generate")
     same = {name: ours.settings_[name] for name in ("n_components", "hidden", "epochs", "batch_size")}
     vae, _ = lab.fit(Generator(network="variational", loss="bce", penalty=Rate(1.0), **same), train.images, name="variational")
     n = min(2000, len(test))
@@ -139,7 +139,7 @@ def _generate(lab: Laboratory) -> _Use:
 
 def _features(lab: Laboratory) -> _Use:
     train, test = lab.dataset.train, lab.dataset.test
-    ours, _ = lab.fit(Autoencoder(32, preset="features", epochs=lab.passes(3)), train.images, name="features")
+    ours, _ = lab.fit(Autoencoder(32, preset="features", epochs=lab.passes(3, 10)), train.images, name="features")
     pca = PrincipalComponents(32).fit(train.images)
     known, labels = train.images[:_KNOWN], train.known_labels[:_KNOWN]
     found = {
@@ -175,12 +175,12 @@ def _features(lab: Laboratory) -> _Use:
 
 def _compress(lab: Laboratory) -> _Use:
     test = lab.dataset.test.images
-    ours, _ = lab.fit(Compressor(epochs=lab.passes(10)), lab.dataset.train.images, name="compress")
+    ours, _ = lab.fit(Compressor(epochs=lab.passes(10, 30)), lab.dataset.train.images, name="compress")
     sizes, errors = {}, {}
     rows: dict[str, Array] = {"original": lab.examples, "Compressor": decoded(ours, ours.compress(lab.examples))}
-    for name in ("JPEG", "WEBP"):
-        sizes[name], errors[name], _ = by_format(test, name, FORMATS[name])
-        rows[name] = np.stack(
+    for label, name in {"JPEG": "JPEG", "WebP": "WEBP"}.items():
+        sizes[label], errors[label], _ = by_format(test, name, FORMATS[name])
+        rows[label] = np.stack(
             [np.asarray(Image.open(io.BytesIO(encoded(image, name, FORMATS[name])))) for image in to_uint8(lab.examples)]
         )
     size, error = by_model(ours, test)
@@ -195,7 +195,7 @@ def _compress(lab: Laboratory) -> _Use:
 
 def _enhance(lab: Laboratory) -> _Use:
     test = lab.dataset.test.images
-    ours, _ = lab.fit(Enhancer(factor=2), lab.dataset.train.images[:_ENHANCED], name="enhance")
+    ours, _ = lab.fit(Enhancer(factor=2, epochs=lab.passes(1, 3)), lab.dataset.train.images[:_ENHANCED], name="enhance")
     low = ours.reduce(test)
     bicubic = enlarged(low, test.shape[1:3], FILTERS["bicubic"])
     values = {name: image_metrics(made, test)["psnr"] for name, made in (("ours", ours.transform(low)), ("bicubic", bicubic))}

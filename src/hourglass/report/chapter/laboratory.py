@@ -30,8 +30,8 @@ class Laboratory(Setting):
 
     quick: bool = False
 
-    def passes(self, full: int, quick: int | None = None) -> int | None:
-        """Epochs of a training; None for as many as its preset takes on so few images."""
+    def passes(self, full: int, quick: int) -> int:
+        """Epochs of a training."""
         return quick if self.quick else full
 
     @cached_property

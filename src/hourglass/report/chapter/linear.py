@@ -42,7 +42,7 @@ def _experiment(lab: Laboratory) -> Findings:
     for k in widths:
         pca = PrincipalComponents(k).fit(train)
         linear, seconds = lab.fit(Autoencoder(k, network="linear"), train, name=f"linear, {k}")
-        nonlinear, _ = lab.fit(Autoencoder(k, epochs=lab.passes(8)), lab.dataset.train.images, name=f"nonlinear, {k}")
+        nonlinear, _ = lab.fit(Autoencoder(k, epochs=lab.passes(8, 30)), lab.dataset.train.images, name=f"nonlinear, {k}")
         errors["PCA"].append((k, squared_error(pca.reconstruct(test), test)))
         errors["linear autoencoder"].append((k, squared_error(linear.reconstruct(test).clip(0, 1), test)))
         made = nonlinear.reconstruct(lab.dataset.test.images)

@@ -88,9 +88,9 @@ def _experiment(lab: Laboratory) -> Findings:
             f"Eight trainings of one network, {_COMMON['hidden'][0]} units between the image and a code of "
             f"{_COMMON['n_components']} numbers, that differ in their penalty alone. On the test images: the error; how many "
             "numbers of the codes are near zero (below a tenth of their root mean square), and how many units are inactive "
-            f"(σ(y) below 0.05); how many images the five nearest of {_KNOWN:,} training codes name rightly; and how smooth "
-            "the encoder is, as the Frobenius norm of its Jacobian ∂y/∂x, and as that norm over the spread of the codes, "
-            "for codes that are merely small have small derivatives too."
+            f"(σ(y) below 0.05); how many images the five nearest of {min(_KNOWN, len(lab.dataset.train)):,} training codes "
+            "name rightly; and how smooth the encoder is, as the Frobenius norm of its Jacobian ∂y/∂x, and as that norm "
+            "over the spread of the codes, for codes that are merely small have small derivatives too."
         ),
         shown=[
             Table(
@@ -117,7 +117,7 @@ def _measured(lab: Laboratory, kind: _Kind) -> _Measured:
     from sklearn.neighbors import KNeighborsClassifier
 
     train, test = lab.dataset.train, lab.dataset.test
-    arguments = {**_COMMON, "epochs": lab.passes(6), **kind.options}
+    arguments = {**_COMMON, "epochs": lab.passes(6, 20), **kind.options}
     model, _ = lab.fit(Autoencoder(penalty=list(kind.penalty), **arguments), train.images, name=kind.name)
     codes, known = model.transform(test.images), model.transform(train.images[:_KNOWN])
     neighbours = KNeighborsClassifier(5).fit(known, train.known_labels[:_KNOWN])
@@ -166,10 +166,13 @@ def _meaning(found: dict[str, _Measured]) -> str:
     contractive, weights = found["contractive"], found["L2 on the weights"]
     nearest = max(found, key=lambda name: found[name].accuracy)
     copies = min(found, key=lambda name: found[name].mse)
+    price = (
+        f"Every penalty is paid for in error: without one it is {plain.mse:.4f}, the least."
+        if copies == "none"
+        else f"The least error is that with {copies}, {found[copies].mse:.4f} against {plain.mse:.4f} without a penalty."
+    )
     return (
-        "Every penalty is paid for in error: "
-        f"{'without one it is the least' if copies == 'none' else f'the least is that of {copies}'}, "
-        f"{found[copies].mse:.4f}. What it buys differs. L1 brings {percent(l1.near_zero)} of the code's numbers near zero, "
+        f"{price} What a penalty buys differs. L1 brings {percent(l1.near_zero)} of the code's numbers near zero, "
         f"against {percent(plain.near_zero)} without; it stands beside a little L2 on the weights, for otherwise the code "
         "shrinks as a whole and the decoder multiplies it back. The divergence makes units inactive, in the sense of the "
         f"logistic function: {percent(kl.inactive)} of the σ(y) are below 0.05, against {percent(plain.inactive)}.\n\nThe "

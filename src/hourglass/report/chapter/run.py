@@ -31,8 +31,8 @@ TOPICS: dict[str, Topic] = {
 _TITLE = "The autoencoder chapter, run and shown"
 _LEAD = """An autoencoder copies its input through a narrow code, and so has to learn what matters. On this page every \
 claim of the textbook's chapter on autoencoders, and both of its exercises, are run on real images: each section \
-says the claim, what was run, what came out, and what it means. No number on it was typed; all were measured by \
-the command at its foot, and each stands beside what one would do without an autoencoder."""
+says the claim, what was run, what came out, and what it means. Every result was measured by the command at the \
+foot, and stands beside what one would do without an autoencoder."""
 
 
 def run_chapter(
@@ -79,7 +79,7 @@ def run_chapter(
     content = _content(lab, command, sections, time.perf_counter() - start)
     with replace_file(out / "chapter.json") as beside:
         beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    facts = {name: _words(value) for name, value in content.items() if name != "sections"}
+    facts = {name: _words(name, value) for name, value in content.items() if name != "sections"}
     for name, write in {"index.html": html, "chapter.md": markdown}.items():
         with replace_file(out / name) as beside:
             beside.write_text(write(_TITLE, _LEAD, facts, sections), encoding="utf-8")
@@ -118,7 +118,7 @@ def _content(lab: Laboratory, command: str, sections: Sequence[Section], seconds
     }
 
 
-def _words(value: Any) -> str:
+def _words(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, (int, float)) else str(value)
+    return f"{value:,}" if name.endswith("images") else str(value)
