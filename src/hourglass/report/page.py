@@ -53,7 +53,7 @@ def html(title: str, lead: str, facts: Mapping[str, str], sections: Sequence[Sec
 
 
 def _section(number: int, section: Section) -> str:
-    took = f' <span class="took">{duration(section.seconds)}</span>' if section.seconds else ""
+    took = f' <span class="took">{duration(section.seconds)}</span>' if section.seconds >= 1 else ""
     return f"""<section id="{section.name}" aria-labelledby="{section.name}-title">
 <h2 id="{section.name}-title"><span class="number">{number}</span> {_inline(section.title)}</h2>
 <div class="claim"><h3>The claim</h3>{_prose(section.claim)}</div>
@@ -71,7 +71,7 @@ def _shown(number: int, section: Section) -> Iterator[str]:
         caption = f"<figcaption><b>{label}</b> {_inline(item.caption)}</figcaption>"
         if isinstance(item, Picture):
             drawing = inline_svg(item.figure, f"{section.name}-{item.name}", _plain(item.caption))
-            yield f"<figure>{drawing}{caption}</figure>\n"
+            yield f'<figure><div class="scroll" tabindex="0">{drawing}</div>{caption}</figure>\n'
         else:
             yield f'<figure class="table">{caption}{_table(item)}</figure>\n'
 
