@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import hourglass as hg
 from hourglass.evaluation.baselines import PrincipalComponents
@@ -29,11 +30,25 @@ class Sketch(Laboratory):
         return super().fit(model if model.network == "linear" else model.set_params(epochs=1), *data, name=name)
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Section], Path]:
-    out = tmp_path_factory.mktemp("chapter") / "page"
-    lab = Sketch(hg.load("digits").with_test(0), 3, "cpu", quick=True)
-    return run_chapter(lab, out, "hourglass chapter"), out
+def shapes(folder: Path) -> hg.Dataset:
+    """A folder of 100 coloured images of odd size, in two classes with names."""
+    rng = np.random.default_rng(0)
+    for label in ("bars", "dots"):
+        (folder / label).mkdir(parents=True)
+        for number in range(50):
+            image = rng.integers(0, 60, (11, 9, 3), dtype=np.uint8)
+            y, x = rng.integers(2, 7, 2)
+            image[y if label == "bars" else slice(y, y + 2), :: 1 if label == "bars" else x] = 250
+            Image.fromarray(image).save(folder / label / f"{number}.png")
+    return hg.load(folder).with_test(0, share=0.3)
+
+
+@pytest.fixture(scope="module", params=["digits", "shapes"])
+def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Section], Path]:
+    """The chapter, run on the small digits, and on a folder of images that have nothing to do with digits."""
+    out = tmp_path_factory.mktemp("chapter")
+    dataset = hg.load("digits").with_test(0) if request.param == "digits" else shapes(out / "images")
+    return run_chapter(Sketch(dataset, 3, "cpu", quick=True), out / "page", "hourglass chapter"), out / "page"
 
 
 def test_every_section_runs_and_says_what_it_measured(written: tuple[list[Section], Path]) -> None:
@@ -101,12 +116,25 @@ def test_command_line(run: Any, tmp_path: Path) -> None:
     assert code == 2
     assert "allowed: structure, linear" in err
     assert not (tmp_path / "d").exists()
+    code, _, err = run("chapter", "--section", "linear", "--data", "digits", "-o", tmp_path / "c")
+    assert code == 2
+    assert "more sections (structure)" in err
     code, _, err = run("chapter", "--data", "sample-photos", "-o", tmp_path / "d")
     assert code == 2
     assert err.count("\n") == 1
 
 
-@pytest.mark.skipif(not DOCS.exists(), reason="docs/chapter is not part of this copy")
+def test_data_that_the_chapter_cannot_count_by(tmp_path: Path) -> None:
+    dataset = shapes(tmp_path)
+    assert dataset.train.labels is not None
+    for train, test in (
+        (dataset.train.take(np.flatnonzero(dataset.train.labels == "bars")), dataset.test),
+        (dataset.train, dataset.test.take(np.arange(10))),
+    ):
+        with pytest.raises(hg.DataError, match="of each class in both parts"):
+            Laboratory(hg.Dataset("few", train, "here", test), 0)
+
+
 def test_the_documented_run_is_of_these_sections() -> None:
     text = (DOCS / "chapter.md").read_text(encoding="utf-8")
     for topic in TOPICS.values():

@@ -198,7 +198,7 @@ def test_penalty_scales_and_is_never_negative(name: str) -> None:
     output = output_with(torch.randn(16, 5))
     one, two = PENALTIES[name](1.0), PENALTIES[name](2.0)
     if name == "contractive":  # else both draw their own directions
-        one, two = hg.Contractive(1.0, n_probes=None), hg.Contractive(2.0, n_probes=None)
+        one, two = hg.Contractive(1.0, n_probes=0), hg.Contractive(2.0, n_probes=0)
     assert two(output).item() == pytest.approx(2 * one(output).item())
     assert one(output) > 0
     active = 5 * (0.05 * np.log(0.05 / 0.5) + 0.95 * np.log(0.95 / 0.5))  # five units that are active for half of the images
@@ -269,7 +269,7 @@ def test_contractive_is_the_norm_of_autograds_jacobian(name: str) -> None:
     jacobian = torch.autograd.functional.jacobian(network.encoder, samples)  # (5, 6, 5, 1, 8, 8): of each by every image
     wanted = sum(jacobian[i, :, i].square().sum() for i in range(5)) / 5
     output = network(samples)._replace(inputs=samples)
-    torch.testing.assert_close(hg.Contractive(1.0, n_probes=None)(output), wanted, rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(hg.Contractive(1.0, n_probes=0)(output), wanted, rtol=1e-4, atol=1e-7)
     torch.manual_seed(0)
     drawn = torch.stack([hg.Contractive(1.0, n_probes=2)(output).detach() for _ in range(400)])
     assert abs(float(drawn.mean() - wanted)) < 5 * float(drawn.std()) / 20  # without bias
@@ -284,7 +284,7 @@ def test_contractive_training_flattens_the_encoder(digits: np.ndarray) -> None:
 
     def norm(model: hg.Autoencoder) -> float:
         inputs = samples.clone().requires_grad_()
-        return float(hg.Contractive(1.0, n_probes=None)(hg.Output(samples, model.encoder_(inputs), inputs=inputs)).detach())
+        return float(hg.Contractive(1.0, n_probes=0)(hg.Output(samples, model.encoder_(inputs), inputs=inputs)).detach())
 
     assert norm(penalised) < 0.5 * norm(free)
     assert penalised.history_[-1]["validation_loss"] > free.history_[-1]["validation_loss"]  # the penalty counts there too
@@ -307,7 +307,7 @@ def test_sparsity_and_weight_decay_do_what_they_say(digits: np.ndarray) -> None:
 
 @pytest.mark.parametrize("name", PENALTIES)
 def test_penalty_survives_json(name: str) -> None:
-    for penalty in (PENALTIES[name](0.25), hg.L2(0.1, on="weights"), hg.Contractive(n_probes=None)):
+    for penalty in (PENALTIES[name](0.25), hg.L2(0.1, on="weights"), hg.Contractive(n_probes=0)):
         assert penalty_from_config(json.loads(json.dumps(penalty_to_config(penalty)))) == penalty
     with pytest.raises(hg.FormatError, match="unknown"):
         penalty_from_config({"name": "os.system"})
@@ -323,7 +323,9 @@ def test_penalty_survives_json(name: str) -> None:
         lambda: hg.L2(on="biases"),
         lambda: hg.KLSparsity(target=0.0),
         lambda: hg.KLSparsity(target=1.0),
-        lambda: hg.Contractive(n_probes=0),
+        lambda: hg.Contractive(n_probes=-1),
+        lambda: hg.Contractive(n_probes=float("inf")),
+        lambda: hg.L2(on="weights")(hg.Output(torch.rand(2, 3), torch.rand(2, 2))),
         lambda: hg.Contractive()(hg.Output(torch.rand(2, 3), torch.rand(2, 2))),
     ],
 )

@@ -12,9 +12,14 @@ from hourglass.cli.options import data_option, device_option, json_option, outpu
 
 @click.command()
 @data_option
-@output_option("chapter", what="A folder for index.html, chapter.json and figures/.")
+@output_option("chapter", what="A folder for index.html and its companions.")
 @click.option("--quick", is_flag=True, help="Train less, on mnist-5k unless --data says otherwise: a first look.")
-@click.option("--section", "sections", multiple=True, help="Only this one; may be given more than once. [structure, linear, …]")
+@click.option(
+    "--section",
+    "sections",
+    multiple=True,
+    help="Only this one, or these: structure, linear, penalties, denoising, transformations, latent-space, applications.",
+)
 @device_option
 @seed_option
 @json_option
@@ -31,7 +36,8 @@ def chapter(
 ) -> None:
     """Run every claim and exercise of the autoencoder chapter and write one page that shows them.
 
-    OUTPUT/index.html needs no network and no other file; figures/ has each figure as SVG and PNG, chapter.json all numbers.
+    OUTPUT/index.html needs no network and no other file; chapter.md is the same in Markdown, figures/ has each figure as
+    SVG and PNG, chapter.json all numbers. The data needs labels.
     """
     from hourglass.cli.output import print_json
     from hourglass.cli.progress import ShowProgress

@@ -148,6 +148,7 @@ class Rotation(Corruption):
     def __post_init__(self) -> None:
         if not math.isfinite(self.angle):
             raise ParameterError(f"angle={self.angle!r}; allowed: any finite number of degrees.")
+        object.__setattr__(self, "angle", float(self.angle))  # JSON takes no numpy numbers
 
     @property
     def inverse(self) -> Rotation:

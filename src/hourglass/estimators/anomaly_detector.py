@@ -70,6 +70,7 @@ class AnomalyDetector(OutlierMixin, Downstream):
     """
 
     saved_as = "detector"
+    _needs_validation = True
     offset_: float
     labels_: NDArray[np.int64]
     decision_scores_: Scores

@@ -24,7 +24,7 @@ preset : {"default", "chapter", "linear", "best", "skip", "features", "detect", 
     code. The others are what the
     estimators of these uses take by default; "features" makes codes that are alike for alike images.
 epochs : int, optional
-    Passes over the training samples. By default the preset's, on few samples as many as make 600 steps (other presets: 300).
+    Passes over the training samples. By default the preset's, or on few samples as many as make some hundred steps.
 batch_size : int, optional
     Samples a step. The default preset takes a tenth of the training samples, between 64 and 512.
 learning_rate : float, optional

@@ -46,6 +46,8 @@ class FittedEstimator(CheckedEstimator):
     _decodes_codes: ClassVar[bool] = False
     """Whether it decodes codes that no encoder made for the image at hand."""
     _damages_when_scored: ClassVar[bool] = False
+    _needs_validation: ClassVar[bool] = False
+    """Whether what is learned afterwards needs samples that the network was not trained on."""
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
@@ -120,12 +122,11 @@ class FittedEstimator(CheckedEstimator):
     def _split(self, targets: Array, inputs: Array | None, seeds: list[int]) -> tuple[Examples, Examples | None]:
         """(training, validation) examples, and `settings_` for so many of them."""
         order = np.random.default_rng(seeds[0]).permutation(len(targets))
-        n_validation = int(self._validation_share(len(targets), inputs) * len(targets))
+        share = self._validation_share(len(targets), inputs)
+        n_validation = int(share * len(targets))
         self.validation_rows_ = np.sort(order[:n_validation])
         if self.early_stopping and n_validation == 0:
-            raise ParameterError(
-                f"early_stopping needs a validation part; {self.validation_fraction} of {len(targets)} samples is none."
-            )
+            raise ParameterError(f"early_stopping needs a validation part; {share} of {len(targets)} samples is none.")
         self.settings_ = self._resolve(len(targets) - n_validation, inputs)
         rows = np.sort(order[n_validation:])
         if self._copies_linearly(self.settings_, inputs):
@@ -143,7 +144,8 @@ class FittedEstimator(CheckedEstimator):
     def _validation_share(self, n_samples: int, inputs: Array | None) -> float:
         if self.validation_fraction is not None:
             return self.validation_fraction
-        takes_all = self._copies_linearly(self._resolve(n_samples, inputs), inputs) and not self.early_stopping
+        needed = self.early_stopping or self._needs_validation
+        takes_all = not needed and self._copies_linearly(self._resolve(n_samples, inputs), inputs)
         return 0.0 if takes_all else VALIDATION_SHARE
 
     def _copies_linearly(self, settings: dict[str, Any], inputs: Array | None) -> bool:
@@ -246,6 +248,7 @@ class FittedEstimator(CheckedEstimator):
         return {
             **{name: repr(value) for name, value in self.settings_.items()},
             "early_stopping": self.early_stopping and self.patience,
+            "all_at_once": self._copies_linearly(self.settings_, inputs),
             "validation_fraction": self.validation_fraction,
             "seeds": seeds,
             "data": [_fingerprint(targets), None if inputs is None else _fingerprint(inputs)],

@@ -113,8 +113,9 @@ class PrincipalComponents:
         from sklearn.decomposition import PCA
 
         flat = to_float(images).reshape(len(images), -1)
-        exact = "covariance_eigh" if flat.shape[1] <= MAX_VALUES else "auto"  # "auto" may draw at random, and be a little worse
-        self.pca = PCA(min(self.n_components, *flat.shape), svd_solver=exact, random_state=0).fit(flat)
+        exact = "covariance_eigh" if flat.shape[1] <= len(flat) else "full"  # "auto" may draw at random, and be a little worse
+        solver = exact if min(flat.shape) <= MAX_VALUES else "auto"
+        self.pca = PCA(min(self.n_components, *flat.shape), svd_solver=solver, random_state=0).fit(flat)
         return self
 
     def transform(self, images: Array) -> Float32:

@@ -27,8 +27,8 @@ def largest_angle(model: Autoencoder, pca: PrincipalComponents) -> float:
 
 
 def near_zero(codes: Float32, share: float = 0.1) -> float:
-    """The share of numbers that are smaller than `share` of the root mean square of all: 0..1."""
-    return float((np.abs(codes) < share * np.sqrt(np.square(codes).mean())).mean())
+    """The share of numbers that are no larger than `share` of the root mean square of all: 0..1."""
+    return float((np.abs(codes) <= share * np.sqrt(np.square(codes).mean())).mean())
 
 
 def jacobian_norm(model: Autoencoder, images: Array) -> float:
@@ -36,7 +36,7 @@ def jacobian_norm(model: Autoencoder, images: Array) -> float:
     device = next(model.network_.parameters()).device
     inputs = torch.from_numpy(model.layout_.to_network(images)).to(device).requires_grad_()
     output = Output(inputs, model.encoder_(inputs), inputs=inputs)
-    return math.sqrt(float(Contractive(1.0, n_probes=None)(output).detach()))
+    return math.sqrt(float(Contractive(1.0, n_probes=0)(output).detach()))
 
 
 class ClusterQuality(TypedDict):

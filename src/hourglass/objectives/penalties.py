@@ -15,6 +15,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from hourglass.corruption.base import check_whole
 from hourglass.errors import ParameterError
 from hourglass.objectives.output import Output
 
@@ -34,6 +35,7 @@ class Penalty(ABC):
     def __post_init__(self) -> None:
         if not isinstance(self.strength, Real) or not 0 <= self.strength < math.inf:
             raise ParameterError(f"{type(self).__name__}(strength={self.strength!r}); allowed: a finite number, 0 or more.")
+        object.__setattr__(self, "strength", float(self.strength))  # JSON takes no numpy numbers
 
     @abstractmethod
     def __call__(self, output: Output) -> Tensor:
@@ -68,6 +70,8 @@ class L2(Penalty):
     def __call__(self, output: Output) -> Tensor:
         if self.on == "codes":
             return self.strength * output.codes.square().sum(1).mean()
+        if not output.weights:
+            raise ParameterError('the penalty L2(on="weights") needs Output.weights.')
         return self.strength * torch.stack([weights.square().sum() for weights in output.weights]).sum()
 
 
@@ -108,34 +112,33 @@ class Contractive(Penalty):
     Parameters
     ----------
     strength : float
-    n_probes : int, optional
+    n_probes : int
         The norm is estimated, without bias, from so many random directions v of the code, as the mean of ‖vᵀ ∂y/∂x‖²
-        (Hutchinson 1990): each costs one more pass back through the encoder. None takes all directions of the code: exact.
+        (Hutchinson 1990): each costs one more pass back through the encoder. 0 takes all directions of the code: exact.
     """
 
     differentiates = True
 
-    n_probes: int | None = 1
+    n_probes: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.n_probes is not None and (self.n_probes < 1 or self.n_probes != int(self.n_probes)):
-            raise ParameterError(f"Contractive(n_probes={self.n_probes!r}); allowed: 1 or more, or None for the exact norm.")
+        object.__setattr__(self, "n_probes", check_whole("n_probes", self.n_probes, 0))
 
     def __call__(self, output: Output) -> Tensor:
         codes, inputs = output.codes, output.inputs
         if inputs is None:
             raise ParameterError("the penalty Contractive needs Output.inputs, which carry a gradient.")
-        if self.n_probes is None:
-            directions = torch.eye(codes.shape[1], device=codes.device).unsqueeze(1).expand(-1, *codes.shape)
+        if self.n_probes:
+            directions = torch.empty(self.n_probes, *codes.shape, device=codes.device).bernoulli_() * 2 - 1
         else:
-            directions = torch.empty(int(self.n_probes), *codes.shape, device=codes.device).bernoulli_() * 2 - 1
+            directions = torch.eye(codes.shape[1], device=codes.device).unsqueeze(1).expand(-1, *codes.shape)
         norms = [
             torch.autograd.grad(codes, inputs, direction, create_graph=True)[0].flatten(1).square().sum(1).mean()
             for direction in directions
         ]
         total = torch.stack(norms).sum()
-        return self.strength * (total if self.n_probes is None else total / len(norms))
+        return self.strength * total / (self.n_probes or 1)
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ class WholeSet(Examples):
 
     Such a map learns from the mean μ and the covariance C alone. So where there are more than 2·d samples of d values, the
     batch is 2·d points that have the same two: μ ± √d · each column of the Cholesky factor L of C. The loss and its gradient
-    are those of all samples, at the cost of a few. An epoch takes as many steps as batches of single samples would.
+    are those of all samples, at the cost of 2·d. An epoch takes as many steps as batches of single samples would.
     """
 
     MAX_VALUES = 4096

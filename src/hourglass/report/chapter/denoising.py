@@ -40,7 +40,7 @@ def _experiment(lab: Laboratory) -> Findings:
         )
         + "".join(f" {note}" for note in comparison.notes),
         shown=[
-            Picture("denoising", image_rows(comparison.images, captions), "Ten test images: original, noisy, and cleaned."),
+            Picture("denoising", image_rows(comparison.images, captions), "Test images: original, noisy, and cleaned."),
             Table("Denoising the test images.", headings, body),
             Picture("denoising-curve", learning_curves(histories, linear), "Error over the epochs of both trainings."),
         ],
@@ -52,21 +52,20 @@ def _experiment(lab: Laboratory) -> Findings:
 def _meaning(errors: dict[str, float]) -> str:
     chapter, default = (errors[PRESET_NAMES[preset]] for preset in ("chapter", "default"))
     text = (
-        f"The chapter's network removes {100 * (1 - chapter / errors['noisy input']):.0f} % of the squared error that the "
-        f"noise made, and its images look right. Trained well, the same network leaves {default:.4f} instead of "
-        f"{chapter:.4f}: nothing about the network had to change. "
+        f"Of the noisy images' squared error, {errors['noisy input']:.4f}, the chapter's training leaves {chapter:.4f}; the "
+        f"same network, trained with more care, leaves {default:.4f}. "
     )
     linear = next((error for name, error in errors.items() if "linear" in name), None)
     if linear is None:
         return text
     verdicts = [
-        f"the {preset} training {'beats' if error < linear else 'loses to'} it"
-        for preset, error in (("chapter's", chapter), ("better", default))
+        f"the {name} training {'beats' if error < linear else 'loses to'} it"
+        for name, error in (("chapter's", chapter), ("other", default))
     ]
     return text + (
-        f"The linear map is the measure of both, for it needs no training at all: it leaves {linear:.4f}; "
-        f"{' and '.join(verdicts)}. A picture that looks clean is no proof: only the comparison says whether the "
-        "nonlinear network was worth its trouble."
+        "The linear map is the measure of both, for it is solved at once and has nothing to tune: it leaves "
+        f"{linear:.4f}; {' and '.join(verdicts)}. A picture that looks clean is no proof: only the comparison says "
+        "whether a nonlinear network was worth its trouble."
     )
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from hourglass.errors import DataError
 from hourglass.estimators import Denoiser
 from hourglass.evaluation import Comparison, Setting, denoise_suite
 from hourglass.evaluation.generation import Judge
 from hourglass.images import Array, Float32, to_float
 from hourglass.report.sections import Picture, Table
 
+_FEWEST = 20  # test images
 PRESET_NAMES = {"chapter": "autoencoder, chapter", "default": "autoencoder, default"}
 
 
@@ -22,13 +24,45 @@ PRESET_NAMES = {"chapter": "autoencoder, chapter", "default": "autoencoder, defa
 class Laboratory(Setting):
     """A data set with labels and a test part, a seed, and what several sections look at.
 
+    Both parts are shuffled once, for the sections look at the first of them, and folders come class by class.
+
     Attributes
     ----------
     quick : bool
         Train less: a first look at a few thousand images.
+
+    Raises
+    ------
+    DataError
+        If the data has no labels, too few images, or a class that is missing in one of its parts.
     """
 
     quick: bool = False
+
+    def __post_init__(self) -> None:
+        train, test = self.dataset.train, self.dataset.test
+        if train.labels is None or test.labels is None:
+            raise DataError(
+                f"{self.dataset.name} has no labels; the chapter counts by them. A folder with a subfolder for each class has."
+            )
+        classes = np.unique(train.labels)
+        if len(classes) < 2 or set(classes) != set(np.unique(test.labels)) or len(test) < _FEWEST:
+            raise DataError(
+                f"{self.dataset.name} has {len(classes)} classes and {len(test)} test images; the chapter needs two classes or "
+                f"more, {_FEWEST} test images or more, and some of each class in both parts."
+            )
+        order = np.random.default_rng(self.seed)
+        self.dataset = replace(
+            self.dataset,
+            train=train.take(order.permutation(len(train))),
+            test_split=test.take(order.permutation(len(test))),
+        )
+
+    @property
+    def noun(self) -> str:
+        """What a class is called."""
+        names = {str(label) for label in np.unique(self.dataset.train.known_labels)}
+        return "digit" if names == set("0123456789") else "class"
 
     def passes(self, full: int, quick: int) -> int:
         """Epochs of a training."""
@@ -42,7 +76,7 @@ class Laboratory(Setting):
 
     @cached_property
     def judge(self) -> Judge:
-        """A classifier of real images that no section trains on, which reads what is generated."""
+        """A classifier of the real training images, which reads what is generated and is no part of what generates."""
         return Judge().fit(self.dataset.train.images, self.dataset.train.known_labels, self.seed)
 
     @cached_property

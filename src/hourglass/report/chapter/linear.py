@@ -8,6 +8,7 @@ from hourglass.evaluation.codes import largest_angle
 from hourglass.report.chapter.laboratory import Findings, Laboratory, Topic, rows_of, squared_error
 from hourglass.report.plots import curves
 from hourglass.report.sections import Picture, Table
+from hourglass.training import WholeSet
 
 _CLAIM = """With no nonlinearity in it, an autoencoder that is trained to the least squared error learns what principal \
 component analysis computes: its k numbers span the subspace of the k directions in which the images vary most \
@@ -36,7 +37,9 @@ _WIDTHS = (1, 2, 4, 8, 16, 32, 64)
 
 def _experiment(lab: Laboratory) -> Findings:
     train, test = rows_of(lab.dataset.train.images), rows_of(lab.dataset.test.images)
-    widths = [width for width in (_COMPARED if lab.quick else _WIDTHS) if width < train.shape[1]]
+    varied = PrincipalComponents(max(_WIDTHS)).fit(train).pca.explained_variance_
+    rank = int((varied > 1e-6 * varied[0]).sum())  # beyond it, directions are arbitrary
+    widths = [width for width in (_COMPARED if lab.quick else _WIDTHS) if width <= min(rank, train.shape[1] - 1)] or [1]
     spans: dict[int, dict[str, float]] = {}
     errors: dict[str, list[tuple[float, float]]] = {"PCA": [], "linear autoencoder": [], "nonlinear autoencoder": []}
     for k in widths:
@@ -47,16 +50,16 @@ def _experiment(lab: Laboratory) -> Findings:
         errors["linear autoencoder"].append((k, squared_error(linear.reconstruct(test).clip(0, 1), test)))
         made = nonlinear.reconstruct(lab.dataset.test.images)
         errors["nonlinear autoencoder"].append((k, squared_error(made, lab.dataset.test.images)))
-        if k in _COMPARED:
+        if k in _COMPARED or len(widths) == 1:
             best = squared_error(pca.pca.inverse_transform(pca.transform(train)), train)
             spans[k] = {"angle": largest_angle(linear, pca), "ratio": -linear.score(train) / best, "seconds": seconds}
     worst = {name: max(found[name] for found in spans.values()) for name in ("angle", "ratio")}
     return Findings(
         run=(
             f'`network="linear"` on the {len(train):,} training images, for {len(widths)} widths k of the code, by '
-            "gradient descent on the mean squared error alone: no eigenvectors and no singular values are computed. Each "
-            "step sees all images, through their mean and covariance. Beside it scikit-learn's PCA, and the chapter's "
-            "nonlinear network with the same k."
+            "gradient descent on the mean squared error alone: no eigenvectors and no singular values are computed. "
+            + ("Each step sees all images. " if train.shape[1] <= WholeSet.MAX_VALUES else "")
+            + "Beside it scikit-learn's PCA, and the chapter's nonlinear network with the same k."
         ),
         shown=[
             Table(
@@ -80,23 +83,25 @@ def _experiment(lab: Laboratory) -> Findings:
 def _meaning(worst: dict[str, float], errors: dict[str, list[tuple[float, float]]]) -> str:
     gains = {int(k): pca / ours for (k, pca), (_, ours) in zip(errors["PCA"], errors["nonlinear autoencoder"], strict=True)}
     k_best = max(gains, key=lambda k: gains[k])
-    lost = [k for k, gain in gains.items() if gain < 1]
-    text = (
-        f"The two subspaces agree within {worst['angle']:.2f} degrees, and the errors within {worst['ratio'] - 1:.1e} of "
-        "PCA's. The numbers of the code are not the principal components themselves: any invertible mix of them spans the "
-        "same subspace and costs the same, so training has no reason to choose the ordered, perpendicular "
-        f"ones.\n\nNonlinear layers reduce the error most at k = {k_best}, where PCA's is {gains[k_best]:.2f} times as "
-        "large. "
+    lost = [str(k) for k, gain in gains.items() if gain <= 1]
+    agree = worst["angle"] <= 1 and worst["ratio"] <= 1.001
+    verdict = (
+        "The two subspaces agree: the largest angle is"
+        if agree
+        else ("The two subspaces do not agree in all: the largest angle is")
     )
-    if lost:
-        text += (
-            f"At k = {', '.join(map(str, lost))} the nonlinear network, with its layers of 128 and 64 in between, is behind "
-            "PCA as it was trained here: it would be at least as good with wider layers and longer training, but not by "
-            "itself."
-        )
-    else:
-        text += "It is ahead at every width that was tried."
-    return text
+    bought = (
+        f"Nonlinear layers buy most at k = {k_best}, where PCA's error is {gains[k_best]:.2f} times theirs."
+        if gains[k_best] > 1
+        else "Nonlinear layers bought nothing here."
+    )
+    behind = f"At k = {', '.join(lost)} the nonlinear network, trained as it was, is no better than PCA."
+    return (
+        f"{verdict} {worst['angle']:.2f} degrees, and the errors differ by {abs(worst['ratio'] - 1):.1e} of PCA's at most. "
+        "The numbers of the code are not the principal components themselves: any invertible mix of them spans the same "
+        f"subspace and costs the same, so training has no reason to choose the ordered, perpendicular ones.\n\n{bought} "
+        f"{behind if lost else 'They are ahead at every width that was tried.'}"
+    )
 
 
 LINEAR = Topic("linear", "A linear autoencoder spans the principal subspace", _CLAIM, _EXAMPLE, _experiment)

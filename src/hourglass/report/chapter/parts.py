@@ -48,8 +48,8 @@ def _experiment(lab: Laboratory) -> Findings:
             ),
         ],
         meaning=(
-            f"An image of {values} values becomes 32 numbers: {values / 32:.1f} times fewer, and no copy of it can be made "
-            f"without knowing what such images have in common. That knowledge is in the {weights['mirrored']:,} weights. "
+            f"An image of {values} values becomes 32 numbers{_fewer(values)}. Whatever is to be made of these few without the "
+            f"image must come from what such images have in common, and that is in the {weights['mirrored']:,} weights. "
             "Each half is a network of its own: the encoder alone serves search and classification, the decoder alone "
             f"generates. So the second network, with {weights['uneven']:,} weights, is as much an autoencoder as the first."
         ),
@@ -58,6 +58,10 @@ def _experiment(lab: Laboratory) -> Findings:
             for name, network in (("mirrored", mirrored), ("uneven", uneven))
         },
     )
+
+
+def _fewer(values: int) -> str:
+    return f", {values / 32:.1f} times fewer" if values > 32 else ""
 
 
 def _weights(network: Network) -> int:

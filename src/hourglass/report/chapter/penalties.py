@@ -86,11 +86,12 @@ def _experiment(lab: Laboratory) -> Findings:
     return Findings(
         run=(
             f"Eight trainings of one network, {_COMMON['hidden'][0]} units between the image and a code of "
-            f"{_COMMON['n_components']} numbers, that differ in their penalty alone. On the test images: the error; how many "
-            "numbers of the codes are near zero (below a tenth of their root mean square), and how many units are inactive "
-            f"(σ(y) below 0.05); how many images the five nearest of {min(_KNOWN, len(lab.dataset.train)):,} training codes "
-            "name rightly; and how smooth the encoder is, as the Frobenius norm of its Jacobian ∂y/∂x, and as that norm "
-            "over the spread of the codes, for codes that are merely small have small derivatives too."
+            f"{_COMMON['n_components']} numbers, that differ in their penalty (the variational one also draws its code from "
+            "a Gaussian while it is trained). On the test images: the error; how many numbers of the codes are near zero "
+            "(below a tenth of their root mean square), and how many units are inactive (σ(y) below 0.05); how many images "
+            f"the five nearest of {min(_KNOWN, len(lab.dataset.train)):,} training codes name rightly; and how smooth the "
+            "encoder is, as the Frobenius norm of its Jacobian ∂y/∂x, and as that norm over the spread of the codes, for "
+            "codes that are merely small have small derivatives too."
         ),
         shown=[
             Table(
@@ -128,7 +129,7 @@ def _measured(lab: Laboratory, kind: _Kind) -> _Measured:
         inactive=float((codes < np.log(0.05 / 0.95)).mean()),
         accuracy=float(neighbours.score(codes, test.known_labels)),
         jacobian=norm,
-        relative=norm / float(np.sqrt(codes.var(0).sum())),
+        relative=norm / max(float(np.sqrt(codes.var(0).sum())), 1e-12),
         units=_units(model, codes),
     )
 
@@ -171,19 +172,30 @@ def _meaning(found: dict[str, _Measured]) -> str:
         if copies == "none"
         else f"The least error is that with {copies}, {found[copies].mse:.4f} against {plain.mse:.4f} without a penalty."
     )
+    smoother = (
+        "so the encoder is smoother, and not only its code smaller"
+        if contractive.relative < plain.relative
+        else "so all that it bought is a smaller code"
+    )
+    comparing = (
+        "No penalty makes codes that name more test images rightly by their neighbours than none does"
+        if nearest == "none"
+        else (
+            f'The most test images are named rightly by their neighbours with "{nearest}", '
+            f"{percent(found[nearest].accuracy)}; without a penalty it is {percent(plain.accuracy)}"
+        )
+    )
     return (
-        f"{price} What a penalty buys differs. L1 brings {percent(l1.near_zero)} of the code's numbers near zero, "
-        f"against {percent(plain.near_zero)} without; it stands beside a little L2 on the weights, for otherwise the code "
-        "shrinks as a whole and the decoder multiplies it back. The divergence makes units inactive, in the sense of the "
-        f"logistic function: {percent(kl.inactive)} of the σ(y) are below 0.05, against {percent(plain.inactive)}.\n\nThe "
-        f"contractive penalty brings the Jacobian from {plain.jacobian:.1f} to {contractive.jacobian:.1f}. Part of that is a "
-        f"smaller code; over the spread of the codes it still falls from {plain.relative:.2f} to {contractive.relative:.2f}, "
-        f"and L2 on the weights comes to {weights.relative:.2f}. Smoothness is good for comparing: the most test images are "
-        f'named rightly by their neighbours with "{nearest}", {percent(found[nearest].accuracy)} against '
-        f"{percent(plain.accuracy)} without a penalty.\n\nThe picture shows what single numbers stand for. Without a penalty "
-        "each is a bit of everything, for any mix of the numbers would serve as well. Penalties add up: the last row has "
-        "two of them, and something of both."
+        f"{price} What each buys is in the other columns. With L1 {percent(l1.near_zero)} of the code's numbers are near "
+        f"zero, without a penalty {percent(plain.near_zero)}; a little L2 on the weights stands beside it, for otherwise the "
+        f"code can shrink as a whole and the decoder multiply it back. With the divergence {percent(kl.inactive)} of the "
+        f"units are inactive, without {percent(plain.inactive)}.\n\nWith the contractive penalty the norm of the Jacobian is "
+        f"{contractive.jacobian:.2f}, without {plain.jacobian:.2f}. Over the spread of the codes it is "
+        f"{contractive.relative:.2f} and {plain.relative:.2f}, {smoother}; L2 on the weights comes to {weights.relative:.2f} "
+        f"on that scale. {comparing}.\n\nThe picture shows what single numbers stand for. A decoder is served as well by any "
+        "invertible mix of a code's numbers, so without a penalty nothing makes a single one mean something; L1 and the "
+        "divergence look at each number by itself. Penalties add up: the last row has two of them."
     )
 
 
-PENALTIES = Topic("penalties", "Regularised autoencoders", _CLAIM, _EXAMPLE, _experiment)
+REGULARISED = Topic("penalties", "Regularised autoencoders", _CLAIM, _EXAMPLE, _experiment)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hourglass.data.write import replace_file
-from hourglass.errors import DataError, ParameterError
+from hourglass.errors import ParameterError
 from hourglass.evaluation import machine
 from hourglass.report.chapter.applications import APPLICATIONS
 from hourglass.report.chapter.denoising import DENOISING
@@ -17,7 +17,7 @@ from hourglass.report.chapter.laboratory import Laboratory, Topic
 from hourglass.report.chapter.latent_space import LATENT_SPACE
 from hourglass.report.chapter.linear import LINEAR
 from hourglass.report.chapter.parts import PARTS
-from hourglass.report.chapter.penalties import PENALTIES
+from hourglass.report.chapter.penalties import REGULARISED
 from hourglass.report.chapter.transformations import TRANSFORMATIONS
 from hourglass.report.figures import save
 from hourglass.report.markdown import markdown
@@ -25,7 +25,7 @@ from hourglass.report.page import html
 from hourglass.report.sections import Picture, Section
 
 TOPICS: dict[str, Topic] = {
-    topic.name: topic for topic in (PARTS, LINEAR, PENALTIES, DENOISING, TRANSFORMATIONS, LATENT_SPACE, APPLICATIONS)
+    topic.name: topic for topic in (PARTS, LINEAR, REGULARISED, DENOISING, TRANSFORMATIONS, LATENT_SPACE, APPLICATIONS)
 }
 
 _TITLE = "The autoencoder chapter, run and shown"
@@ -47,7 +47,6 @@ def run_chapter(
     Parameters
     ----------
     lab : Laboratory
-        Its data needs labels and a test part.
     command : str
         What made the page, as it will stand on it.
     begin : topic -> None
@@ -56,34 +55,41 @@ def run_chapter(
     Raises
     ------
     ParameterError
-        For an unknown section.
-    DataError
-        If the data has no labels.
+        For an unknown section, or if `out` holds a page with sections that would be lost.
     """
     unknown = [name for name in chosen if name not in TOPICS]
     if unknown:
         raise ParameterError(f"section {unknown[0]!r}; allowed: {', '.join(TOPICS)}.")
-    if lab.dataset.train.labels is None or lab.dataset.test.labels is None:
-        raise DataError(
-            f"{lab.dataset.name} has no labels; the chapter counts by them. A folder with a subfolder for each class has."
-        )
-    (out / "figures").mkdir(parents=True, exist_ok=True)
+    topics = [topic for topic in TOPICS.values() if not chosen or topic.name in chosen]
+    _check_nothing_is_lost(out, topics)
+    (out / "figures").mkdir(parents=True, exist_ok=True)  # what cannot be written is better found now than after the run
     start = time.perf_counter()
     sections = []
-    for topic in (topic for topic in TOPICS.values() if not chosen or topic.name in chosen):
+    for topic in topics:
         begin(topic)
-        section = _performed(topic, lab)
-        for picture in (shown for shown in section.shown if isinstance(shown, Picture)):
-            save(picture.figure, out / "figures" / f"{picture.name}.svg", out / "figures" / f"{picture.name}.png")
-        sections.append(section)
-    content = _content(lab, command, sections, time.perf_counter() - start)
+        sections.append(_performed(topic, lab))
+    _write(out, sections, _content(lab, command, sections, time.perf_counter() - start))
+    return sections
+
+
+def _check_nothing_is_lost(out: Path, topics: Sequence[Topic]) -> None:
+    """ParameterError if the page in `out` has sections that are not among `topics`."""
+    file = out / "chapter.json"
+    standing = json.loads(file.read_text(encoding="utf-8"))["sections"] if file.exists() else {}
+    lost = [name for name in standing if name not in {topic.name for topic in topics}]
+    if lost:
+        raise ParameterError(f"{out} holds a page with more sections ({', '.join(lost)}); choose another folder with -o.")
+
+
+def _write(out: Path, sections: Sequence[Section], content: dict[str, Any]) -> None:
+    for picture in (shown for section in sections for shown in section.shown if isinstance(shown, Picture)):
+        save(picture.figure, *(out / "figures" / f"{picture.name}{kind}" for kind in (".svg", ".png")))
     with replace_file(out / "chapter.json") as beside:
         beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     facts = {name: _words(name, value) for name, value in content.items() if name != "sections"}
     for name, write in {"index.html": html, "chapter.md": markdown}.items():
         with replace_file(out / name) as beside:
             beside.write_text(write(_TITLE, _LEAD, facts, sections), encoding="utf-8")
-    return sections
 
 
 def _performed(topic: Topic, lab: Laboratory) -> Section:

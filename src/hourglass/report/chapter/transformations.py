@@ -181,30 +181,33 @@ def _meaning(errors: Mapping[tuple[str, str, str], float]) -> str:
         return errors[(name, network, reading)] / errors[("none", network, "undo")]
 
     single = ("rotation", "flip", "permutation")
-    alone = {network: np.mean([errors[(name, network, "undo")] for name in single]) for network in _NETWORKS}
+    alone = {network: float(np.mean([errors[(name, network, "undo")] for name in single])) for network in _NETWORKS}
     together = {network: errors[("all three", network, "undo")] for network in _NETWORKS}
     mixed = {network: errors[("mixture", network, "undo")] for network in _NETWORKS}
     blurred = (
-        " (A rotated image is interpolated, so smoother than the original, and easier to give back: hence the small errors "
-        "where a rotation is kept.)"
+        " (A rotated image is interpolated, and so smoother than the original; that makes it easier to give back, where a "
+        "rotation is kept.)"
+        if ratio("rotation", "mlp", "keep") < 1
+        else ""
     )
+    handles = together["mlp"] < 1.25 * alone["mlp"]
+    hurt = ratio("permutation", "conv", "keep") > 1.1
     return (
-        "*The permutation.* To the fully connected network the order of the pixels means nothing: under a permutation its "
-        f"error is {ratio('permutation', 'mlp', 'undo'):.2f} times that without when it is to undo it, and "
-        f"{ratio('permutation', 'mlp', 'keep'):.2f} times when it is to keep it. The convolutional network lives on "
+        "*The permutation.* A fully connected network does not know which pixels are neighbours, so it cannot miss it: "
+        f"under a permutation its error is {ratio('permutation', 'mlp', 'undo'):.2f} times that without when it is to undo "
+        f"it, and {ratio('permutation', 'mlp', 'keep'):.2f} times when it is to keep it. A convolutional network counts on "
         f"neighbours being alike: its error is {ratio('permutation', 'conv', 'undo'):.2f} and "
         f"{ratio('permutation', 'conv', 'keep'):.2f} times that without.\n\n*All at the same time.* All three one after the "
-        f"other are one fixed rearrangement, as each alone is: the mlp undoes them with an error of {together['mlp']:.4f}, "
+        f"other are one fixed linear map, as each alone is. The mlp undoes them with an error of {together['mlp']:.4f}, "
         f"against {alone['mlp']:.4f} for single ones on average; the conv with {together['conv']:.4f} against "
-        f"{alone['conv']:.4f}. So the number of transformations is no difficulty in itself; what matters is whether the "
-        f"network's own assumptions survive them.{blurred if ratio('rotation', 'mlp', 'keep') < 1 else ''}\n\n*Without being "
-        "told which.* The mixture is a harder question, for the model has to find out first what was done: the mlp's error "
-        f"is {mixed['mlp']:.4f}, {mixed['mlp'] / alone['mlp']:.1f} times that of models made for one transformation, the "
-        f"conv's {mixed['conv']:.4f}, {mixed['conv'] / alone['conv']:.1f} times. It has to share its one code and its "
-        "weights among all of them. The answer to the exercise: "
-        f"{'yes' if together['mlp'] < 1.25 * alone['mlp'] else 'not as well'} for fixed transformations, in any number, with "
-        "the fully connected network; with convolutions as long as neighbours stay neighbours; and for a mixture at the "
-        "price just named."
+        f"{alone['conv']:.4f}.{blurred}\n\n*Without being told which.* Of the mixture the model has to find out first what "
+        f"was done, and it has one code and one set of weights for all: the mlp's error is {mixed['mlp']:.4f}, "
+        f"{mixed['mlp'] / alone['mlp']:.1f} times that of models made for one transformation, the conv's "
+        f"{mixed['conv']:.4f}, {mixed['conv'] / alone['conv']:.1f} times.\n\n*The answer to the exercise:* with the fully "
+        "connected network "
+        f"{'yes: any number of fixed ones' if handles else 'in part: one at a time better than all'}; "
+        f"with convolutions {'as long as neighbours stay neighbours' if hurt else 'too, in this run'}; and where the model "
+        f"is not told which, at {mixed['mlp'] / alone['mlp']:.1f} times the error."
     )
 
 
