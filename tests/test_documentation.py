@@ -20,6 +20,7 @@ from hourglass.estimators import ESTIMATORS
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = [module.name for module in pkgutil.walk_packages(hg.__path__, "hourglass.") if not module.name.endswith("__main__")]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "uses").glob("*.md"))]
+CHAPTER = ROOT / "docs" / "chapter" / "chapter.md"
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -31,7 +32,7 @@ def test_docstring_examples(name: str) -> None:
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, CHAPTER], ids=lambda page: page.name)
 def test_python_examples(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page's Python blocks run one after another, in one namespace, on the small digits instead of MNIST."""
     monkeypatch.chdir(tmp_path)
@@ -76,6 +77,6 @@ def test_every_public_name_is_documented() -> None:
 
 
 def test_links_between_pages_lead_somewhere() -> None:
-    for page in [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
+    for page in [*PAGES, CHAPTER, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"

@@ -196,15 +196,15 @@ def _numbers(lab: Laboratory, generator: Generator) -> dict[str, Array]:
 
 def _meaning(lab: Laboratory, quality: dict[str, ClusterQuality], read: dict[str, Any]) -> str:
     ours, pca = quality[_OURS], quality["PCA"]
-    shares: dict[str, float] = read["inside"]
+    shares: dict[str, float] = read["anywhere"]
     hardest = min(shares, key=lambda label: shares[label])
     better = (
-        ("What parts the classes is then mostly what images differ in, once writing style is told to matter little.")
+        "What parts the classes is then mostly what images differ in, once writing style is told to matter little."
         if lab.noun == "digit"
         else ""
     )
     writes = (
-        (" With the 32 numbers of `hourglass generate --text 31415 -o number.png` digits look written by hand.")
+        " With the 32 numbers of `hourglass generate --text 31415 -o number.png` digits look written by hand."
         if lab.noun == "digit"
         else ""
     )
@@ -215,9 +215,9 @@ def _meaning(lab: Laboratory, quality: dict[str, ClusterQuality], read: dict[str
         f"{better if ours['purity'] > pca['purity'] else ''}\n\nThe decoder works anywhere in the plane, also where no image "
         f"was: between two regions it draws something between two {_plural(lab.noun)}, or neither. That is why the generator "
         f"draws inside the regions: there the classifier reads {percent(read['mean inside'])} of the new images as what they "
-        f"should be, of draws from anywhere {percent(read['mean anywhere'])}, of real ones {percent(read['real'])}. The "
-        f"hardest is {hardest}, with {percent(shares[hardest])}. Two numbers are few, and the images of a class look "
-        f"alike.{writes}"
+        f"should be, of draws from anywhere {percent(read['mean anywhere'])}, of real ones {percent(read['real'])}. From "
+        f"anywhere the hardest is {hardest}, with {percent(shares[hardest])}. Two numbers are few, and the images of a class "
+        f"look alike.{writes}"
     )
 
 
