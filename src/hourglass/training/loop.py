@@ -12,7 +12,8 @@ from torch import Tensor
 
 from hourglass.corruption import seeded
 from hourglass.errors import DivergenceError
-from hourglass.objectives import Objective, Output
+from hourglass.objectives import Objective
+from hourglass.training.engine import Engine, engine_for, output_of
 from hourglass.training.examples import Examples
 from hourglass.training.plan import Plan
 from hourglass.training.run import Callback, Run
@@ -40,9 +41,10 @@ def train(
     try:
         for callback in callbacks:
             callback.on_train_begin(run)
+        engine = engine_for(run.network, objective)
         while run.epoch < plan.epochs and not run.stop:
             with own_chance(run):
-                train_epoch(run, plan, objective, examples, validation, callbacks)
+                train_epoch(run, plan, engine, examples, validation, callbacks)
             for callback in callbacks:
                 callback.on_epoch_end(run)
         if run.best is not None:
@@ -55,7 +57,7 @@ def train(
 def train_epoch(
     run: Run,
     plan: Plan,
-    objective: Objective,
+    engine: Engine,
     examples: Examples,
     validation: Examples | None,
     callbacks: Sequence[Callback],
@@ -70,7 +72,7 @@ def train_epoch(
     run.network.train()
     for inputs, targets in examples.shuffled(plan.batch_size, run.order, run.noise):
         set_rate(run.optimizer, plan.rate(run.step, plan.epochs * run.n_batches))
-        run.loss = train_step(run, objective, inputs.to(run.device), targets.to(run.device))
+        run.loss = train_step(run, engine, inputs.to(run.device), targets.to(run.device))
         losses.add(run.loss, len(targets))
         run.step += 1
         for callback in callbacks:
@@ -82,7 +84,7 @@ def train_epoch(
         {
             "epoch": run.epoch,
             "loss": losses.value,
-            "validation_loss": None if validation is None else evaluate(run, objective, validation),
+            "validation_loss": None if validation is None else evaluate(run, engine.objective, validation),
             "learning_rate": plan.rate(run.step - 1, plan.epochs * run.n_batches),
             "seconds": round(seconds, 4),
             "images_per_second": round(len(examples) / seconds, 1),
@@ -93,22 +95,11 @@ def train_epoch(
         keep_best(run, plan.patience)
 
 
-def train_step(run: Run, objective: Objective, inputs: Tensor, targets: Tensor) -> float:
+def train_step(run: Run, engine: Engine, inputs: Tensor, targets: Tensor) -> float:
     """One step down the gradient; the loss before it."""
-    loss = objective(_output(run, objective, inputs), targets)
-    run.optimizer.zero_grad(set_to_none=False)  # gradients that keep their memory cost no page faults
-    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    loss = engine.backpropagate(inputs, targets)
     run.optimizer.step()
-    return loss.item()
-
-
-def _output(run: Run, objective: Objective, inputs: Tensor) -> Output:
-    """What the network makes of `inputs`, with all that a penalty may ask for."""
-    if objective.differentiates:
-        inputs = inputs.detach().requires_grad_()
-    weights = tuple(parameter for parameter in run.network.parameters() if parameter.ndim > 1)
-    output: Output = run.network(inputs)
-    return output._replace(inputs=inputs, weights=weights)
+    return loss
 
 
 def evaluate(run: Run, objective: Objective, examples: Examples) -> float:
@@ -117,7 +108,7 @@ def evaluate(run: Run, objective: Objective, examples: Examples) -> float:
     run.network.eval()
     with torch.inference_mode(not objective.differentiates):
         for inputs, targets in examples.in_order(_VALIDATION_BATCH, seeded(run.seed)):
-            loss = objective(_output(run, objective, inputs.to(run.device)), targets.to(run.device))
+            loss = objective(output_of(run.network, objective, inputs.to(run.device)), targets.to(run.device))
             losses.add(loss.item(), len(targets))
     return losses.value
 
