@@ -13,7 +13,7 @@ import pytest
 
 import hourglass as hg
 from hourglass.cli.main import hourglass, main
-from hourglass.cli.options import CorruptionType
+from hourglass.cli.options import CORRUPTION
 from hourglass.data.files import read_image, write_image
 
 
@@ -164,7 +164,7 @@ def test_a_page_of_results_carries_its_command(trained: Path, run, tmp_path: Pat
 
 def test_corruptions_are_read_from_text() -> None:
     def read(text: str) -> hg.Corruption:
-        return CorruptionType().convert(text, None, None)
+        return CORRUPTION.convert(text, None, None)
 
     permutation, flip = read("permutation:seed=3,inverted=1"), read("flip:vertical=1")
     assert permutation == hg.Permutation(3, inverted=True)

@@ -66,10 +66,17 @@ class WidthsType(ParamType):
         return parts[0] if len(parts) == 1 else tuple(parts)
 
 
-class _PartType(ParamType):
-    """NAME or NAME:FIELD=VALUE,FIELD=VALUE; a value is a number where it reads as one."""
+Known = tuple[str, list[str], Callable[[dict[str, Any]], Any]]
+"""(what it is, the names that are allowed, what makes one of a name and fields)"""
+
+
+class PartType(ParamType):
+    """NAME or NAME:FIELD=VALUE,FIELD=VALUE; a value is a number where it reads as one. `known` imports what is heavy."""
 
     name = "NAME[:FIELD=VALUE,…]"
+
+    def __init__(self, known: Callable[[], Known]) -> None:
+        self.known = known
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from hourglass.errors import HourglassError
@@ -88,24 +95,21 @@ class _PartType(ParamType):
         except TypeError:  # a word where a number is needed
             self.fail(f"{value!r}; its values must be numbers.", param, ctx)
 
-    def known(self) -> tuple[str, list[str], Callable[[dict[str, Any]], Any]]:
-        """(what it is, the names that are allowed, what makes one of a name and fields)"""
-        raise NotImplementedError
+
+def _corruptions() -> Known:
+    from hourglass.corruption import CORRUPTIONS, Combination, from_config
+
+    return "corruption", [name for name, kind in CORRUPTIONS.items() if not issubclass(kind, Combination)], from_config
 
 
-class CorruptionType(_PartType):
-    def known(self) -> tuple[str, list[str], Callable[[dict[str, Any]], Any]]:
-        from hourglass.corruption import CORRUPTIONS, Combination, from_config
+def _penalties() -> Known:
+    from hourglass.objectives import PENALTIES
+    from hourglass.objectives.registry import from_config
 
-        return "corruption", [name for name, kind in CORRUPTIONS.items() if not issubclass(kind, Combination)], from_config
+    return "penalty", list(PENALTIES), from_config
 
 
-class PenaltyType(_PartType):
-    def known(self) -> tuple[str, list[str], Callable[[dict[str, Any]], Any]]:
-        from hourglass.objectives import PENALTIES
-        from hourglass.objectives.registry import from_config
-
-        return "penalty", list(PENALTIES), from_config
+CORRUPTION, PENALTY = PartType(_corruptions), PartType(_penalties)
 
 
 def _number(text: str) -> float | str:
@@ -118,7 +122,7 @@ def _number(text: str) -> float | str:
 corruption_option = click.option(
     "--corruption",
     "corruptions",
-    type=CorruptionType(),
+    type=CORRUPTION,
     multiple=True,
     help="As in gaussian_noise:mean=0,std=0.2; salt_and_pepper, masking; or permutation:seed=3, rotation:angle=30, "
     "flip:vertical=1. Several are applied in order. "

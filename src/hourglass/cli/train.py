@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from hourglass.cli.options import (
-    PenaltyType,
+    PENALTY,
     SizeType,
     WidthsType,
     combined,
@@ -45,7 +45,7 @@ from hourglass.cli.options import (
 @click.option(
     "--penalty",
     multiple=True,
-    type=PenaltyType(),
+    type=PENALTY,
     help="Added to the loss, as in l1:strength=0.001; l2:on=weights, kl_sparsity, contractive, …. Several add up.",
 )
 @click.option("--factor", type=int, help="enhancer: 2 or 4 times the height and width.")

@@ -152,8 +152,8 @@ def _generated(lab: Laboratory, generator: Generator, codes: Float32, read: dict
             f"How many of {read['n']} new images of each {lab.noun} the classifier reads as that, and of the real test images.",
             ["drawn", *read["inside"], "all", "real"],
             [
-                [name, *(f"{100 * share:.0f} %" for share in (*read[key].values(), read[f"mean {key}"], read["real"]))]
-                for name, key in (("inside", "inside"), ("anywhere", "anywhere"))
+                [where, *(f"{100 * share:.0f} %" for share in (*read[where].values(), read[f"mean {where}"], read["real"]))]
+                for where in ("inside", "anywhere")
             ],
         ),
     ]
