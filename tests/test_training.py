@@ -7,14 +7,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 import hourglass as hg
-from hourglass.corruption import seeded
-from hourglass.networks import NETWORKS, build
-from hourglass.objectives import LOSSES, Objective
-from hourglass.training import OPTIMIZERS, SCHEDULES, Plan, Run, WriteHistory
-from hourglass.training.engine import Dense, Eager, engine_for
+from hourglass.networks import NETWORKS
+from hourglass.training import SCHEDULES, Plan, Run, WriteHistory
 
 
 class StopAfter(hg.Callback):
@@ -206,44 +202,3 @@ def test_training_leaves_the_global_random_state_alone(digits: np.ndarray) -> No
     np.random.seed(0)
     hg.Denoiser(2, epochs=1, random_state=5).fit(digits)
     assert (torch.rand(1), np.random.rand()) == expected
-
-
-# --- engines ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize(("network", "hidden"), [("linear", ()), ("mlp", (24, 16)), ("mlp", ((9,), (7, 30))), ("mlp", ())])
-@pytest.mark.parametrize("bounded", [True, False])
-def test_every_engine_takes_the_same_steps(network: str, hidden: tuple, optimizer: str, bounded: bool) -> None:
-    trained = []
-    for kind in (Eager, Dense.of):
-        torch.manual_seed(0)
-        built = build(network, (1, 8, 8), 5, hidden, bounded=bounded)
-        engine = kind(built, Objective(LOSSES["mse"]))
-        assert engine is not None
-        steps = OPTIMIZERS[optimizer](built, 0.01)
-        chance, losses = seeded(1), []
-        for step in range(20):
-            samples = torch.rand(13 if step % 3 else 4, 1, 8, 8, generator=chance)  # the last batch of an epoch is smaller
-            losses.append(engine.backpropagate(samples + 0.1, samples))
-            steps.step()
-        trained.append((losses, built.state_dict()))
-    (losses, weights_), (others, other_weights) = trained
-    assert losses == pytest.approx(others, rel=1e-5)
-    for name, tensor in weights_.items():
-        torch.testing.assert_close(tensor, other_weights[name], rtol=0, atol=1e-5)
-
-
-def test_what_is_not_known_by_hand_goes_the_eager_way() -> None:
-    mse, plain = Objective(LOSSES["mse"]), build("mlp", (1, 8, 8), 5, (8,))
-    assert isinstance(engine_for(plain, mse), Dense)
-    assert isinstance(engine_for(plain, Objective(LOSSES["mae"])), Eager)
-    assert isinstance(engine_for(plain, Objective(LOSSES["mse"], [hg.L1()])), Eager)
-    for name in ("conv", "skip", "variational", "embedding"):
-        assert isinstance(engine_for(build(name, (1, 8, 8), 5, (8,)), mse), Eager), name
-    own = (nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.Dropout(0.1)), nn.Linear(5, 64))
-    shared = nn.Linear(8, 8)
-    for pair in ((own[0], "mlp"), (nn.Sequential(nn.Flatten(), nn.Linear(64, 8), shared, shared), "mlp")):
-        assert isinstance(engine_for(build(pair, (1, 8, 8), 5 if pair[0] is own[0] else 8, (8,)), mse), Eager)
-    plain.encoder[1].register_forward_hook(lambda *_: None)  # somebody listens
-    assert isinstance(engine_for(plain, mse), Eager)

@@ -37,9 +37,9 @@ class Corruption(ABC):
         Parameters
         ----------
         images : Tensor of shape (n, c, h, w) or (n, features), float32 in 0..1
-            Left as they are.
+            Left as they are, on any device.
         generator : torch.Generator
-            Where all chance comes from; its state moves on.
+            Where all chance comes from, on the images' device; its state moves on.
 
         Returns
         -------
@@ -84,9 +84,9 @@ class Corruption(ABC):
         return np.ascontiguousarray(layout.from_network(damaged.numpy()))
 
 
-def seeded(seed: int | None) -> torch.Generator:
-    """A generator on the CPU, seeded by `seed` or, for None, by the system."""
-    generator = torch.Generator()
+def seeded(seed: int | None, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator on `device`, seeded by `seed` or, for None, by the system."""
+    generator = torch.Generator(device)
     if seed is None:
         generator.seed()
     else:
@@ -117,4 +117,4 @@ def check_flag(name: str, value: float) -> bool:
 
 def share_of_each(images: Tensor, generator: torch.Generator) -> Tensor:
     """One number in 0..1 for each image, in a shape that multiplies them."""
-    return torch.rand(len(images), *[1] * (images.ndim - 1), generator=generator)
+    return torch.rand(len(images), *[1] * (images.ndim - 1), generator=generator, device=images.device)

@@ -74,7 +74,7 @@ class Choice(Combination):
             raise ParameterError("Choice has nothing to choose from; allowed: one corruption or more.")
 
     def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        drawn = torch.randint(len(self.corruptions), (len(images),), generator=generator)
+        drawn = torch.randint(len(self.corruptions), (len(images),), generator=generator, device=images.device)
         damaged = torch.empty_like(images)
         for number, corruption in enumerate(self.corruptions):
             rows = drawn == number

@@ -64,18 +64,18 @@ class Warp(Corruption):
         count = len(images)
 
         def drawn(limit: float, *shape: int) -> Tensor:
-            return (2 * torch.rand(count, *shape, generator=generator) - 1) * limit
+            return (2 * torch.rand(count, *shape, generator=generator, device=images.device) - 1) * limit
 
         angle, slant = drawn(math.radians(self.rotation)), drawn(self.shear)
         wide, high = 1 / (1 + drawn(self.scale)), 1 / (1 + drawn(self.scale))
         turn = torch.stack([torch.cos(angle), -torch.sin(angle), torch.sin(angle), torch.cos(angle)], 1).view(-1, 2, 2)
-        zero = torch.zeros(count)
+        zero = torch.zeros(count, device=images.device)
         stretch = torch.stack([wide, slant, zero, high], 1).view(-1, 2, 2)
         theta = torch.cat([turn @ stretch, drawn(2 * self.shift, 2, 1)], 2)
         grid = F.affine_grid(theta, list(images.shape), align_corners=False)
         if self.elastic:
-            coarse = torch.randn(count, 2, _KNOTS * _KNOTS, generator=generator) * (2 * self.elastic)
-            bend = (coarse @ _bases(images.shape[2], images.shape[3])).view(count, 2, *images.shape[2:])
+            coarse = torch.randn(count, 2, _KNOTS * _KNOTS, generator=generator, device=images.device) * (2 * self.elastic)
+            bend = (coarse @ _bases(images.shape[2], images.shape[3]).to(images.device)).view(count, 2, *images.shape[2:])
             grid = grid + bend.permute(0, 2, 3, 1)
         return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
@@ -124,7 +124,7 @@ class Permutation(Corruption):
 
     def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:
         pixels = images.flatten(2) if images.ndim > 2 else images
-        order = _order(pixels.shape[-1], self.seed, self.inverted)
+        order = _order(pixels.shape[-1], self.seed, self.inverted).to(images.device)
         return pixels.index_select(-1, order).reshape(images.shape)
 
 

@@ -18,7 +18,7 @@ from hourglass.errors import FormatError, ParameterError
 from hourglass.estimators.arguments import CheckedEstimator
 from hourglass.estimators.presets import PRESETS, resolve
 from hourglass.images import Array, Float32, Layout, to_float
-from hourglass.networks import NETWORKS, Network, build, center, place
+from hourglass.networks import NETWORKS, Network, answer, build, center, is_encoder_then_decoder, place
 from hourglass.objectives import LOSSES, NEED_IMAGES, NEED_UNIT_RANGE, Objective, Output, Penalty, Rate
 from hourglass.training import (
     OPTIMIZERS,
@@ -29,7 +29,9 @@ from hourglass.training import (
     Run,
     WholeSet,
     WriteCheckpoint,
+    as_tensor,
     load_checkpoint,
+    network_input,
     train,
 )
 
@@ -167,14 +169,14 @@ class FittedEstimator(CheckedEstimator):
         settings = self.settings_
         network = self._build(weight_seed)
         if settings["initialization"] == "centered" and isinstance(settings["network"], str):
-            first = np.arange(min(len(examples), _CENTERING_SAMPLES))
+            first = torch.arange(min(len(examples), _CENTERING_SAMPLES))
             center(network, *examples.batch(first, seeded(noise_seed)))
         device = _device(self.device)
         return Run(
             place(network, device),
             OPTIMIZERS[settings["optimizer"]](network, settings["learning_rate"]),
             order=seeded(order_seed),
-            noise=seeded(noise_seed),
+            noise=seeded(noise_seed, device),
             seed=validation_seed,
             device=device,
         )
@@ -258,7 +260,7 @@ class FittedEstimator(CheckedEstimator):
 
     def _encode(self, samples: Array) -> Float32:
         def step(batch: Array) -> Float32:
-            return self._forward(self.network_.encoder, self.layout_.to_network(batch))
+            return self._answer(self.network_.encoder, network_input(self.layout_, as_tensor(batch)))
 
         return _piecewise(step, samples, (self.settings_["n_components"],))
 
@@ -270,18 +272,26 @@ class FittedEstimator(CheckedEstimator):
 
     def _reconstruct(self, samples: Array) -> Float32:
         def step(batch: Array) -> Float32:
-            return self.layout_.from_network(self._forward(self.network_, self.layout_.to_network(batch)))
+            return self.layout_.from_network(self._answer(self.network_, network_input(self.layout_, as_tensor(batch))))
 
         return _piecewise(step, samples, self.layout_.shape)
 
     def _forward(self, module: torch.nn.Module, batch: Float32) -> Float32:
         """One batch, as the network sees it, through `module`."""
-        device = next(self.network_.parameters()).device
+        return self._answer(module, torch.from_numpy(batch))
+
+    def _answer(self, module: torch.nn.Module, batch: Tensor) -> Float32:
+        network = self.network_
+        parts = (network.encoder, network.decoder) if module is network and is_encoder_then_decoder(network) else (module,)
         with torch.inference_mode():
-            output = module(torch.from_numpy(batch).to(device))
-        made: Tensor = output.reconstructions if isinstance(output, Output) else output
-        answer: Float32 = made.cpu().numpy()
-        return answer
+            made = answer(parts, batch)
+            if made is None:
+                output = module(batch.to(next(network.parameters()).device))
+                made = output.reconstructions if isinstance(output, Output) else output
+            elif module is not network.encoder:
+                made = made.view(len(made), *self.layout_.network_shape)
+        values: Float32 = made.cpu().numpy()
+        return values
 
     def _negative_error(self, targets: Array, inputs: Array | None = None) -> float:
         """Minus the mean squared error of what is made of `inputs`; without them, of the targets as training damages them."""

@@ -1,6 +1,18 @@
 """Networks: encoders and decoders, by name or your own."""
 
 from hourglass.networks.base import Network, Pair
+from hourglass.networks.layers import answer, is_encoder_then_decoder, layers_of
 from hourglass.networks.registry import NETWORKS, build, center, describe, place
 
-__all__ = ["NETWORKS", "Network", "Pair", "build", "center", "describe", "place"]
+__all__ = [
+    "NETWORKS",
+    "Network",
+    "Pair",
+    "answer",
+    "build",
+    "center",
+    "describe",
+    "is_encoder_then_decoder",
+    "layers_of",
+    "place",
+]

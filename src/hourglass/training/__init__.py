@@ -2,7 +2,7 @@
 
 from hourglass.training.callbacks import PrintEpochs, WriteHistory, describe_epoch
 from hourglass.training.checkpoints import WriteCheckpoint, load_checkpoint, save_checkpoint
-from hourglass.training.examples import Examples, WholeSet
+from hourglass.training.examples import Examples, WholeSet, as_tensor, network_input
 from hourglass.training.loop import train
 from hourglass.training.optimizers import OPTIMIZERS, Muon
 from hourglass.training.plan import SCHEDULES, Plan
@@ -20,8 +20,10 @@ __all__ = [
     "WholeSet",
     "WriteCheckpoint",
     "WriteHistory",
+    "as_tensor",
     "describe_epoch",
     "load_checkpoint",
+    "network_input",
     "save_checkpoint",
     "train",
 ]

@@ -1,37 +1,53 @@
-"""How a training step comes to its gradient: as torch does it, or by hand where every derivative is known beforehand."""
+"""How a training step is made: as torch does it, or by hand where every derivative is known beforehand."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from hourglass.networks import Network
+from hourglass.networks import Network, Pair, is_encoder_then_decoder, layers_of
+from hourglass.networks.layers import Call, Layer
 from hourglass.objectives import LOSSES, Objective, Output
+from hourglass.training.optimizers import Adam
+from hourglass.training.run import Loss, Run
 
 
 class Engine(ABC):
-    """Puts the gradient of an objective into a network's parameters. All engines give the same, to rounding."""
+    """Makes the steps of a run down the gradient of an objective. All engines make the same ones, to rounding."""
 
-    def __init__(self, network: Network, objective: Objective) -> None:
-        self.network, self.objective = network, objective
+    def __init__(self, run: Run, objective: Objective) -> None:
+        self.network, self.optimizer, self.objective = run.network, run.optimizer, objective
+
+    def step(self, inputs: Tensor, targets: Tensor) -> Loss:
+        """One step; the objective of the batch before it."""
+        loss = self.backpropagate(inputs, targets)
+        self.optimizer.step()
+        return loss
+
+    def close(self) -> None:
+        """After the last step: what was taken for speed is given back."""
+        if isinstance(self.optimizer, Adam):
+            self.optimizer.part()
 
     @abstractmethod
-    def backpropagate(self, inputs: Tensor, targets: Tensor) -> float:
+    def backpropagate(self, inputs: Tensor, targets: Tensor) -> Loss:
         """The objective of a batch; its gradient is then in each parameter's `grad`, in place of what was there."""
 
 
 class Eager(Engine):
     """As torch does it, for any network and objective."""
 
-    def backpropagate(self, inputs: Tensor, targets: Tensor) -> float:
+    def backpropagate(self, inputs: Tensor, targets: Tensor) -> Loss:
         loss = self.objective(output_of(self.network, self.objective, inputs), targets)
         self.network.zero_grad(set_to_none=False)  # gradients that keep their memory cost no page faults
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        return loss.item()
+        return loss.detach() if loss.device.type == "cuda" else loss.item()
 
 
 def output_of(network: Network, objective: Objective, inputs: Tensor) -> Output:
@@ -45,108 +61,144 @@ def output_of(network: Network, objective: Objective, inputs: Tensor) -> Output:
     return output._replace(inputs=inputs, weights=weights)
 
 
-@dataclass
-class _Layer:
-    """A fully connected layer, and the LeakyReLU or Sigmoid that its answer goes through, if any."""
-
-    linear: nn.Linear
-    activation: nn.LeakyReLU | nn.Sigmoid | None = None
-
-
 class Dense(Engine):
     """By hand, for fully connected layers under the mean squared error, in memory that is taken once.
 
     Of an eager step on a small batch, most is not arithmetic: a graph is made and taken apart, and each result gets fresh
-    memory.
+    memory. Here the calls of a step are put down once for a size of batch, and repeated.
     """
 
-    def __init__(self, network: Network, objective: Objective, layers: list[_Layer]) -> None:
-        super().__init__(network, objective)
-        self.layers = layers
-        self._memory: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
-        for parameter in network.parameters():
+    def __init__(self, run: Run, objective: Objective, layers: list[Layer], widths: list[int]) -> None:
+        super().__init__(run, objective)
+        self.layers, self.widths = layers, widths
+        self._steps: dict[int, _Step] = {}
+        for parameter in self.network.parameters():
             parameter.grad = torch.zeros_like(parameter)
+        if isinstance(self.optimizer, Adam):
+            self.optimizer.join()
 
     @classmethod
-    def of(cls, network: Network, objective: Objective) -> Dense | None:
-        """The engine for `network` and `objective`; None if it does not know all of their derivatives."""
-        plain = objective.loss is LOSSES["mse"] and not objective.penalties and _runs_as_written(network)
-        parts = [*_leaves(network.encoder), *_leaves(network.decoder)] if plain else []
-        layers: list[_Layer] = []
-        for part in parts:
-            if type(part) is nn.Linear and part.bias is not None:
-                layers.append(_Layer(part))
-            elif type(part) in (nn.LeakyReLU, nn.Sigmoid) and layers and layers[-1].activation is None:
-                layers[-1].activation = part
-            elif type(part) not in (nn.Flatten, nn.Unflatten, nn.Identity):
-                return None
-        linears = {id(layer.linear) for layer in layers}
-        knows_all = len(linears) == len(layers) and 2 * len(layers) == len(list(network.parameters()))
-        on_cpu = all(parameter.device.type == "cpu" and parameter.requires_grad for parameter in network.parameters())
-        return cls(network, objective, layers) if layers and knows_all and on_cpu else None
+    def of(cls, run: Run, objective: Objective) -> Dense | None:
+        """The engine for the run's network and `objective`; None if it does not know all of their derivatives."""
+        network = run.network
+        if objective.loss is not LOSSES["mse"] or objective.penalties or not is_encoder_then_decoder(network):
+            return None
+        layers = layers_of(network.encoder, network.decoder) or []
+        weights = [layer.weight for layer in layers if layer.weight is not None]
+        if not layers or len(weights) < len(layers):
+            return None
+        widths = [weights[0].shape[1], *(len(weight) for weight in weights)]
+        parameters = list(network.parameters())  # each once: layers that share weights are not for this engine
+        knows_all = 2 * len(layers) == len(parameters) and all(parameter.requires_grad for parameter in parameters)
+        return cls(run, objective, layers, widths) if knows_all and widths[0] == widths[-1] else None
 
     @torch.no_grad()
     def backpropagate(self, inputs: Tensor, targets: Tensor) -> float:
-        answers, slopes = self._buffers(len(inputs))
-        given = [inputs.flatten(1), *answers[:-1]]
-        for layer, before, answer in zip(self.layers, given, answers, strict=True):
-            torch.addmm(layer.linear.bias, before, layer.linear.weight.T, out=answer)
-            _activate(layer.activation, answer)
-        slope = torch.sub(answers[-1], targets.flatten(1), out=slopes[-1])
-        loss = float(torch.dot(slope.view(-1), slope.view(-1))) / slope.numel()
-        slope.mul_(2 / slope.numel())
-        for place in range(len(self.layers) - 1, -1, -1):
-            linear = self.layers[place].linear
-            slope = slopes[place]
-            _slope_before(self.layers[place].activation, answers[place], slope)
-            torch.mm(slope.T, given[place], out=linear.weight.grad)
-            torch.sum(slope, 0, out=linear.bias.grad)
-            if place:
-                torch.mm(slope, linear.weight, out=slopes[place - 1])
+        if len(inputs) not in self._steps:
+            self._steps[len(inputs)] = self._put_down(len(inputs))
+        step = self._steps[len(inputs)]
+        step.inputs.copy_(inputs.flatten(1))
+        step.targets.copy_(targets.flatten(1))
+        for call in step.calls:
+            call()
+        return float(step.squares) / step.targets.numel()
+
+    def _put_down(self, n: int) -> _Step:
+        """All calls of a step on batches of `n`, and the memory that they work in."""
+        answers, slopes = ([torch.empty(n, width) for width in self.widths] for _ in range(2))  # the inputs' stand first
+        targets, squares = torch.empty(n, self.widths[-1]), torch.empty(())
+        calls: list[Call] = []
+        for layer, before, answer in zip(self.layers, answers, answers[1:], strict=False):
+            calls += layer.forward(before, answer)
+        flat = slopes[-1].view(-1)
+        calls += [
+            partial(torch.sub, answers[-1], targets, out=slopes[-1]),
+            partial(torch.dot, flat, flat, out=squares),
+            partial(flat.mul_, 2 / flat.numel()),
+        ]
+        for place in range(len(self.layers), 0, -1):
+            slope_before = slopes[place - 1] if place > 1 else None
+            calls += self.layers[place - 1].backward(answers[place - 1], answers[place], slopes[place], slope_before)
+        return _Step(answers[0], targets, squares, calls)
+
+
+class _Step(NamedTuple):
+    inputs: Tensor
+    targets: Tensor
+    squares: Tensor
+    """The sum of squared errors."""
+    calls: list[Call]
+
+
+class Captured(Engine):
+    """The eager step as a CUDA graph, one for each size of batch: one launch for some hundred kernels.
+
+    The first steps run eagerly: they make what a graph must find in place, gradients, moments and libraries' workspaces. From
+    then on everything that changes from step to step, batch, learning rate and loss, is in memory that stays where it is.
+    """
+
+    N_EAGER = 3
+
+    def __init__(self, run: Run, objective: Objective) -> None:
+        super().__init__(run, objective)
+        self.eager = Eager(run, objective)
+        self._n_seen: Counter[int] = Counter()
+        self._graphs: dict[int, _Graph] = {}
+        for group in self.optimizer.param_groups:  # a number would be part of the graph
+            group["lr"] = torch.tensor(float(group["lr"]), device=run.device)
+
+    def step(self, inputs: Tensor, targets: Tensor) -> Loss:
+        size = len(inputs)
+        self._n_seen[size] += 1
+        if self._n_seen[size] <= self.N_EAGER:
+            return self._aside(lambda: self.eager.step(inputs, targets))
+        if size not in self._graphs:
+            self._graphs[size] = self._capture(inputs.clone(), targets.clone())
+        graph = self._graphs[size]
+        graph.inputs.copy_(inputs)
+        graph.targets.copy_(targets)
+        graph.replay()
+        return graph.loss
+
+    def backpropagate(self, inputs: Tensor, targets: Tensor) -> Loss:
+        return self.eager.backpropagate(inputs, targets)
+
+    def close(self) -> None:
+        super().close()
+        self._graphs.clear()
+        for group in self.optimizer.param_groups:
+            group["lr"] = float(group["lr"])
+
+    def _capture(self, inputs: Tensor, targets: Tensor) -> _Graph:
+        """Record a step on these tensors without taking it."""
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            loss = self.eager.step(inputs, targets)
+        assert isinstance(loss, Tensor)
+        return _Graph(inputs, targets, loss, graph.replay)
+
+    def _aside(self, step: Callable[[], Loss]) -> Loss:
+        """On a stream of its own, as a graph's will be: what is made there belongs to no other."""
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            loss = step()
+        torch.cuda.current_stream().wait_stream(stream)
         return loss
 
-    def _buffers(self, batch_size: int) -> tuple[list[Tensor], list[Tensor]]:
-        """(answers, slopes) of all layers, for batches of this size."""
-        if batch_size not in self._memory:
-            widths = [layer.linear.out_features for layer in self.layers]
-            dtype = self.layers[0].linear.weight.dtype
-            made = [[torch.empty(batch_size, width, dtype=dtype) for width in widths] for _ in range(2)]
-            self._memory[batch_size] = (made[0], made[1])
-        return self._memory[batch_size]
+
+class _Graph(NamedTuple):
+    inputs: Tensor
+    targets: Tensor
+    loss: Tensor
+    replay: Callable[[], object]
 
 
-def engine_for(network: Network, objective: Objective) -> Engine:
-    """The fastest engine that knows `network` and `objective`."""
-    return Dense.of(network, objective) or Eager(network, objective)
+def engine_for(run: Run, objective: Objective) -> Engine:
+    """The fastest engine that knows the run's network and `objective`.
 
-
-def _runs_as_written(network: Network) -> bool:
-    """Whether a forward pass is the encoder, then the decoder, and nobody listens in."""
-    listened = any(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or "forward" in vars(module)
-        for module in network.modules()
-    )
-    return type(network).forward is Network.forward and not listened
-
-
-def _leaves(part: nn.Module) -> list[Any]:
-    """The modules that a Sequential runs, in order; anything else is one itself."""
-    if type(part) is nn.Sequential:
-        return [leaf for child in part for leaf in _leaves(child)]
-    return [part]
-
-
-def _activate(activation: nn.Module | None, answer: Tensor) -> None:
-    """Apply it in place."""
-    if isinstance(activation, nn.LeakyReLU):
-        nn.functional.leaky_relu_(answer, activation.negative_slope)
-    elif activation is not None:
-        answer.sigmoid_()
-
-
-def _slope_before(activation: nn.Module | None, answer: Tensor, slope: Tensor) -> None:
-    """From the slope after it to that before it, in place; both can be told from its `answer`."""
-    if isinstance(activation, nn.LeakyReLU):
-        torch.ops.aten.leaky_relu_backward.grad_input(slope, answer, activation.negative_slope, True, grad_input=slope)
-    elif activation is not None:
-        torch.ops.aten.sigmoid_backward.grad_input(slope, answer, grad_input=slope)
+    Modules of the user's own may do what a graph cannot record, as to look at a value; they run eagerly.
+    """
+    if run.device.type == "cuda":
+        return Eager(run, objective) if isinstance(run.network, Pair) else Captured(run, objective)
+    return Dense.of(run, objective) or Eager(run, objective)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,6 +16,8 @@ from hourglass.corruption import Corruption
 from hourglass.images import Array, Layout
 
 _PIECE = 4096  # samples at once
+_AT_ONCE = {"cpu": 256, "cuda": 8192}
+"""Samples that are made together where batches are smaller: there the calls cost more than the arithmetic."""
 
 
 class Examples:
@@ -45,18 +48,28 @@ class Examples:
         rows: NDArray[np.intp] | None = None,
         n_views: int = 1,
     ) -> None:
-        self.targets, self.inputs, self.layout, self.corruption = targets, inputs, layout, corruption
-        self.n_views = n_views
-        self.rows = np.arange(len(targets)) if rows is None else rows
+        self.layout, self.corruption, self.n_views = layout, corruption, n_views
+        self.targets = as_tensor(targets)
+        self.inputs = None if inputs is None else as_tensor(inputs)
+        self.rows = torch.arange(len(targets)) if rows is None else torch.from_numpy(rows)
+        self.device = torch.device("cpu")
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def batch(self, positions: NDArray[np.intp], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """(inputs, targets) at `positions`, float32 of shape (n_views · batch, *network_shape)."""
+    def to(self, device: torch.device) -> None:
+        """Make batches on `device`. The samples move there too if they take no more than half of its free memory."""
+        self.device = device
+        samples = [given for given in (self.targets, self.inputs) if given is not None]
+        if device.type == "cuda" and sum(given.nbytes for given in samples) <= torch.cuda.mem_get_info(device)[0] / 2:
+            self.targets = self.targets.to(device)
+            self.inputs = None if self.inputs is None else self.inputs.to(device)
+
+    def batch(self, positions: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """(inputs, targets) at `positions`, float32 of shape (n_views · batch, *network_shape), on the device."""
         rows = self.rows[positions]
-        targets = torch.from_numpy(self.layout.to_network(self.targets[rows]))
-        inputs = targets.clone() if self.inputs is None else torch.from_numpy(self.layout.to_network(self.inputs[rows]))
+        targets = self._taken(self.targets, rows)
+        inputs = targets.clone() if self.inputs is None else self._taken(self.inputs, rows)
         if self.corruption is not None:
             inputs = self.corruption.corrupt(inputs, generator)
         if self.n_views == 2:
@@ -64,15 +77,43 @@ class Examples:
         return inputs, targets
 
     def shuffled(self, batch_size: int, order: torch.Generator, noise: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """All batches of one epoch in an order drawn from `order`."""
-        permutation = torch.randperm(len(self), generator=order).numpy()
-        for start in range(0, len(self), batch_size):
-            yield self.batch(permutation[start : start + batch_size], noise)
+        """All batches of one epoch in an order drawn from `order`; `noise` is a generator on the device."""
+        return self._batches(torch.randperm(len(self), generator=order), batch_size, noise)
 
     def in_order(self, batch_size: int, noise: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """All batches in the order of the samples."""
-        for start in range(0, len(self), batch_size):
-            yield self.batch(np.arange(start, min(start + batch_size, len(self))), noise)
+        return self._batches(torch.arange(len(self)), batch_size, noise)
+
+    def _batches(self, positions: Tensor, batch_size: int, noise: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        n_batches = 1 if self.n_views == 2 else max(1, _AT_ONCE.get(self.device.type, 0) // batch_size)
+        for some in torch.split(positions, n_batches * batch_size):
+            inputs, targets = self.batch(some, noise)
+            size = self.n_views * batch_size
+            yield from zip(torch.split(inputs, size), torch.split(targets, size), strict=True)
+
+    def _taken(self, samples: Tensor, rows: Tensor) -> Tensor:
+        return network_input(self.layout, samples.index_select(0, rows.to(samples.device)).to(self.device))
+
+
+def network_input(layout: Layout, samples: Tensor) -> Tensor:
+    """`Layout.to_network` in torch: samples (n, *shape) as float32 (n, *network_shape), contiguous, always a copy."""
+    if layout.is_image:
+        ordered = samples.unsqueeze(1) if samples.ndim == 3 else samples.movedim(3, 1)
+    else:
+        ordered = samples if layout.is_bounded else (samples - layout.offset) / layout.scale
+    values = torch.empty(ordered.shape, dtype=torch.float32, device=samples.device).copy_(ordered)
+    return values.mul_(1 / 255) if layout.is_image and samples.dtype == torch.uint8 else values
+
+
+def as_tensor(array: Array) -> Tensor:
+    """`array` without a copy where torch knows its dtype and strides; other numbers become float64. For reading only."""
+    if array.dtype not in (np.uint8, np.float16, np.float32, np.float64):
+        array = array.astype(np.float64)
+    if any(stride < 0 or stride % array.itemsize for stride in array.strides):
+        array = np.ascontiguousarray(array)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes
+        return torch.from_numpy(array)
 
 
 class WholeSet(Examples):
@@ -106,7 +147,8 @@ class WholeSet(Examples):
         covariance = products / len(self) - torch.outer(shift, shift)
         floor = 1e-10 * covariance.diagonal().mean() + 1e-20  # pixels that never change have no variance
         spread = math.sqrt(values) * torch.linalg.cholesky(covariance + floor * torch.eye(values)).T
-        return torch.cat([middle + shift + spread, middle + shift - spread]).float().view(-1, *shape)
+        points = torch.cat([middle + shift + spread, middle + shift - spread])
+        return points.float().view(-1, *shape)
 
     def _rows(self, part: slice) -> Tensor:
-        return torch.from_numpy(self.layout.to_network(self.targets[self.rows[part]]))
+        return self._taken(self.targets, self.rows[part])

@@ -15,12 +15,14 @@ from hourglass.errors import DivergenceError
 from hourglass.objectives import Objective
 from hourglass.training.engine import Engine, engine_for, output_of
 from hourglass.training.examples import Examples
+from hourglass.training.machine import Threads, kept_memory
 from hourglass.training.plan import Plan
-from hourglass.training.run import Callback, Run
+from hourglass.training.run import Callback, Loss, Run
 
 _VALIDATION_BATCH = 512
 
 
+@kept_memory()
 def train(
     run: Run,
     plan: Plan,
@@ -36,19 +38,23 @@ def train(
     DivergenceError
         If the loss is no longer finite. Checkpoints of earlier epochs stay as they are.
     """
+    callbacks = [Threads(), *callbacks]
+    for given in (examples, validation):
+        if given is not None:
+            given.to(run.device)
     run.n_images, run.n_epochs = len(examples), plan.epochs
     run.n_batches = math.ceil(len(examples) / plan.batch_size)
     try:
         for callback in callbacks:
             callback.on_train_begin(run)
-        engine = engine_for(run.network, objective)
-        while run.epoch < plan.epochs and not run.stop:
-            with own_chance(run):
-                train_epoch(run, plan, engine, examples, validation, callbacks)
-            for callback in callbacks:
-                callback.on_epoch_end(run)
-        if run.best is not None:
-            run.network.load_state_dict(run.best)
+        with contextlib.closing(engine_for(run, objective)) as engine:
+            while run.epoch < plan.epochs and not run.stop:
+                with own_chance(run):
+                    train_epoch(run, plan, engine, examples, validation, callbacks)
+                for callback in callbacks:
+                    callback.on_epoch_end(run)
+            if run.best is not None:
+                run.network.load_state_dict(run.best)
     finally:
         for callback in callbacks:
             callback.on_train_end(run)
@@ -72,18 +78,19 @@ def train_epoch(
     run.network.train()
     for inputs, targets in examples.shuffled(plan.batch_size, run.order, run.noise):
         set_rate(run.optimizer, plan.rate(run.step, plan.epochs * run.n_batches))
-        run.loss = train_step(run, engine, inputs.to(run.device), targets.to(run.device))
+        run.loss = engine.step(inputs.to(run.device), targets.to(run.device))
         losses.add(run.loss, len(targets))
         run.step += 1
         for callback in callbacks:
             callback.on_batch_end(run)
 
     run.epoch += 1
+    loss = losses.value  # on a GPU, waits for the last step
     seconds = time.perf_counter() - start
     run.history.append(
         {
             "epoch": run.epoch,
-            "loss": losses.value,
+            "loss": loss,
             "validation_loss": None if validation is None else evaluate(run, engine.objective, validation),
             "learning_rate": plan.rate(run.step - 1, plan.epochs * run.n_batches),
             "seconds": round(seconds, 4),
@@ -95,19 +102,12 @@ def train_epoch(
         keep_best(run, plan.patience)
 
 
-def train_step(run: Run, engine: Engine, inputs: Tensor, targets: Tensor) -> float:
-    """One step down the gradient; the loss before it."""
-    loss = engine.backpropagate(inputs, targets)
-    run.optimizer.step()
-    return loss
-
-
 def evaluate(run: Run, objective: Objective, examples: Examples) -> float:
     """The mean objective over `examples`, with the same damage at every call."""
     losses = Mean()
     run.network.eval()
     with torch.inference_mode(not objective.differentiates):
-        for inputs, targets in examples.in_order(_VALIDATION_BATCH, seeded(run.seed)):
+        for inputs, targets in examples.in_order(_VALIDATION_BATCH, seeded(run.seed, run.device)):
             loss = objective(output_of(run.network, objective, inputs.to(run.device)), targets.to(run.device))
             losses.add(loss.item(), len(targets))
     return losses.value
@@ -117,15 +117,16 @@ class Mean:
     """A mean over batches of different sizes."""
 
     def __init__(self) -> None:
-        self.total, self.count = 0.0, 0
+        self.total: Loss = 0.0
+        self.count = 0
 
-    def add(self, value: float, count: int) -> None:
-        self.total += value * count
+    def add(self, value: Loss, count: int) -> None:
+        self.total = self.total + value * count
         self.count += count
 
     @property
     def value(self) -> float:
-        return self.total / self.count
+        return float(self.total) / self.count
 
 
 @contextlib.contextmanager
@@ -141,7 +142,10 @@ def own_chance(run: Run) -> Iterator[None]:
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)  # where a graph reads it
+        else:
+            group["lr"] = rate
 
 
 def check_finite(run: Run) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hourglass.networks import Network
+from hourglass.networks.product import is_large, product
 
 
 class Muon(torch.optim.Optimizer):
@@ -39,11 +40,10 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]  # a closure is never used here
         for group in self.param_groups:
             trained = [parameter for parameter in group["params"] if parameter.grad is not None]
+            adam_step(self.state, [parameter for parameter in trained if parameter.ndim < 2], group["lr"] * group["vector_lr"])
             by_shape: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
             for parameter in trained:
-                if parameter.ndim < 2:
-                    self._step_vector(parameter, group["lr"] * group["vector_lr"])
-                else:
+                if parameter.ndim >= 2:
                     direction = self._averaged(parameter, group["momentum"]).reshape(len(parameter), -1)
                     wide = direction if direction.shape[0] <= direction.shape[1] else direction.T
                     by_shape.setdefault((wide.shape[0], wide.shape[1]), []).append((parameter, wide))
@@ -51,8 +51,7 @@ class Muon(torch.optim.Optimizer):
                 for (parameter, _), wide in zip(same, orthogonalize(torch.stack([w for _, w in same])), strict=True):
                     rows, columns = len(parameter), parameter.numel() // len(parameter)
                     update = wide if rows <= columns else wide.T
-                    rate = group["lr"] * max(1.0, rows / columns) ** 0.5
-                    parameter.sub_(update.reshape(parameter.shape), alpha=rate)
+                    move(parameter, update.reshape(parameter.shape), group["lr"], max(1.0, rows / columns) ** 0.5)
 
     def _averaged(self, parameter: Tensor, momentum: float) -> Tensor:
         """The gradient's running average, looked ahead by one step (Nesterov)."""
@@ -64,18 +63,13 @@ class Muon(torch.optim.Optimizer):
         average.lerp_(parameter.grad, 1 - momentum)
         return parameter.grad.lerp(average, momentum)
 
-    def _step_vector(self, parameter: Tensor, rate: float) -> None:
-        """One step of Adam (Kingma and Ba 2015, algorithm 1)."""
-        assert parameter.grad is not None  # `step` passes only parameters that have one
-        state = self.state[parameter]
-        if not state:
-            state.update(step=torch.zeros(()), mean=torch.zeros_like(parameter), square=torch.zeros_like(parameter))
-        state["step"] += 1
-        count = int(state["step"])
-        state["mean"].lerp_(parameter.grad, 0.1)
-        state["square"].lerp_(parameter.grad.square(), 0.001)
-        deviation = (state["square"] / (1 - 0.999**count)).sqrt_().add_(1e-8)
-        parameter.addcdiv_(state["mean"], deviation, value=-rate / (1 - 0.9**count))
+
+def move(parameter: Tensor, update: Tensor, rate: float | Tensor, scale: float) -> None:
+    """Parameter -= rate · scale · update; a rate that is a tensor may change between the replays of a graph."""
+    if isinstance(rate, Tensor):
+        parameter.addcmul_(update, rate, value=-scale)
+    else:
+        parameter.sub_(update, alpha=rate * scale)
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:
@@ -93,20 +87,106 @@ def orthogonalize(matrices: Tensor) -> Tensor:
     Tensor of the same shape
     """
     scaled = matrices / (matrices.flatten(1).norm(dim=1) + 1e-7)[:, None, None]
-    gram = scaled @ scaled.mT
-    identity = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device).expand_as(gram)
-    gathered = identity
-    for step in range(5):
-        polynomial = 3.4445 * identity + torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
-        gathered = polynomial @ gathered if step else polynomial
-        if step < 4:
-            gram = polynomial @ gram @ polynomial
-    orthogonal: Tensor = gathered @ scaled
-    return orthogonal
+    gram = products(scaled, scaled.mT)
+    gathered = polynomial = _polynomial(gram)
+    for _ in range(4):
+        gram = products(products(polynomial, gram), polynomial)
+        polynomial = _polynomial(gram)
+        gathered = products(polynomial, gathered)
+    return products(gathered, scaled)
+
+
+def _polynomial(gram: Tensor) -> Tensor:
+    """3.4445 I - 4.7750 G + 2.0315 G²."""
+    polynomial = products(gram, gram).mul_(2.0315).add_(gram, alpha=-4.7750)
+    polynomial.diagonal(dim1=1, dim2=2).add_(3.4445)
+    return polynomial
+
+
+def products(left: Tensor, right: Tensor) -> Tensor:
+    """Each matrix of a stack `left` by its partner in `right`."""
+    if left.device.type == "cpu" and is_large(left.shape[1], left.shape[2], right.shape[2]):
+        return torch.stack([product(one, other) for one, other in zip(left, right, strict=True)])
+    return left @ right
+
+
+class Adam(torch.optim.Optimizer):
+    """Adam (Kingma and Ba 2015): the steps of `torch.optim.Adam`, without what that does around them.
+
+    On a network of some hundred thousand weights its surroundings take as long as the step itself.
+
+    Parameters
+    ----------
+    parameters : iterable of Tensor, float32
+    lr : float
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], lr: float = 1e-3) -> None:
+        super().__init__(parameters, {"lr": lr})
+        self._whole: dict[Tensor, dict[str, Tensor]] = {}
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]  # a closure is never used here
+        for group in self.param_groups:
+            trained = [parameter for parameter in group["params"] if parameter.grad is not None]
+            adam_step(self._whole or self.state, list(self._whole) or trained, group["lr"])
+
+    @torch.no_grad()
+    def join(self) -> None:
+        """Lay all parameters, and likewise their gradients and moments, into one piece of memory, for one pass over it a step.
+
+        Until `part`, gradients must be written in place.
+        """
+        parameters = self.param_groups[0]["params"]
+        begin_adam(self.state, parameters)
+        states = [self.state[parameter] for parameter in parameters]
+        whole = _in_one_piece(parameters)
+        whole.grad = _in_one_piece([parameter.grad for parameter in parameters])
+        self._whole = {whole: {name: _in_one_piece([state[name] for state in states]) for name in ("mean", "square")}}
+        self._whole[whole]["step"] = states[0]["step"]
+        for state in states:
+            state["step"] = states[0]["step"]
+
+    @torch.no_grad()
+    def part(self) -> None:
+        """Give each tensor memory of its own again, as who copies or saves one expects."""
+        for parameter in self.param_groups[0]["params"] if self._whole else ():
+            parameter.data, parameter.grad = parameter.data.clone(), None
+            self.state[parameter] = {name: tensor.clone() for name, tensor in self.state[parameter].items()}
+        self._whole = {}
+
+
+def _in_one_piece(tensors: Sequence[Tensor]) -> Tensor:
+    """A vector that holds all `tensors`, each of which is now a part of it."""
+    whole = torch.cat([tensor.detach().flatten() for tensor in tensors])
+    for tensor, part in zip(tensors, torch.split(whole, [tensor.numel() for tensor in tensors]), strict=True):
+        tensor.data = part.view(tensor.shape)
+    return whole
+
+
+def adam_step(state: dict[Tensor, dict[str, Tensor]], parameters: Sequence[Tensor], rate: float | Tensor) -> None:
+    """One step of Adam (Kingma and Ba 2015, algorithm 1), in place; moments are kept in `state`."""
+    if not parameters:
+        return
+    begin_adam(state, parameters)
+    steps, means, squares = ([state[parameter][name] for parameter in parameters] for name in ("step", "mean", "square"))
+    torch._foreach_add_(steps, 1)
+    gradients = [parameter.grad for parameter in parameters]
+    constants: dict[str, Any] = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": False, "maximize": False}
+    fused: Callable[..., None] = torch._fused_adam_  # torch.optim.Adam's own arithmetic
+    fused(parameters, gradients, means, squares, [], steps, lr=rate, weight_decay=0.0, **constants)
+
+
+def begin_adam(state: dict[Tensor, dict[str, Tensor]], parameters: Sequence[Tensor]) -> None:
+    """Moments of zero for those of `parameters` that have none yet."""
+    for parameter in parameters:
+        if not state[parameter]:
+            step = torch.zeros((), device=parameter.device)
+            state[parameter].update(step=step, mean=torch.zeros_like(parameter), square=torch.zeros_like(parameter))
 
 
 def _adam(network: Network, learning_rate: float) -> torch.optim.Optimizer:
-    return torch.optim.Adam(network.parameters(), lr=learning_rate, fused=True)
+    return Adam(network.parameters(), lr=learning_rate)
 
 
 def _muon(network: Network, learning_rate: float) -> torch.optim.Optimizer:

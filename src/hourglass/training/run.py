@@ -11,6 +11,9 @@ from torch import Tensor
 
 from hourglass.networks import Network
 
+Loss = float | Tensor
+"""A number; on a GPU a tensor without axes, for reading its value would wait for all that is under way."""
+
 
 @dataclass
 class Run:
@@ -45,7 +48,7 @@ class Run:
     n_epochs: int = 0
     n_batches: int = 0
     n_images: int = 0
-    loss: float = math.nan
+    loss: Loss = math.nan
 
 
 class Callback:

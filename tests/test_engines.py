@@ -1,0 +1,300 @@
+"""Every way to make a step makes the same one; and what a run takes of the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import hourglass as hg
+from hourglass.corruption import CORRUPTIONS, Choice, seeded
+from hourglass.images import Layout
+from hourglass.networks import NETWORKS, Network, answer, build, product
+from hourglass.objectives import LOSSES, Objective
+from hourglass.training import OPTIMIZERS, Examples, Run, as_tensor, machine, network_input
+from hourglass.training.engine import Captured, Dense, Eager, _Graph, engine_for
+from hourglass.training.loop import set_rate
+
+
+def run_of(network: Network, optimizer: str = "adam", rate: float = 0.01) -> Run:
+    return Run(network, OPTIMIZERS[optimizer](network, rate), seeded(0), seeded(0), 0)
+
+
+@pytest.fixture
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The library that multiplies, whatever the processor and however small the matrices."""
+    if request.param == "oneDNN" and not torch.backends.mkldnn.is_available():
+        pytest.skip("this torch was built without oneDNN")
+    monkeypatch.setattr(product, "prefers_onednn", lambda: request.param == "oneDNN")
+    monkeypatch.setattr(product, "ONEDNN_FROM", 500)
+    monkeypatch.setattr(product, "ONEDNN_INNER", 1)
+    return request.param
+
+
+SHAPES = [("linear", ()), ("mlp", (24, 16)), ("mlp", ((9,), (7, 30))), ("mlp", ())]
+
+
+@pytest.mark.parametrize(("library", "optimizer"), [("MKL", "adam"), ("MKL", "muon"), ("oneDNN", "adam")], indirect=["library"])
+@pytest.mark.parametrize(("network", "hidden"), SHAPES)
+@pytest.mark.parametrize("bounded", [True, False])
+@pytest.mark.usefixtures("library")
+def test_every_engine_takes_the_same_steps(network: str, hidden: tuple, optimizer: str, bounded: bool) -> None:
+    trained = []
+    for kind in (Eager, Dense.of):
+        torch.manual_seed(0)
+        built = build(network, (1, 8, 8), 5, hidden, bounded=bounded)
+        run = run_of(built, optimizer)
+        engine = kind(run, Objective(LOSSES["mse"]))
+        assert engine is not None
+        chance, losses = seeded(1), []
+        for step in range(20):
+            samples = torch.rand(64 if step % 3 else 32, 1, 8, 8, generator=chance)  # the last batch of an epoch is smaller
+            losses.append(engine.step(samples + 0.1, samples))
+        engine.close()
+        trained.append((losses, built.state_dict()))
+    (losses, weights_), (others, other_weights) = trained
+    assert losses == pytest.approx(others, rel=1e-5)
+    for name, tensor in weights_.items():
+        torch.testing.assert_close(tensor, other_weights[name], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("library", ["MKL", "oneDNN"], indirect=True)
+@pytest.mark.parametrize(("network", "hidden"), SHAPES)
+@pytest.mark.usefixtures("library")
+def test_every_engine_has_the_same_gradient(network: str, hidden: tuple) -> None:
+    """At the weights of each of 20 steps of Muon: it brings up what float32 rounds away, so that weights tell little there."""
+    torch.manual_seed(0)
+    first, second = (run_of(build(network, (1, 8, 8), 5, hidden), "muon") for _ in range(2))
+    eager, dense, chance = Eager(first, Objective(LOSSES["mse"])), Dense.of(second, Objective(LOSSES["mse"])), seeded(1)
+    assert dense is not None
+    for _ in range(20):
+        second.network.load_state_dict(first.network.state_dict())
+        samples = torch.rand(40, 1, 8, 8, generator=chance)
+        dense.backpropagate(samples + 0.1, samples)
+        eager.step(samples + 0.1, samples)
+        for one, two in zip(first.network.parameters(), second.network.parameters(), strict=True):
+            assert (one.grad - two.grad).norm() <= 2e-6 * one.grad.norm()
+
+
+def test_what_is_not_known_by_hand_goes_the_eager_way() -> None:
+    mse, plain = Objective(LOSSES["mse"]), build("mlp", (1, 8, 8), 5, (8,))
+
+    def kind(network: Network, objective: Objective = mse) -> type:
+        return type(engine_for(run_of(network), objective))
+
+    assert kind(plain) is Dense
+    assert kind(plain, Objective(LOSSES["mae"])) is Eager
+    assert kind(plain, Objective(LOSSES["mse"], [hg.L1()])) is Eager
+    for name in ("conv", "skip", "variational", "embedding"):
+        assert kind(build(name, (1, 8, 8), 5, (8,))) is Eager, name
+    own = (nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.Dropout(0.1)), nn.Linear(5, 64))
+    shared = nn.Linear(8, 8)
+    along = nn.Sequential(nn.Linear(8, 4), nn.Flatten(), nn.Linear(32, 5))  # the first runs along the rows of an image
+    for encoder, n_components in (
+        (own[0], 5),
+        (nn.Sequential(nn.Flatten(), nn.Linear(64, 8), shared, shared), 8),
+        (along, 5),
+    ):
+        assert kind(build((encoder, "mlp"), (1, 8, 8), n_components, (8,))) is Eager
+    plain.encoder[1].register_forward_hook(lambda *_: None)  # somebody listens
+    assert kind(plain) is Eager
+
+
+@pytest.mark.parametrize("library", ["MKL", "oneDNN"], indirect=True)
+@pytest.mark.usefixtures("library")
+def test_answers_by_hand_are_those_of_the_modules() -> None:
+    torch.manual_seed(0)
+    for bounded in (True, False):
+        network = build("mlp", (1, 8, 8), 5, ((24, 16), (7, 30)), bounded=bounded)
+        samples, codes = torch.rand(9, 1, 8, 8), torch.randn(9, 5)
+        with torch.inference_mode():
+            for parts, given in (
+                ((network.encoder,), samples),
+                ((network.decoder,), codes),
+                ((network.encoder, network.decoder), samples),
+            ):
+                made, wanted = answer(parts, given), nn.Sequential(*parts)(given)
+                assert made is not None
+                torch.testing.assert_close(made, wanted.flatten(1), rtol=0, atol=1e-6)
+    assert torch.equal(codes, codes.clone())
+    assert answer([build("conv", (1, 8, 8), 5, (8,)).encoder], samples) is None
+    assert answer([network.encoder], samples[:, :, :4]) is None
+
+
+def test_parameters_joined_for_adam_part_again_and_it_takes_torchs_steps() -> None:
+    torch.manual_seed(0)
+    own, other = build("mlp", (1, 8, 8), 5, (8,)), build("mlp", (1, 8, 8), 5, (8,))
+    other.load_state_dict(own.state_dict())
+    run, theirs = run_of(own, rate=0.01), torch.optim.Adam(other.parameters(), lr=0.01)
+    samples = torch.rand(20, 1, 8, 8)
+    for _ in range(3):  # three runs of ten steps: joined, parted, joined again
+        engine = engine_for(run, Objective(LOSSES["mse"]))
+        assert len({parameter.untyped_storage().data_ptr() for parameter in own.parameters()}) == 1
+        for _ in range(10):
+            engine.step(samples, samples)
+            theirs.zero_grad()
+            nn.functional.mse_loss(other(samples).reconstructions, samples).backward()
+            theirs.step()
+        engine.close()
+        assert len({parameter.untyped_storage().data_ptr() for parameter in own.parameters()}) == len(list(own.parameters()))
+    for one, two in zip(own.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=1e-5)
+
+
+# --- GPUs -------------------------------------------------------------------------------------------------------------
+
+
+class Replayed(Captured):
+    """Captured, with a recording that is played back on the CPU: the same tensors are read and written at each replay."""
+
+    def _capture(self, inputs: Tensor, targets: Tensor) -> _Graph:
+        loss = torch.zeros(())
+        return _Graph(inputs, targets, loss, lambda: loss.copy_(torch.as_tensor(self.eager.step(inputs, targets))))
+
+    def _aside(self, step: Callable[[], float]) -> float:
+        return step()
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_captured_steps_are_the_eager_ones_with_rates_and_batches_that_change(network: str, optimizer: str) -> None:
+    trained = []
+    for kind in (Eager, Replayed):
+        torch.manual_seed(0)
+        run = run_of(build(network, (1, 8, 8), 5, (8,)), optimizer)
+        engine, chance, losses = kind(run, Objective(LOSSES["mse"])), seeded(1), []
+        for step in range(20):
+            set_rate(run.optimizer, 0.02 / (step + 1))
+            samples = torch.rand(20 if step % 4 else 9, 1, 8, 8, generator=chance)
+            losses.append(float(engine.step(samples, samples)))
+        engine.close()
+        assert run.optimizer.param_groups[0]["lr"] == pytest.approx(0.001)
+        assert isinstance(run.optimizer.param_groups[0]["lr"], float)
+        trained.append((losses, run.network.state_dict()))
+    assert trained[0][0] == pytest.approx(trained[1][0], rel=1e-5)
+    for name, tensor in trained[0][1].items():
+        torch.testing.assert_close(tensor, trained[1][1][name], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name, kind in CORRUPTIONS.items() if kind is not Choice])  # which looks at values
+def test_corruptions_stay_on_the_device_of_their_images(name: str) -> None:
+    """On torch's device "meta", which has shapes and no values, and refuses tensors of other devices as a GPU does."""
+    images = torch.empty(4, 3, 8, 6, device="meta")
+    for corruption in (
+        CORRUPTIONS[name](),
+        *([CORRUPTIONS[name](varied=True)] if name in ("gaussian_noise", "masking") else []),
+    ):
+        damaged = corruption.corrupt(images, None)
+        assert damaged.shape == images.shape
+        assert damaged.device.type == "meta"
+    with pytest.raises(RuntimeError, match="device"):
+        images + torch.rand(4, 3, 8, 6)
+
+
+gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
+
+
+@gpu
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_gpu_trains_as_the_cpu_does(network: str, optimizer: str, digits: np.ndarray) -> None:
+    def fitted(device: str) -> hg.Denoiser:
+        model = hg.Denoiser(
+            8, network=network, optimizer=optimizer, epochs=8, batch_size=50, redraw=False, random_state=0, device=device
+        )
+        return model.fit(digits)
+
+    losses = [[row["loss"] for row in fitted(device).history_] for device in ("cpu", "cuda")]
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
+@gpu
+def test_a_gpu_records_its_steps_and_draws_its_own_damage(digits: np.ndarray) -> None:
+    run = run_of(build("mlp", (1, 8, 8), 5, (8,)).cuda())
+    run.device = torch.device("cuda")
+    assert type(engine_for(run, Objective(LOSSES["mse"]))) is Captured
+    model = hg.Denoiser(8, epochs=30, random_state=0, device="cuda").fit(digits)
+    assert model.history_[-1]["loss"] < 0.7 * model.history_[0]["loss"]
+    assert model.transform(digits).shape == digits.shape
+
+
+# --- batches ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32, np.float64])
+def test_samples_reach_the_network_as_their_layout_says(dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    for shape in ((5, 8, 6), (5, 8, 6, 3), (5, 7)):
+        values = rng.random(shape) if dtype is not np.uint8 else rng.integers(0, 256, shape)
+        samples = values.astype(dtype)
+        if len(shape) == 2 and dtype is not np.float16:
+            samples = samples * dtype(3)
+        layout = Layout.of(samples)
+        wanted = layout.to_network(samples)
+        for given in (
+            samples,
+            samples[::-1].copy()[::-1],
+            np.asfortranarray(samples),
+            samples.astype(samples.dtype.newbyteorder(">")),
+        ):
+            made = network_input(layout, as_tensor(given))
+            assert made.is_contiguous()
+            np.testing.assert_allclose(made.numpy(), wanted, rtol=1e-6)
+
+
+def test_samples_are_read_in_place_even_where_nobody_may_write() -> None:
+    samples = np.zeros((4, 8, 8), dtype=np.uint8)
+    samples.flags.writeable = False
+    tensor = as_tensor(samples)
+    assert tensor.data_ptr() == samples.ctypes.data
+    assert as_tensor(np.arange(6, dtype=np.uint16).reshape(2, 3)).dtype == torch.float64
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 100, 256, 300, 1000])
+def test_every_sample_comes_once_an_epoch_whatever_the_batch(batch_size: int) -> None:
+    samples = np.arange(700, dtype=np.float32).reshape(-1, 1)
+    examples = Examples(samples, Layout((1,)), rows=np.arange(0, 700, 2))
+    batches = list(examples.shuffled(batch_size, seeded(0), seeded(0)))
+    sizes = [len(targets) for _, targets in batches]
+    assert sizes == [batch_size] * (350 // batch_size) + [350 % batch_size] * (350 % batch_size > 0)
+    seen = torch.cat([targets for _, targets in batches]).flatten()
+    assert sorted(seen.tolist()) == list(range(0, 700, 2))
+    assert seen.tolist() != sorted(seen.tolist())
+    assert all(torch.equal(inputs, targets) for inputs, targets in batches)
+
+
+# --- the machine ------------------------------------------------------------------------------------------------------
+
+
+def test_threads_are_chosen_by_trial_and_given_back(monkeypatch: pytest.MonkeyPatch, digits: np.ndarray) -> None:
+    costs, tried, set_to = {1: 3.0, 2: 1.0, 4: 0.9, 8: 5.0}, [], [8]
+    monkeypatch.setattr(machine.torch, "set_num_threads", set_to.append)
+    monkeypatch.setattr(machine.torch, "get_num_threads", lambda: set_to[-1])
+    monkeypatch.setattr(machine, "_seconds_a_product", lambda: tried.append(set_to[-1]) or costs[set_to[-1]])
+    assert machine.calibrate(8) == 2  # four are hardly faster than two
+    assert tried == [1, 2, 4, 8]
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    during = []
+
+    class Watch(hg.Callback):
+        def on_batch_end(self, run: Run) -> None:
+            during.append(set_to[-1])
+
+    set_to[:] = [8]
+    hg.Autoencoder(2, epochs=1, random_state=0).fit(digits, callbacks=[Watch()])
+    assert set(during) == {2}
+    assert set_to[-1] == 8
+    tried.clear()
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")  # what is fixed stays
+    hg.Autoencoder(2, epochs=1, random_state=0).fit(digits)
+    assert not tried
+
+
+def test_memory_is_kept_only_within() -> None:
+    with machine.kept_memory():
+        kept = torch.ones(50_000_000 // 4)
+        del kept
+    assert torch.ones(3).sum() == 3
