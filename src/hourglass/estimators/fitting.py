@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import zlib
 from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ from hourglass.training import (
     Plan,
     PrintEpochs,
     Run,
+    Threads,
     WholeSet,
     WriteCheckpoint,
     as_tensor,
@@ -38,6 +40,7 @@ from hourglass.training import (
 VALIDATION_SHARE = 0.1
 _CENTERING_SAMPLES = 1000
 _BATCH = 1024  # samples a forward pass outside training
+_MANY = 8192  # samples from which it pays to ask how many threads are best
 
 
 class FittedEstimator(CheckedEstimator):
@@ -76,25 +79,26 @@ class FittedEstimator(CheckedEstimator):
             raise ParameterError("resume=True needs random_state=, an int: without it every run is another one.")
         for stale in ("network_", "_run", *self._learned):  # should this fit fail, nothing is left that does not fit together
             self.__dict__.pop(stale, None)
-        seeds = self._seeds()
-        self.layout_ = Layout.of(targets)
-        training, validation = self._split(targets, inputs, seeds)
-        run = self._new_run(training, seeds)
-        settings = self.settings_
-        plan = Plan(
-            settings["epochs"],
-            settings["batch_size"],
-            settings["learning_rate"],
-            settings["schedule"],
-            self.patience if self.early_stopping else None,
-        )
-        callbacks = [*callbacks, *([PrintEpochs()] if self.verbose else [])]
-        if checkpoint is not None:
-            path, identity = Path(checkpoint), self._identity(targets, inputs, seeds)
-            if resume and path.exists():
-                load_checkpoint(path, run, identity)
-            callbacks.append(WriteCheckpoint(path, identity))
-        train(run, plan, self._objective(), training, validation, callbacks)
+        with Threads() as threads:
+            seeds = self._seeds()
+            self.layout_ = Layout.of(targets)
+            training, validation = self._split(targets, inputs, seeds)
+            run = self._new_run(training, seeds)
+            settings = self.settings_
+            plan = Plan(
+                settings["epochs"],
+                settings["batch_size"],
+                settings["learning_rate"],
+                settings["schedule"],
+                self.patience if self.early_stopping else None,
+            )
+            callbacks = [threads, *callbacks, *([PrintEpochs()] if self.verbose else [])]
+            if checkpoint is not None:
+                path, identity = Path(checkpoint), self._identity(targets, inputs, seeds)
+                if resume and path.exists():
+                    load_checkpoint(path, run, identity)
+                callbacks.append(WriteCheckpoint(path, identity))
+            train(run, plan, self._objective(), training, validation, callbacks)
         return self._keep(run)
 
     def _partial_fit(self, targets: Array, inputs: Array | None) -> Self:
@@ -112,7 +116,8 @@ class FittedEstimator(CheckedEstimator):
                 run.network.load_state_dict(self.network_.state_dict())
                 run.epoch, run.history = self.n_iter_, self.history_
         plan = Plan(run.epoch + 1, settings["batch_size"], settings["learning_rate"])
-        train(run, plan, self._objective(), examples, callbacks=[PrintEpochs()] if self.verbose else [])
+        with Threads() as threads:
+            train(run, plan, self._objective(), examples, callbacks=[threads, *([PrintEpochs()] if self.verbose else [])])
         self._run = run
         return self._keep(run)
 
@@ -321,8 +326,9 @@ class FittedEstimator(CheckedEstimator):
 def _piecewise(step: Callable[[Array], Float32], samples: Array, shape: tuple[int, ...]) -> Float32:
     """`step` of all samples, batch by batch, gathered in one array of samples of `shape`."""
     made = np.empty((len(samples), *shape), dtype=np.float32)
-    for start in range(0, len(samples), _BATCH):
-        made[start : start + _BATCH] = step(samples[start : start + _BATCH])
+    with Threads() if len(samples) >= _MANY else contextlib.nullcontext():
+        for start in range(0, len(samples), _BATCH):
+            made[start : start + _BATCH] = step(samples[start : start + _BATCH])
     return made
 
 
@@ -331,11 +337,12 @@ def _damaged(targets: Array, layout: Layout, corruption: Corruption, generator: 
 
     Images are kept in half precision: the rounding is a sixteenth of a grey level at most, and the copy takes half the memory.
     """
-    damaged = np.empty(targets.shape, dtype=np.float16 if layout.is_image else np.float32)
+    damaged = torch.empty(targets.shape, dtype=torch.float16 if layout.is_image else torch.float32)
     for start in range(0, len(targets), _BATCH):
-        clean = torch.from_numpy(layout.to_network(targets[start : start + _BATCH]))
-        damaged[start : start + _BATCH] = layout.from_network(corruption.corrupt(clean, generator).numpy())
-    return damaged
+        clean = network_input(layout, as_tensor(targets[start : start + _BATCH]))
+        piece = layout.from_network(corruption.corrupt(clean, generator).numpy())
+        damaged[start : start + _BATCH] = torch.from_numpy(piece)
+    return damaged.numpy()
 
 
 def _device(name: str) -> torch.device:

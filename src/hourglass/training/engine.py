@@ -27,7 +27,8 @@ class Engine(ABC):
     def step(self, inputs: Tensor, targets: Tensor) -> Loss:
         """One step; the objective of the batch before it."""
         loss = self.backpropagate(inputs, targets)
-        self.optimizer.step()
+        with torch.no_grad():
+            self.optimizer.advance()
         return loss
 
     def close(self) -> None:
@@ -74,6 +75,7 @@ class Dense(Engine):
         self._steps: dict[int, _Step] = {}
         for parameter in self.network.parameters():
             parameter.grad = torch.zeros_like(parameter)
+        self.optimizer.begin()  # out of inference mode: what is made within cannot be used without
         if isinstance(self.optimizer, Adam):
             self.optimizer.join()
 
@@ -92,16 +94,20 @@ class Dense(Engine):
         knows_all = 2 * len(layers) == len(parameters) and all(parameter.requires_grad for parameter in parameters)
         return cls(run, objective, layers, widths) if knows_all and widths[0] == widths[-1] else None
 
-    @torch.no_grad()
-    def backpropagate(self, inputs: Tensor, targets: Tensor) -> float:
+    @torch.inference_mode()
+    def step(self, inputs: Tensor, targets: Tensor) -> Loss:
+        return super().step(inputs, targets)
+
+    @torch.inference_mode()  # torch does less around each call than without gradients alone
+    def backpropagate(self, inputs: Tensor, targets: Tensor) -> Loss:
         if len(inputs) not in self._steps:
             self._steps[len(inputs)] = self._put_down(len(inputs))
         step = self._steps[len(inputs)]
-        step.inputs.copy_(inputs.flatten(1))
-        step.targets.copy_(targets.flatten(1))
+        step.inputs.copy_(inputs.view(step.inputs.shape))
+        step.targets.copy_(targets.view(step.targets.shape))
         for call in step.calls:
             call()
-        return float(step.squares) / step.targets.numel()
+        return float(step.squares) * step.targets.numel() / 4  # of slopes 2 / numel · error
 
     def _put_down(self, n: int) -> _Step:
         """All calls of a step on batches of `n`, and the memory that they work in."""
@@ -110,11 +116,10 @@ class Dense(Engine):
         calls: list[Call] = []
         for layer, before, answer in zip(self.layers, answers, answers[1:], strict=False):
             calls += layer.forward(before, answer)
-        flat = slopes[-1].view(-1)
+        flat, slope_of_error = slopes[-1].view(-1), torch.ops.aten.mse_loss_backward.grad_input
         calls += [
-            partial(torch.sub, answers[-1], targets, out=slopes[-1]),
+            partial(slope_of_error, torch.ones(()), answers[-1], targets, _MEAN, grad_input=slopes[-1]),
             partial(torch.dot, flat, flat, out=squares),
-            partial(flat.mul_, 2 / flat.numel()),
         ]
         for place in range(len(self.layers), 0, -1):
             slope_before = slopes[place - 1] if place > 1 else None
@@ -122,11 +127,14 @@ class Dense(Engine):
         return _Step(answers[0], targets, squares, calls)
 
 
+_MEAN = 1  # torch's number for this reduction
+
+
 class _Step(NamedTuple):
     inputs: Tensor
     targets: Tensor
     squares: Tensor
-    """The sum of squared errors."""
+    """The sum of the squares of the answers' slopes."""
     calls: list[Call]
 
 

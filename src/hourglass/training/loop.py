@@ -15,7 +15,7 @@ from hourglass.errors import DivergenceError
 from hourglass.objectives import Objective
 from hourglass.training.engine import Engine, engine_for, output_of
 from hourglass.training.examples import Examples
-from hourglass.training.machine import Threads, kept_memory
+from hourglass.training.machine import kept_memory
 from hourglass.training.plan import Plan
 from hourglass.training.run import Callback, Loss, Run
 
@@ -38,7 +38,6 @@ def train(
     DivergenceError
         If the loss is no longer finite. Checkpoints of earlier epochs stay as they are.
     """
-    callbacks = [Threads(), *callbacks]
     for given in (examples, validation):
         if given is not None:
             given.to(run.device)

@@ -4,48 +4,62 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import time
 from collections.abc import Iterator
+from typing import ClassVar, Self
 
 import torch
 
 from hourglass.training.run import Callback, Run
 
-_SECONDS_BETWEEN = 2.0
-_SECONDS_A_TRIAL = 0.01
+SECONDS_BETWEEN = 2.0
+_SECONDS_A_TRIAL = 0.005
 _WORTH = 1.2
 """More threads are taken only if they are so many times as fast: a share of a busy core is worth less than it looks."""
 
 
 class Threads(Callback):
-    """Keeps torch at the number of threads that is fastest beside whatever else runs on the machine.
+    """Within it torch uses the number of threads that is fastest beside whatever else runs on the machine.
 
     Two threads on two cores, one of which is busy with something else, wait for each other at every operation and can be twenty
-    times slower than one. So the choice is made anew every two seconds, by `calibrate`. A number that is fixed
-    beforehand, by OMP_NUM_THREADS, stays.
+    times slower than one. So the choice is made anew every two seconds: when it is entered, and, as a callback of training,
+    between steps. At most it is the number that torch was set to; one that OMP_NUM_THREADS fixes stays.
     """
 
-    def on_train_begin(self, run: Run) -> None:
+    _latest: ClassVar[dict[int, tuple[float, int]]] = {}
+    """most -> (when it was last looked at, how many were best), shared by all of a process."""
+
+    def __enter__(self) -> Self:
         self.most = torch.get_num_threads()
-        self.watches = run.device.type == "cpu" and self.most > 1 and "OMP_NUM_THREADS" not in os.environ
-        self._choose()
+        self.watches = self.most > 1 and "OMP_NUM_THREADS" not in os.environ
+        self.look()
+        return self
 
-    def on_batch_end(self, run: Run) -> None:
-        if self.watches and time.perf_counter() >= self.next_look:
-            self._choose()
-
-    def on_train_end(self, run: Run) -> None:
+    def __exit__(self, *_: object) -> None:
         torch.set_num_threads(self.most)
 
-    def _choose(self) -> None:
-        if self.watches:
-            torch.set_num_threads(calibrate(self.most))
-            self.next_look = time.perf_counter() + _SECONDS_BETWEEN
+    def on_batch_end(self, run: Run) -> None:
+        if time.perf_counter() >= self.next_look:
+            self.look()
+
+    def look(self) -> None:
+        """Choose, if nobody has within the last two seconds."""
+        self.next_look = math.inf
+        if not self.watches:
+            return
+        looked, best = self._latest.get(self.most, (-math.inf, 1))
+        if time.perf_counter() - looked >= SECONDS_BETWEEN:
+            best = calibrate(self.most)
+            looked = time.perf_counter()
+            self._latest[self.most] = looked, best
+        torch.set_num_threads(best)
+        self.next_look = looked + SECONDS_BETWEEN
 
 
 def calibrate(most: int) -> int:
-    """The number of threads, among `most`, its half, … and 1, with which a typical product is fastest now: some 10 ms each.
+    """The number of threads, among `most`, its half, … and 1, with which a typical product is fastest now: 5 ms each.
 
     torch is left at whichever was tried last.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -12,7 +13,23 @@ from hourglass.networks import Network
 from hourglass.networks.product import is_large, product
 
 
-class Muon(torch.optim.Optimizer):
+class Optimizer(torch.optim.Optimizer, ABC):
+    """Base of ours: torch's, with the step itself apart from what torch wraps around `step` for its profiler."""
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Make what is kept between steps, where there is nothing yet."""
+
+    @abstractmethod
+    def advance(self) -> None:
+        """Move all parameters that have a gradient, without derivative."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]  # a closure is never used here
+        self.advance()
+
+
+class Muon(Optimizer):
     """Momentum whose update is made orthogonal, for weight matrices; Adam for all other parameters.
 
     Each matrix moves by the nearest (semi-)orthogonal matrix to its averaged gradient, so that every direction in it learns
@@ -36,8 +53,15 @@ class Muon(torch.optim.Optimizer):
     def __init__(self, parameters: Iterable[Tensor], lr: float = 0.03, momentum: float = 0.95, vector_lr: float = 0.1) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "vector_lr": vector_lr})
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]  # a closure is never used here
+    def begin(self) -> None:
+        for group in self.param_groups:
+            begin_adam(self.state, [parameter for parameter in group["params"] if parameter.ndim < 2])
+            for parameter in group["params"]:
+                if parameter.ndim >= 2 and not self.state[parameter]:
+                    self.state[parameter]["average"] = torch.zeros_like(parameter, requires_grad=False)
+
+    def advance(self) -> None:
+        self.begin()
         for group in self.param_groups:
             trained = [parameter for parameter in group["params"] if parameter.grad is not None]
             adam_step(self.state, [parameter for parameter in trained if parameter.ndim < 2], group["lr"] * group["vector_lr"])
@@ -56,10 +80,7 @@ class Muon(torch.optim.Optimizer):
     def _averaged(self, parameter: Tensor, momentum: float) -> Tensor:
         """The gradient's running average, looked ahead by one step (Nesterov)."""
         assert parameter.grad is not None  # `step` passes only parameters that have one
-        state = self.state[parameter]
-        if not state:
-            state["average"] = torch.zeros_like(parameter)
-        average: Tensor = state["average"]
+        average: Tensor = self.state[parameter]["average"]
         average.lerp_(parameter.grad, 1 - momentum)
         return parameter.grad.lerp(average, momentum)
 
@@ -110,7 +131,7 @@ def products(left: Tensor, right: Tensor) -> Tensor:
     return left @ right
 
 
-class Adam(torch.optim.Optimizer):
+class Adam(Optimizer):
     """Adam (Kingma and Ba 2015): the steps of `torch.optim.Adam`, without what that does around them.
 
     On a network of some hundred thousand weights its surroundings take as long as the step itself.
@@ -125,11 +146,17 @@ class Adam(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr})
         self._whole: dict[Tensor, dict[str, Tensor]] = {}
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]  # a closure is never used here
+    def begin(self) -> None:
         for group in self.param_groups:
-            trained = [parameter for parameter in group["params"] if parameter.grad is not None]
-            adam_step(self._whole or self.state, list(self._whole) or trained, group["lr"])
+            begin_adam(self.state, group["params"])
+
+    def advance(self) -> None:
+        for group in self.param_groups:
+            if self._whole:
+                adam_step(self._whole, list(self._whole), group["lr"])
+            else:
+                self.begin()
+                adam_step(self.state, [parameter for parameter in group["params"] if parameter.grad is not None], group["lr"])
 
     @torch.no_grad()
     def join(self) -> None:
@@ -138,7 +165,7 @@ class Adam(torch.optim.Optimizer):
         Until `part`, gradients must be written in place.
         """
         parameters = self.param_groups[0]["params"]
-        begin_adam(self.state, parameters)
+        self.begin()
         states = [self.state[parameter] for parameter in parameters]
         whole = _in_one_piece(parameters)
         whole.grad = _in_one_piece([parameter.grad for parameter in parameters])
@@ -165,16 +192,16 @@ def _in_one_piece(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def adam_step(state: dict[Tensor, dict[str, Tensor]], parameters: Sequence[Tensor], rate: float | Tensor) -> None:
-    """One step of Adam (Kingma and Ba 2015, algorithm 1), in place; moments are kept in `state`."""
+    """One step of Adam (Kingma and Ba 2015, algorithm 1), in place; its moments are in `state`."""
     if not parameters:
         return
-    begin_adam(state, parameters)
     steps, means, squares = ([state[parameter][name] for parameter in parameters] for name in ("step", "mean", "square"))
     torch._foreach_add_(steps, 1)
-    gradients = [parameter.grad for parameter in parameters]
-    constants: dict[str, Any] = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": False, "maximize": False}
-    fused: Callable[..., None] = torch._fused_adam_  # torch.optim.Adam's own arithmetic
-    fused(parameters, gradients, means, squares, [], steps, lr=rate, weight_decay=0.0, **constants)
+    _FUSED_ADAM(parameters, [parameter.grad for parameter in parameters], means, squares, [], steps, lr=rate, **_CONSTANTS)
+
+
+_FUSED_ADAM: Callable[..., None] = torch._fused_adam_  # torch.optim.Adam's own arithmetic
+_CONSTANTS = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "amsgrad": False, "maximize": False}
 
 
 def begin_adam(state: dict[Tensor, dict[str, Tensor]], parameters: Sequence[Tensor]) -> None:
@@ -182,15 +209,19 @@ def begin_adam(state: dict[Tensor, dict[str, Tensor]], parameters: Sequence[Tens
     for parameter in parameters:
         if not state[parameter]:
             step = torch.zeros((), device=parameter.device)
-            state[parameter].update(step=step, mean=torch.zeros_like(parameter), square=torch.zeros_like(parameter))
+            state[parameter].update(
+                step=step,
+                mean=torch.zeros_like(parameter, requires_grad=False),
+                square=torch.zeros_like(parameter, requires_grad=False),
+            )
 
 
-def _adam(network: Network, learning_rate: float) -> torch.optim.Optimizer:
+def _adam(network: Network, learning_rate: float) -> Optimizer:
     return Adam(network.parameters(), lr=learning_rate)
 
 
-def _muon(network: Network, learning_rate: float) -> torch.optim.Optimizer:
+def _muon(network: Network, learning_rate: float) -> Optimizer:
     return Muon(network.parameters(), lr=learning_rate)
 
 
-OPTIMIZERS: dict[str, Callable[[Network, float], torch.optim.Optimizer]] = {"adam": _adam, "muon": _muon}
+OPTIMIZERS: dict[str, Callable[[Network, float], Optimizer]] = {"adam": _adam, "muon": _muon}

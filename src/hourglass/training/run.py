@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hourglass.networks import Network
+from hourglass.training.optimizers import Optimizer
 
 Loss = float | Tensor
 """A number; on a GPU a tensor without axes, for reading its value would wait for all that is under way."""
@@ -34,7 +35,7 @@ class Run:
     """
 
     network: Network
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     order: torch.Generator
     noise: torch.Generator
     seed: int
