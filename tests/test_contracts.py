@@ -77,11 +77,11 @@ def test_gradients_are_finite_and_reach_every_weight(name: str, loss: str) -> No
 def test_network_overfits_one_batch(name: str, optimizer: str, digits: np.ndarray) -> None:
     samples = torch.from_numpy(digits[:8, None]).float() / 255
     network = made(name, (1, 8, 8), n_components=8, hidden=(32, 32))
-    steps = OPTIMIZERS[optimizer](network, 0.02 if optimizer == "muon" else 0.01)
+    steps = OPTIMIZERS[optimizer](network.parameters(), 0.02 if optimizer == "muon" else 0.01)
     variance = float(((samples - samples.mean(0)) ** 2).mean())
     for _ in range(400):
         loss = LOSSES["mse"](network(samples).reconstructions, samples)
-        steps.zero_grad()
+        network.zero_grad()
         loss.backward()
         steps.step()
     assert float(loss.detach()) < 0.1 * variance

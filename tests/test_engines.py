@@ -16,11 +16,10 @@ from hourglass.networks import NETWORKS, Network, answer, build, product
 from hourglass.objectives import LOSSES, Objective
 from hourglass.training import OPTIMIZERS, Examples, Run, as_tensor, machine, network_input
 from hourglass.training.engine import Captured, Dense, Eager, _Graph, engine_for
-from hourglass.training.loop import set_rate
 
 
 def run_of(network: Network, optimizer: str = "adam", rate: float = 0.01) -> Run:
-    return Run(network, OPTIMIZERS[optimizer](network, rate), seeded(0), seeded(0), 0)
+    return Run(network, OPTIMIZERS[optimizer](network.parameters(), rate), seeded(0), seeded(0), 0)
 
 
 @pytest.fixture
@@ -167,12 +166,12 @@ def test_captured_steps_are_the_eager_ones_with_rates_and_batches_that_change(ne
         run = run_of(build(network, (1, 8, 8), 5, (8,)), optimizer)
         engine, chance, losses = kind(run, Objective(LOSSES["mse"])), seeded(1), []
         for step in range(20):
-            set_rate(run.optimizer, 0.02 / (step + 1))
+            run.optimizer.set_rate(0.02 / (step + 1))
             samples = torch.rand(20 if step % 4 else 9, 1, 8, 8, generator=chance)
             losses.append(float(engine.step(samples, samples)))
         engine.close()
-        assert run.optimizer.param_groups[0]["lr"] == pytest.approx(0.001)
-        assert isinstance(run.optimizer.param_groups[0]["lr"], float)
+        assert run.optimizer.rate == pytest.approx(0.001)
+        assert isinstance(run.optimizer.rate, float)
         trained.append((losses, run.network.state_dict()))
     assert trained[0][0] == pytest.approx(trained[1][0], rel=1e-5)
     for name, tensor in trained[0][1].items():
@@ -264,6 +263,31 @@ def test_every_sample_comes_once_an_epoch_whatever_the_batch(batch_size: int) ->
     assert sorted(seen.tolist()) == list(range(0, 700, 2))
     assert seen.tolist() != sorted(seen.tolist())
     assert all(torch.equal(inputs, targets) for inputs, targets in batches)
+
+
+@pytest.mark.parametrize("batch_size", [7, 100, 300])
+@pytest.mark.parametrize("shape", [(8, 6), (8, 6, 3), (48,)])
+def test_batches_in_the_engines_memory_are_those_that_are_made_anew(batch_size: int, shape: tuple) -> None:
+    rng = np.random.default_rng(0)
+    targets, inputs = (rng.integers(0, 256, (350, *shape), dtype=np.uint8) for _ in range(2))
+    layout = Layout.of(targets)
+    run = run_of(build("mlp", layout.network_shape, 5, (8,)))
+    dense = engine_for(run, Objective(LOSSES["mse"]))
+    assert dense.memory is not None
+    for given in (None, inputs):
+        examples, seen = Examples(targets, layout, inputs=given), 0
+        written = examples.shuffled(batch_size, seeded(3), seeded(0), dense.memory)
+        for made, there in zip(examples.shuffled(batch_size, seeded(3), seeded(0)), written, strict=True):
+            for one, two in zip(made, there, strict=True):
+                assert torch.equal(one.flatten(1), two)
+            before = [parameter.clone() for parameter in run.network.parameters()]
+            loss = dense.backpropagate(*there)
+            gradients = [parameter.grad.clone() for parameter in run.network.parameters()]
+            assert loss == dense.backpropagate(made[0].clone(), made[1].clone())
+            assert all(torch.equal(*pair) for pair in zip(gradients, [p.grad for p in run.network.parameters()], strict=True))
+            assert all(torch.equal(*pair) for pair in zip(before, run.network.parameters(), strict=True))
+            seen += len(there[0])
+        assert seen == 350
 
 
 # --- the machine ------------------------------------------------------------------------------------------------------

@@ -15,7 +15,9 @@ from hourglass.cli.options import json_option
 @click.option("--figure", type=click.Path(path_type=Path), metavar="FILE", help="Draw MODEL's layers: a .png, .svg or .pdf.")
 @json_option
 def info(model: Path | None, figure: Path | None, as_json: bool) -> None:
-    """Describe MODEL: its task, settings, layers and training. Without MODEL, describe the installation."""
+    """Describe MODEL: its task, settings, layers and training. Without MODEL, describe the installation, and how many
+    threads are fastest beside what runs on the machine now.
+    """
     if model is None:
         _describe_installation(figure, as_json)
         return
@@ -63,10 +65,14 @@ def _describe_installation(figure: Path | None, as_json: bool) -> None:
     from hourglass.cli.output import print_json, print_table
     from hourglass.errors import ParameterError
     from hourglass.evaluation import machine
+    from hourglass.networks.product import prefers_onednn
+    from hourglass.training import Threads
 
     if figure is not None:
         raise ParameterError("--figure draws the layers of a model; name one: hourglass info MODEL --figure FILE.")
     content = machine()
+    with Threads() as threads:
+        content |= {"threads_chosen": threads.chosen, "large_products": "oneDNN" if prefers_onednn() else "torch's default"}
     if as_json:
         print_json(content)
     else:

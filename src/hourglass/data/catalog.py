@@ -202,7 +202,9 @@ def _read_folder_of(name: str, folder: Path) -> Dataset:
 
 def _sha256(split: Split) -> str:
     assert split.labels is not None  # read_idx_pair always reads them
-    return hashlib.sha256(split.images.tobytes() + split.labels.tobytes()).hexdigest()
+    digest = hashlib.sha256(np.ascontiguousarray(split.images).data)  # in place: tobytes would copy all images
+    digest.update(np.ascontiguousarray(split.labels).data)
+    return digest.hexdigest()
 
 
 # --- fetching ---------------------------------------------------------------------------------------------------------

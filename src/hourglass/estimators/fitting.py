@@ -40,6 +40,7 @@ from hourglass.training import (
 VALIDATION_SHARE = 0.1
 _CENTERING_SAMPLES = 1000
 _BATCH = 1024  # samples a forward pass outside training
+_PIECE = 256  # samples that are damaged at once
 _MANY = 8192  # samples from which it pays to ask how many threads are best
 
 
@@ -179,7 +180,7 @@ class FittedEstimator(CheckedEstimator):
         device = _device(self.device)
         return Run(
             place(network, device),
-            OPTIMIZERS[settings["optimizer"]](network, settings["learning_rate"]),
+            OPTIMIZERS[settings["optimizer"]](network.parameters(), settings["learning_rate"]),
             order=seeded(order_seed),
             noise=seeded(noise_seed, device),
             seed=validation_seed,
@@ -335,13 +336,15 @@ def _piecewise(step: Callable[[Array], Float32], samples: Array, shape: tuple[in
 def _damaged(targets: Array, layout: Layout, corruption: Corruption, generator: torch.Generator) -> Array:
     """A damaged copy of all targets, drawn once, piece by piece.
 
-    Images are kept in half precision: the rounding is a sixteenth of a grey level at most, and the copy takes half the memory.
+    It takes the memory of the samples: of 8-bit images it is rounded to 8 bits, half a grey level at most; of other images to
+    half precision, a sixteenth of one.
     """
-    damaged = torch.empty(targets.shape, dtype=torch.float16 if layout.is_image else torch.float32)
-    for start in range(0, len(targets), _BATCH):
-        clean = network_input(layout, as_tensor(targets[start : start + _BATCH]))
-        piece = layout.from_network(corruption.corrupt(clean, generator).numpy())
-        damaged[start : start + _BATCH] = torch.from_numpy(piece)
+    is_bytes = layout.is_image and targets.dtype == np.uint8
+    damaged = torch.empty(targets.shape, dtype=torch.uint8 if is_bytes else torch.float16 if layout.is_image else torch.float32)
+    for start in range(0, len(targets), _PIECE):
+        clean = network_input(layout, as_tensor(targets[start : start + _PIECE]))
+        piece = torch.from_numpy(layout.from_network(corruption.corrupt(clean, generator).numpy()))
+        damaged[start : start + _PIECE] = piece.mul_(255).round_() if is_bytes else piece
     return damaged.numpy()
 
 

@@ -16,7 +16,7 @@ from hourglass.data.write import replace_file
 from hourglass.errors import FormatError, ParameterError
 from hourglass.training.run import Callback, Run
 
-FORMAT = 1
+FORMAT = 2
 
 
 class WriteCheckpoint(Callback):
@@ -33,8 +33,8 @@ def save_checkpoint(path: Path, run: Run, identity: dict[str, Any]) -> None:
     """Write network, optimiser, random state, history and best weights of `run` beside `path`, then rename."""
     tensors = {f"network.{name}": tensor for name, tensor in run.network.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in (run.best or {}).items()}
-    for index, state in run.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
+    for index, parameter in enumerate(run.optimizer.parameters):
+        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in run.optimizer.state[parameter].items()}
     tensors |= {"random.order": run.order.get_state(), "random.noise": run.noise.get_state()}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     state = json.dumps(
@@ -84,20 +84,20 @@ def load_checkpoint(path: Path, run: Run, identity: dict[str, Any]) -> None:
 
     run.network.load_state_dict(part("network."))
     run.best = part("best.") or None
-    parameters = [parameter for group in run.optimizer.param_groups for parameter in group["params"]]
-    states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in part("optimizer.").items():
         index, _, key = name.partition(".")
-        states.setdefault(int(index), {})[key] = _laid_out_as(parameters[int(index)], tensor)
-    run.optimizer.load_state_dict({"state": states, "param_groups": run.optimizer.state_dict()["param_groups"]})
+        parameter = run.optimizer.parameters[int(index)]
+        run.optimizer.state[parameter][key] = _laid_out_as(parameter, tensor)
     run.order.set_state(tensors["random.order"])
     run.noise.set_state(tensors["random.noise"])
     run.epoch, run.step, run.stop, run.history = state["epoch"], state["step"], state["stop"], state["history"]
 
 
 def _laid_out_as(parameter: Tensor, state: Tensor) -> Tensor:
-    """`state` with the strides of its parameter: fused optimisers walk through both in the order of memory."""
-    return torch.empty_like(parameter).copy_(state) if state.shape == parameter.shape else state
+    """`state` with its parameter's device, and strides: a fused step walks through both in the order of memory."""
+    if state.shape != parameter.shape:
+        return state.to(parameter.device)
+    return torch.empty_like(parameter, requires_grad=False).copy_(state)
 
 
 def _digest(tensors: dict[str, Tensor], state: str) -> str:

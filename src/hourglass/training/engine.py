@@ -14,6 +14,7 @@ from torch import Tensor
 from hourglass.networks import Network, Pair, is_encoder_then_decoder, layers_of
 from hourglass.networks.layers import Call, Layer
 from hourglass.objectives import LOSSES, Objective, Output
+from hourglass.training.examples import Memory, Place
 from hourglass.training.optimizers import Adam
 from hourglass.training.run import Loss, Run
 
@@ -27,9 +28,11 @@ class Engine(ABC):
     def step(self, inputs: Tensor, targets: Tensor) -> Loss:
         """One step; the objective of the batch before it."""
         loss = self.backpropagate(inputs, targets)
-        with torch.no_grad():
-            self.optimizer.advance()
+        self.optimizer.step()
         return loss
+
+    memory: Memory | None = None
+    """Where it reads its batches, if it has a place for them: what is written there is not copied."""
 
     def close(self) -> None:
         """After the last step: what was taken for speed is given back."""
@@ -72,7 +75,8 @@ class Dense(Engine):
     def __init__(self, run: Run, objective: Objective, layers: list[Layer], widths: list[int]) -> None:
         super().__init__(run, objective)
         self.layers, self.widths = layers, widths
-        self._steps: dict[int, _Step] = {}
+        self._places: dict[tuple[int, int], Place] = {}
+        self._steps: dict[int, _Step] = {}  # by the identity of their inputs, which they hold on to
         for parameter in self.network.parameters():
             parameter.grad = torch.zeros_like(parameter)
         self.optimizer.begin()  # out of inference mode: what is made within cannot be used without
@@ -100,31 +104,39 @@ class Dense(Engine):
 
     @torch.inference_mode()  # torch does less around each call than without gradients alone
     def backpropagate(self, inputs: Tensor, targets: Tensor) -> Loss:
-        if len(inputs) not in self._steps:
-            self._steps[len(inputs)] = self._put_down(len(inputs))
-        step = self._steps[len(inputs)]
-        step.inputs.copy_(inputs.view(step.inputs.shape))
-        step.targets.copy_(targets.view(step.targets.shape))
+        step = self._steps.get(id(inputs))
+        if step is None or step.inputs is not inputs or step.targets is not targets:
+            place = self.memory(len(inputs), 1)
+            step = self._steps[id(place.batches[0][0])]
+            step.inputs.copy_(inputs.view(step.inputs.shape))
+            step.targets.copy_(targets.view(step.targets.shape))
         for call in step.calls:
             call()
         return float(step.squares) * step.targets.numel() / 4  # of slopes 2 / numel · error
 
-    def _put_down(self, n: int) -> _Step:
-        """All calls of a step on batches of `n`, and the memory that they work in."""
-        answers, slopes = ([torch.empty(n, width) for width in self.widths] for _ in range(2))  # the inputs' stand first
-        targets, squares = torch.empty(n, self.widths[-1]), torch.empty(())
-        calls: list[Call] = []
-        for layer, before, answer in zip(self.layers, answers, answers[1:], strict=False):
-            calls += layer.forward(before, answer)
-        flat, slope_of_error = slopes[-1].view(-1), torch.ops.aten.mse_loss_backward.grad_input
-        calls += [
-            partial(slope_of_error, torch.ones(()), answers[-1], targets, _MEAN, grad_input=slopes[-1]),
-            partial(torch.dot, flat, flat, out=squares),
-        ]
-        for place in range(len(self.layers), 0, -1):
-            slope_before = slopes[place - 1] if place > 1 else None
-            calls += self.layers[place - 1].backward(answers[place - 1], answers[place], slopes[place], slope_before)
-        return _Step(answers[0], targets, squares, calls)
+    def memory(self, batch_size: int, n_batches: int) -> Place:
+        if (batch_size, n_batches) not in self._places:
+            with torch.inference_mode(False):  # others write here
+                whole = [torch.empty(n_batches * batch_size, width) for width in (self.widths[0], self.widths[-1])]
+                batches = list(zip(*(torch.split(part, batch_size) for part in whole), strict=True))
+            with torch.inference_mode():
+                answers, slopes = ([torch.empty(batch_size, width) for width in self.widths[1:]] for _ in range(2))
+                for inputs, targets in batches:
+                    self._steps[id(inputs)] = self._put_down(inputs, targets, answers, slopes)
+            self._places[batch_size, n_batches] = Place(whole[0], whole[1], batches)
+        return self._places[batch_size, n_batches]
+
+    def _put_down(self, inputs: Tensor, targets: Tensor, answers: list[Tensor], slopes: list[Tensor]) -> _Step:
+        """All calls of a step on what will be in `inputs` and `targets`; `answers` and `slopes` are each layer's memory."""
+        before = [inputs, *answers]
+        calls = [call for place, layer in enumerate(self.layers) for call in layer.forward(before[place], answers[place])]
+        errors, squares = slopes[-1].view(-1), torch.empty(())
+        slope_of_error = torch.ops.aten.mse_loss_backward.grad_input
+        calls.append(partial(slope_of_error, torch.ones(()), answers[-1], targets, _MEAN, grad_input=slopes[-1]))
+        calls.append(partial(torch.dot, errors, errors, out=squares))
+        for place, layer in reversed(list(enumerate(self.layers))):
+            calls += layer.backward(before[place], answers[place], slopes[place], slopes[place - 1] if place else None)
+        return _Step(inputs, targets, squares, calls)
 
 
 _MEAN = 1  # torch's number for this reduction
@@ -152,8 +164,7 @@ class Captured(Engine):
         self.eager = Eager(run, objective)
         self._n_seen: Counter[int] = Counter()
         self._graphs: dict[int, _Graph] = {}
-        for group in self.optimizer.param_groups:  # a number would be part of the graph
-            group["lr"] = torch.tensor(float(group["lr"]), device=run.device)
+        self.optimizer.rate = torch.tensor(float(self.optimizer.rate), device=run.device)  # a number would be part of the graph
 
     def step(self, inputs: Tensor, targets: Tensor) -> Loss:
         size = len(inputs)
@@ -174,8 +185,7 @@ class Captured(Engine):
     def close(self) -> None:
         super().close()
         self._graphs.clear()
-        for group in self.optimizer.param_groups:
-            group["lr"] = float(group["lr"])
+        self.optimizer.rate = float(self.optimizer.rate)
 
     def _capture(self, inputs: Tensor, targets: Tensor) -> _Graph:
         """Record a step on these tensors without taking it."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +19,24 @@ from hourglass.images import Array, Layout
 _PIECE = 4096  # samples at once
 _AT_ONCE = {"cpu": 256, "cuda": 8192}
 """Samples that are made together where batches are smaller: there the calls cost more than the arithmetic."""
+
+
+class Place(NamedTuple):
+    """Memory for some batches of the same size, from which an engine reads them.
+
+    Attributes
+    ----------
+    inputs, targets : Tensor of shape (n_batches · batch, values), float32
+    batches : list of (inputs, targets), the parts of both.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    batches: list[tuple[Tensor, Tensor]]
+
+
+Memory = Callable[[int, int], Place]
+"""(samples a batch, how many batches) -> where they go."""
 
 
 class Examples:
@@ -76,32 +95,63 @@ class Examples:
             return torch.cat([targets, inputs]), torch.cat([targets, targets])
         return inputs, targets
 
-    def shuffled(self, batch_size: int, order: torch.Generator, noise: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """All batches of one epoch in an order drawn from `order`; `noise` is a generator on the device."""
-        return self._batches(torch.randperm(len(self), generator=order), batch_size, noise)
+    def shuffled(
+        self, batch_size: int, order: torch.Generator, noise: torch.Generator, memory: Memory | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """All batches of one epoch in an order drawn from `order`; `noise` is a generator on the device.
+
+        Where samples go as they are, they are written to the `memory` that the engine reads them from, and each batch
+        overwrites the one before.
+        """
+        positions = torch.randperm(len(self), generator=order)
+        if memory is None or self.corruption is not None or self.n_views == 2:
+            return self._batches(positions, batch_size, noise)
+        return self._written(positions, batch_size, memory)
 
     def in_order(self, batch_size: int, noise: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """All batches in the order of the samples."""
         return self._batches(torch.arange(len(self)), batch_size, noise)
 
     def _batches(self, positions: Tensor, batch_size: int, noise: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        n_batches = 1 if self.n_views == 2 else max(1, _AT_ONCE.get(self.device.type, 0) // batch_size)
-        for some in torch.split(positions, n_batches * batch_size):
+        for some in torch.split(positions, self._n_together(batch_size) * batch_size):
             inputs, targets = self.batch(some, noise)
             size = self.n_views * batch_size
             yield from zip(torch.split(inputs, size), torch.split(targets, size), strict=True)
 
+    def _written(self, positions: Tensor, batch_size: int, memory: Memory) -> Iterator[tuple[Tensor, Tensor]]:
+        place = memory(batch_size, self._n_together(batch_size))
+        for some in torch.split(positions, len(place.targets)):
+            rows = self.rows[some]
+            targets = self._gathered(self.targets, rows)
+            inputs = targets if self.inputs is None else self._gathered(self.inputs, rows)
+            network_input(self.layout, targets, out=place.targets[: len(some)])
+            network_input(self.layout, inputs, out=place.inputs[: len(some)])
+            n_whole = len(some) // batch_size
+            yield from place.batches[:n_whole]
+            if rest := len(some) % batch_size:
+                yield place.inputs[len(some) - rest : len(some)], place.targets[len(some) - rest : len(some)]
+
+    def _n_together(self, batch_size: int) -> int:
+        """How many batches are made at once."""
+        return 1 if self.n_views == 2 else max(1, _AT_ONCE.get(self.device.type, 0) // batch_size)
+
     def _taken(self, samples: Tensor, rows: Tensor) -> Tensor:
-        return network_input(self.layout, samples.index_select(0, rows.to(samples.device)).to(self.device))
+        return network_input(self.layout, self._gathered(samples, rows))
+
+    def _gathered(self, samples: Tensor, rows: Tensor) -> Tensor:
+        return samples.index_select(0, rows.to(samples.device)).to(self.device)
 
 
-def network_input(layout: Layout, samples: Tensor) -> Tensor:
-    """`Layout.to_network` in torch: samples (n, *shape) as float32 (n, *network_shape), contiguous, always a copy."""
+def network_input(layout: Layout, samples: Tensor, out: Tensor | None = None) -> Tensor:
+    """`Layout.to_network` in torch: samples (n, *shape) as float32 (n, *network_shape), contiguous, always a copy; in `out`,
+    of any shape of the same size, if given.
+    """
     if layout.is_image:
         ordered = samples.unsqueeze(1) if samples.ndim == 3 else samples.movedim(3, 1)
     else:
         ordered = samples if layout.is_bounded else (samples - layout.offset) / layout.scale
-    values = torch.empty(ordered.shape, dtype=torch.float32, device=samples.device).copy_(ordered)
+    values = torch.empty(ordered.shape, dtype=torch.float32, device=samples.device) if out is None else out.view(ordered.shape)
+    values.copy_(ordered)
     return values.mul_(1 / 255) if layout.is_image and samples.dtype == torch.uint8 else values
 
 
@@ -127,7 +177,9 @@ class WholeSet(Examples):
     MAX_VALUES = 4096
     """Largest number of values a sample: C has the square of it."""
 
-    def shuffled(self, batch_size: int, order: torch.Generator, noise: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    def shuffled(
+        self, batch_size: int, order: torch.Generator, noise: torch.Generator, memory: Memory | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         for _ in range(0, len(self), batch_size):
             yield self._points, self._points
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
 
 from hourglass.corruption import seeded
 from hourglass.errors import DivergenceError
@@ -75,9 +74,9 @@ def train_epoch(
     """
     start, losses = time.perf_counter(), Mean()
     run.network.train()
-    for inputs, targets in examples.shuffled(plan.batch_size, run.order, run.noise):
-        set_rate(run.optimizer, plan.rate(run.step, plan.epochs * run.n_batches))
-        run.loss = engine.step(inputs.to(run.device), targets.to(run.device))
+    for inputs, targets in examples.shuffled(plan.batch_size, run.order, run.noise, engine.memory):
+        run.optimizer.set_rate(plan.rate(run.step, plan.epochs * run.n_batches))
+        run.loss = engine.step(inputs, targets)
         losses.add(run.loss, len(targets))
         run.step += 1
         for callback in callbacks:
@@ -107,7 +106,7 @@ def evaluate(run: Run, objective: Objective, examples: Examples) -> float:
     run.network.eval()
     with torch.inference_mode(not objective.differentiates):
         for inputs, targets in examples.in_order(_VALIDATION_BATCH, seeded(run.seed, run.device)):
-            loss = objective(output_of(run.network, objective, inputs.to(run.device)), targets.to(run.device))
+            loss = objective(output_of(run.network, objective, inputs), targets)
             losses.add(loss.item(), len(targets))
     return losses.value
 
@@ -137,14 +136,6 @@ def own_chance(run: Run) -> Iterator[None]:
         if on_gpu:
             torch.cuda.manual_seed(run.seed + run.epoch)
         yield
-
-
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)  # where a graph reads it
-        else:
-            group["lr"] = rate
 
 
 def check_finite(run: Run) -> None:

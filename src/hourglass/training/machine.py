@@ -37,6 +37,11 @@ class Threads(Callback):
         self.look()
         return self
 
+    @property
+    def chosen(self) -> int:
+        """How many torch uses now."""
+        return torch.get_num_threads()
+
     def __exit__(self, *_: object) -> None:
         torch.set_num_threads(self.most)
 

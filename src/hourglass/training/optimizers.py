@@ -4,29 +4,50 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from hourglass.networks import Network
 from hourglass.networks.product import is_large, product
 
 
-class Optimizer(torch.optim.Optimizer, ABC):
-    """Base of ours: torch's, with the step itself apart from what torch wraps around `step` for its profiler."""
+class Optimizer(ABC):
+    """Moves parameters down the gradients in their `grad`.
+
+    None of torch's: the first of those in a process imports torch's compiler, for 0.8 s and 70 MB, and around each of
+    their steps stands a hook for its profiler.
+
+    Attributes
+    ----------
+    parameters : list of Tensor
+    rate : float or Tensor without axes
+        The learning rate of the next step; a tensor where a graph reads it.
+    state : dict of Tensor to dict of str to Tensor
+        What is kept of each parameter between steps.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], rate: float) -> None:
+        self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
+        self.rate: float | Tensor = rate
+        self.state: dict[Tensor, dict[str, Tensor]] = {parameter: {} for parameter in self.parameters}
+
+    def set_rate(self, rate: float) -> None:
+        if isinstance(self.rate, Tensor):
+            self.rate.fill_(rate)
+        else:
+            self.rate = rate
 
     @abstractmethod
     def begin(self) -> None:
         """Make what is kept between steps, where there is nothing yet."""
 
     @abstractmethod
-    def advance(self) -> None:
-        """Move all parameters that have a gradient, without derivative."""
+    def step(self) -> None:
+        """Move all parameters that have a gradient, in place."""
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]  # a closure is never used here
-        self.advance()
+    def _trained(self) -> list[Tensor]:
+        self.begin()
+        return [parameter for parameter in self.parameters if parameter.grad is not None]
 
 
 class Muon(Optimizer):
@@ -34,55 +55,46 @@ class Muon(Optimizer):
 
     Each matrix moves by the nearest (semi-)orthogonal matrix to its averaged gradient, so that every direction in it learns
     at the same pace: what a narrow code needs, where the gradient's largest few directions drown the others (Jordan et al.
-    2024, "Muon: an optimizer for hidden layers"). Convolution kernels count as matrices (out, in · height · width).
+    2024, "Muon: an optimizer for hidden layers"). Convolution kernels count as matrices (out, in · height · width). The rate
+    is the matrices' step in units of their spectral norm.
 
     `torch.optim.Muon` iterates in bfloat16 on the whole matrix, made for GPUs; this one
     iterates in float32 on the smaller Gram matrix.
-
-    Parameters
-    ----------
-    parameters : iterable of Tensor
-    lr : float
-        Step of the matrices, in units of their spectral norm.
-    momentum : float
-        Share of the old average that each step keeps.
-    vector_lr : float
-        Adam's step for the others, as a share of `lr`.
     """
 
-    def __init__(self, parameters: Iterable[Tensor], lr: float = 0.03, momentum: float = 0.95, vector_lr: float = 0.1) -> None:
-        super().__init__(parameters, {"lr": lr, "momentum": momentum, "vector_lr": vector_lr})
+    MOMENTUM = 0.95
+    """Share of the old average that each step keeps."""
+    VECTOR_RATE = 0.1
+    """Adam's step for the others, as a share of the rate."""
 
     def begin(self) -> None:
-        for group in self.param_groups:
-            begin_adam(self.state, [parameter for parameter in group["params"] if parameter.ndim < 2])
-            for parameter in group["params"]:
-                if parameter.ndim >= 2 and not self.state[parameter]:
-                    self.state[parameter]["average"] = torch.zeros_like(parameter, requires_grad=False)
+        begin_adam(self.state, [parameter for parameter in self.parameters if parameter.ndim < 2])
+        for parameter in self.parameters:
+            if parameter.ndim >= 2 and not self.state[parameter]:
+                self.state[parameter]["average"] = torch.zeros_like(parameter, requires_grad=False)
 
-    def advance(self) -> None:
-        self.begin()
-        for group in self.param_groups:
-            trained = [parameter for parameter in group["params"] if parameter.grad is not None]
-            adam_step(self.state, [parameter for parameter in trained if parameter.ndim < 2], group["lr"] * group["vector_lr"])
-            by_shape: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
-            for parameter in trained:
-                if parameter.ndim >= 2:
-                    direction = self._averaged(parameter, group["momentum"]).reshape(len(parameter), -1)
-                    wide = direction if direction.shape[0] <= direction.shape[1] else direction.T
-                    by_shape.setdefault((wide.shape[0], wide.shape[1]), []).append((parameter, wide))
-            for same in by_shape.values():  # encoder and mirrored decoder share their shapes: one batch of matrices
-                for (parameter, _), wide in zip(same, orthogonalize(torch.stack([w for _, w in same])), strict=True):
-                    rows, columns = len(parameter), parameter.numel() // len(parameter)
-                    update = wide if rows <= columns else wide.T
-                    move(parameter, update.reshape(parameter.shape), group["lr"], max(1.0, rows / columns) ** 0.5)
+    @torch.no_grad()
+    def step(self) -> None:
+        trained = self._trained()
+        adam_step(self.state, [parameter for parameter in trained if parameter.ndim < 2], self.rate * self.VECTOR_RATE)
+        by_shape: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
+        for parameter in trained:
+            if parameter.ndim >= 2:
+                direction = self._averaged(parameter).reshape(len(parameter), -1)
+                wide = direction if direction.shape[0] <= direction.shape[1] else direction.T
+                by_shape.setdefault((wide.shape[0], wide.shape[1]), []).append((parameter, wide))
+        for same in by_shape.values():  # encoder and mirrored decoder share their shapes: one batch of matrices
+            for (parameter, _), wide in zip(same, orthogonalize(torch.stack([w for _, w in same])), strict=True):
+                rows, columns = len(parameter), parameter.numel() // len(parameter)
+                update = wide if rows <= columns else wide.T
+                move(parameter, update.reshape(parameter.shape), self.rate, max(1.0, rows / columns) ** 0.5)
 
-    def _averaged(self, parameter: Tensor, momentum: float) -> Tensor:
+    def _averaged(self, parameter: Tensor) -> Tensor:
         """The gradient's running average, looked ahead by one step (Nesterov)."""
         assert parameter.grad is not None  # `step` passes only parameters that have one
-        average: Tensor = self.state[parameter]["average"]
-        average.lerp_(parameter.grad, 1 - momentum)
-        return parameter.grad.lerp(average, momentum)
+        average = self.state[parameter]["average"]
+        average.lerp_(parameter.grad, 1 - self.MOMENTUM)
+        return parameter.grad.lerp(average, self.MOMENTUM)
 
 
 def move(parameter: Tensor, update: Tensor, rate: float | Tensor, scale: float) -> None:
@@ -132,31 +144,21 @@ def products(left: Tensor, right: Tensor) -> Tensor:
 
 
 class Adam(Optimizer):
-    """Adam (Kingma and Ba 2015): the steps of `torch.optim.Adam`, without what that does around them.
+    """Adam (Kingma and Ba 2015): the steps of `torch.optim.Adam`."""
 
-    On a network of some hundred thousand weights its surroundings take as long as the step itself.
-
-    Parameters
-    ----------
-    parameters : iterable of Tensor, float32
-    lr : float
-    """
-
-    def __init__(self, parameters: Iterable[Tensor], lr: float = 1e-3) -> None:
-        super().__init__(parameters, {"lr": lr})
+    def __init__(self, parameters: Iterable[Tensor], rate: float) -> None:
+        super().__init__(parameters, rate)
         self._whole: dict[Tensor, dict[str, Tensor]] = {}
 
     def begin(self) -> None:
-        for group in self.param_groups:
-            begin_adam(self.state, group["params"])
+        begin_adam(self.state, self.parameters)
 
-    def advance(self) -> None:
-        for group in self.param_groups:
-            if self._whole:
-                adam_step(self._whole, list(self._whole), group["lr"])
-            else:
-                self.begin()
-                adam_step(self.state, [parameter for parameter in group["params"] if parameter.grad is not None], group["lr"])
+    @torch.no_grad()
+    def step(self) -> None:
+        if self._whole:
+            adam_step(self._whole, list(self._whole), self.rate)
+        else:
+            adam_step(self.state, self._trained(), self.rate)
 
     @torch.no_grad()
     def join(self) -> None:
@@ -164,11 +166,10 @@ class Adam(Optimizer):
 
         Until `part`, gradients must be written in place.
         """
-        parameters = self.param_groups[0]["params"]
         self.begin()
-        states = [self.state[parameter] for parameter in parameters]
-        whole = _in_one_piece(parameters)
-        whole.grad = _in_one_piece([parameter.grad for parameter in parameters])
+        states = [self.state[parameter] for parameter in self.parameters]
+        whole = _in_one_piece(self.parameters)
+        whole.grad = _in_one_piece([parameter.grad for parameter in self.parameters if parameter.grad is not None])
         self._whole = {whole: {name: _in_one_piece([state[name] for state in states]) for name in ("mean", "square")}}
         self._whole[whole]["step"] = states[0]["step"]
         for state in states:
@@ -177,7 +178,7 @@ class Adam(Optimizer):
     @torch.no_grad()
     def part(self) -> None:
         """Give each tensor memory of its own again, as who copies or saves one expects."""
-        for parameter in self.param_groups[0]["params"] if self._whole else ():
+        for parameter in self.parameters if self._whole else ():
             parameter.data, parameter.grad = parameter.data.clone(), None
             self.state[parameter] = {name: tensor.clone() for name, tensor in self.state[parameter].items()}
         self._whole = {}
@@ -216,12 +217,4 @@ def begin_adam(state: dict[Tensor, dict[str, Tensor]], parameters: Sequence[Tens
             )
 
 
-def _adam(network: Network, learning_rate: float) -> Optimizer:
-    return Adam(network.parameters(), lr=learning_rate)
-
-
-def _muon(network: Network, learning_rate: float) -> Optimizer:
-    return Muon(network.parameters(), lr=learning_rate)
-
-
-OPTIMIZERS: dict[str, Callable[[Network, float], Optimizer]] = {"adam": _adam, "muon": _muon}
+OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "muon": Muon}
