@@ -28,6 +28,10 @@ results: .venv/.demo
 	$(BIN)/hourglass evaluate --suite rate --data mnist -o docs/results
 	$(BIN)/hourglass evaluate --suite uses --use compress --use enhance --data sample-photos --tile 16x16 -o docs/results/photos
 
+# docs/performance.md: about half an hour on two cores that do nothing else.
+performance: .venv/.demo
+	$(BIN)/hourglass bench --data mnist -o docs
+
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Hourglass needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
@@ -43,4 +47,4 @@ results: .venv/.demo
 clean:
 	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: demo test check docs results clean
+.PHONY: demo test check docs results performance clean

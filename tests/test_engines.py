@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -141,6 +142,35 @@ def test_parameters_joined_for_adam_part_again_and_it_takes_torchs_steps() -> No
         assert len({parameter.untyped_storage().data_ptr() for parameter in own.parameters()}) == len(list(own.parameters()))
     for one, two in zip(own.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=1e-5)
+
+
+# --- mixed precision --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_mixed_precision_moves_the_loss_by_less_than_one_per_cent(network: str, digits: np.ndarray) -> None:
+    """At the weights of each of 20 steps; from there on small differences grow, as with another seed."""
+    samples = torch.from_numpy(digits[:, None]).float() / 255
+    inputs = hg.GaussianNoise().corrupt(samples, seeded(0))
+    torch.manual_seed(0)
+    run = run_of(build(network, (1, 8, 8), 8, (24, 16)))
+    objective = Objective(LOSSES["mse"], [hg.Rate()] if run.network.has_rate else [])
+    full, mixed = Eager(run, objective), Eager(replace(run, precision="bfloat16"), objective)
+    for step in range(20):
+        torch.manual_seed(step)  # of networks that draw
+        half = mixed.backpropagate(inputs, samples)
+        torch.manual_seed(step)
+        assert half == pytest.approx(full.step(inputs, samples), rel=0.01)
+        assert all(parameter.grad.dtype == parameter.dtype == torch.float32 for parameter in run.network.parameters())
+
+
+def test_precision_is_a_setting_and_reaches_the_products(digits: np.ndarray) -> None:
+    full, mixed = (hg.Denoiser(8, precision=name, epochs=3, random_state=0).fit(digits) for name in (None, "bfloat16"))
+    assert [model.settings_["precision"] for model in (full, mixed)] == ["float32", "bfloat16"]
+    assert [row["loss"] for row in full.history_] != [row["loss"] for row in mixed.history_]
+    assert mixed.transform(digits).dtype == np.float32
+    with pytest.raises(hg.ParameterError, match="precision"):
+        hg.Denoiser(8, precision="float16").fit(digits)
 
 
 # --- GPUs -------------------------------------------------------------------------------------------------------------
@@ -293,28 +323,55 @@ def test_batches_in_the_engines_memory_are_those_that_are_made_anew(batch_size: 
 # --- the machine ------------------------------------------------------------------------------------------------------
 
 
-def test_threads_are_chosen_by_trial_and_given_back(monkeypatch: pytest.MonkeyPatch, digits: np.ndarray) -> None:
-    costs, tried, set_to = {1: 3.0, 2: 1.0, 4: 0.9, 8: 5.0}, [], [8]
-    monkeypatch.setattr(machine.torch, "set_num_threads", set_to.append)
-    monkeypatch.setattr(machine.torch, "get_num_threads", lambda: set_to[-1])
-    monkeypatch.setattr(machine, "_seconds_a_product", lambda: tried.append(set_to[-1]) or costs[set_to[-1]])
-    assert machine.calibrate(8) == 2  # four are hardly faster than two
-    assert tried == [1, 2, 4, 8]
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    during = []
+class FakeMachine:
+    """A clock, and torch's threads, with which a step takes as long as it is told."""
 
-    class Watch(hg.Callback):
-        def on_batch_end(self, run: Run) -> None:
-            during.append(set_to[-1])
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, costs: dict[int, float]) -> None:
+        self.now, self.n_threads, self.costs = 100.0, max(costs), costs
+        monkeypatch.setattr(machine.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(machine.torch, "set_num_threads", lambda n: setattr(self, "n_threads", n))
+        monkeypatch.setattr(machine.torch, "get_num_threads", lambda: self.n_threads)
+        monkeypatch.setattr(machine, "_seconds_a_product", lambda: self.costs[self.n_threads])
+        monkeypatch.setattr(machine, "_latest", {})
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 
-    set_to[:] = [8]
-    hg.Autoencoder(2, epochs=1, random_state=0).fit(digits, callbacks=[Watch()])
-    assert set(during) == {2}
-    assert set_to[-1] == 8
-    tried.clear()
-    monkeypatch.setenv("OMP_NUM_THREADS", "8")  # what is fixed stays
-    hg.Autoencoder(2, epochs=1, random_state=0).fit(digits)
-    assert not tried
+    def train(self, threads: machine.Threads, n_steps: int) -> list[int]:
+        """The number of threads of each step."""
+        used = []
+        for _ in range(n_steps):
+            used.append(self.n_threads)
+            self.now += self.costs[self.n_threads]
+            threads.on_batch_end(None)
+        return used
+
+
+def test_threads_are_chosen_by_trial_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeMachine(monkeypatch, {1: 3e-3, 2: 1e-3, 4: 0.95e-3, 8: 5e-3})
+    with machine.Threads() as threads:
+        assert fake.n_threads == 2  # four are hardly faster than two
+        used = fake.train(threads, 5000)
+        assert set(used) == {1, 2, 4, 8}
+        assert used.count(2) > 0.9 * len(used)
+        fake.costs = {1: 3e-3, 2: 30e-3, 4: 30e-3, 8: 30e-3}  # something else has begun to run
+        used = fake.train(threads, 300)
+        assert used[20:].count(1) > 0.95 * len(used[20:])  # found in a tenth of a second, not after two
+        fake.costs = {1: 3e-3, 2: 1e-3, 4: 0.95e-3, 8: 5e-3}  # and has ended
+        assert fake.train(threads, 2000)[-1] == 2
+    assert fake.n_threads == 8
+
+
+def test_trials_of_slow_steps_take_little_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeMachine(monkeypatch, {1: 0.8, 2: 0.4})
+    with machine.Threads() as threads:
+        used = fake.train(threads, 1000)
+    assert 0 < used.count(1) < 0.05 * len(used)
+
+
+def test_a_number_of_threads_that_is_fixed_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeMachine(monkeypatch, {1: 1e-3, 8: 1.0})
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    with machine.Threads() as threads:
+        assert set(fake.train(threads, 100)) == {8}
 
 
 def test_memory_is_kept_only_within() -> None:

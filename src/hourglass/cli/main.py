@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from hourglass._version import __version__
+from hourglass.cli.bench import bench
 from hourglass.cli.chapter import chapter
 from hourglass.cli.compress import compress, decompress
 from hourglass.cli.data import data
@@ -43,7 +44,7 @@ def hourglass() -> None:
 
 VERBS = (
     *(demo, chapter, train, denoise, detect, generate, encode, search, compress, decompress, enhance),
-    *(evaluate, data, info),
+    *(evaluate, bench, data, info),
 )
 for verb in VERBS:
     hourglass.add_command(verb)

@@ -41,6 +41,7 @@ from hourglass.cli.options import (
 @click.option("--batch-size", type=int, help="Images a step.")
 @click.option("--learning-rate", type=float, help="The optimiser's largest step.")
 @click.option("--optimizer", help="muon, adam.")
+@click.option("--precision", help="float32; bfloat16 is mixed precision, faster where the processor or GPU has it.")
 @click.option("--loss", help="mse, bce, mae, ssim.")
 @click.option(
     "--penalty",

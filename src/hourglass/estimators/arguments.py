@@ -23,7 +23,7 @@ from hourglass.estimators.presets import PRESETS
 from hourglass.images import Array, Float32, Layout, check_images
 from hourglass.networks import NETWORKS, Network
 from hourglass.objectives import LOSSES, Penalty
-from hourglass.training import OPTIMIZERS, SCHEDULES
+from hourglass.training import OPTIMIZERS, PRECISIONS, SCHEDULES
 
 positive_int = Interval(Integral, 1, None, closed="left")
 
@@ -43,6 +43,7 @@ class Shared(TypedDict, total=False):
     penalty: Penalty | Sequence[Penalty] | None
     corruption: Corruption | None
     redraw: bool | None
+    precision: str | None
     validation_fraction: float | None
     early_stopping: bool
     patience: int
@@ -78,6 +79,7 @@ class CheckedEstimator(BaseEstimator):
         "penalty": [Penalty, list, tuple, None],
         "corruption": [Corruption, None],
         "redraw": ["boolean", None],
+        "precision": [StrOptions(set(PRECISIONS)), None],
         "validation_fraction": [Interval(Real, 0, 1, closed="left"), None],
         "early_stopping": ["boolean"],
         "patience": [positive_int],
@@ -103,6 +105,7 @@ class CheckedEstimator(BaseEstimator):
         penalty: Penalty | Sequence[Penalty] | None = None,
         corruption: Corruption | None = None,
         redraw: bool | None = None,
+        precision: str | None = None,
         validation_fraction: float | None = None,
         early_stopping: bool = False,
         patience: int = 5,
@@ -124,6 +127,7 @@ class CheckedEstimator(BaseEstimator):
         self.penalty = penalty
         self.corruption = corruption
         self.redraw = redraw
+        self.precision = precision
         self.validation_fraction = validation_fraction
         self.early_stopping = early_stopping
         self.patience = patience

@@ -30,8 +30,9 @@ batch_size : int, optional
 learning_rate : float, optional
     The optimiser's largest step.
 optimizer : {"muon", "adam"}, optional
-schedule : {"linear", "constant"}, optional
-    "linear" rises over the first tenth of the steps, then falls to zero.
+schedule : {"decay", "linear", "constant"}, optional
+    Of the learning rate. "linear" rises over the first tenth of the steps, then falls to zero in a straight line; "decay" rises
+    over the first fiftieth.
 initialization : {"centered", "torch"}, optional
     torch's own first weights; "centered" also shifts two biases so that
     training starts at the data's mean, in networks that are given by one name.
@@ -44,6 +45,9 @@ corruption : Corruption, optional
     Damages the inputs in training, never the targets.
 redraw : bool, optional
     Draw the damage anew for every batch (True), or once for all epochs, as the chapter does (False).
+precision : {"float32", "bfloat16"}, optional
+    Of the products in training. "bfloat16" is mixed precision: weights, their updates and the loss stay float32. Faster on
+    GPUs and on processors that have instructions for it, slower on others.
 validation_fraction : float in [0, 1), optional
     Share of the samples that is not trained on but gives the validation loss. By default 0.1; none where network="linear"
     copies its samples, which then are all in every step and come to the principal subspace of all of them.
@@ -51,7 +55,8 @@ early_stopping : bool
     End after `patience` epochs without a lower validation loss, and keep the best epoch's weights.
 patience : int
 random_state : int, RandomState or None
-    Where the split, first weights, order and noise come from; an int gives the same weights every time.
+    Where the split, first weights, order and noise come from; an int gives the same weights every time, on the same machine
+    with the same number of threads (which OMP_NUM_THREADS fixes).
 device : str
     "auto" (a CUDA device if there is one), "cpu", "cuda", …
 verbose : bool or int

@@ -185,6 +185,7 @@ class FittedEstimator(CheckedEstimator):
             noise=seeded(noise_seed, device),
             seed=validation_seed,
             device=device,
+            precision=settings.get("precision", "float32"),  # not in the settings of models of earlier versions
         )
 
     def _keep(self, run: Run) -> Self:

@@ -31,3 +31,14 @@ class Output(NamedTuple):
     representations: Tensor | None = None
     inputs: Tensor | None = None
     weights: tuple[Tensor, ...] = ()
+
+    def as_float(self) -> Output:
+        """The same in float32, of a network that ran in mixed precision."""
+        rate = None if self.rate is None else self.rate.float()
+        representations = None if self.representations is None else self.representations.float()
+        return self._replace(
+            reconstructions=self.reconstructions.float(),
+            codes=self.codes.float(),
+            rate=rate,
+            representations=representations,
+        )

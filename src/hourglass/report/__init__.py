@@ -1,7 +1,15 @@
 """Reports: figures, one self-contained page, and runs that are written up as files."""
 
 from hourglass.report.demo import run_demo
-from hourglass.report.figures import image_rows, inline_svg, learning_curves, planes, rate_distortion_curves, save
+from hourglass.report.figures import (
+    growth_curves,
+    image_rows,
+    inline_svg,
+    learning_curves,
+    planes,
+    rate_distortion_curves,
+    save,
+)
 from hourglass.report.page import html
 from hourglass.report.pictures import overlay, sheet
 from hourglass.report.sections import Picture, Section, Table
@@ -11,6 +19,7 @@ __all__ = [
     "Picture",
     "Section",
     "Table",
+    "growth_curves",
     "html",
     "image_rows",
     "inline_svg",

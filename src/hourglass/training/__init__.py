@@ -7,10 +7,11 @@ from hourglass.training.loop import train
 from hourglass.training.machine import Threads, calibrate
 from hourglass.training.optimizers import OPTIMIZERS, Muon
 from hourglass.training.plan import SCHEDULES, Plan
-from hourglass.training.run import Callback, Run
+from hourglass.training.run import PRECISIONS, Callback, Run
 
 __all__ = [
     "OPTIMIZERS",
+    "PRECISIONS",
     "SCHEDULES",
     "Callback",
     "Examples",

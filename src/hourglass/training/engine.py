@@ -16,7 +16,7 @@ from hourglass.networks.layers import Call, Layer
 from hourglass.objectives import LOSSES, Objective, Output
 from hourglass.training.examples import Memory, Place
 from hourglass.training.optimizers import Adam
-from hourglass.training.run import Loss, Run
+from hourglass.training.run import PRECISIONS, Loss, Run
 
 
 class Engine(ABC):
@@ -24,6 +24,7 @@ class Engine(ABC):
 
     def __init__(self, run: Run, objective: Objective) -> None:
         self.network, self.optimizer, self.objective = run.network, run.optimizer, objective
+        self.dtype = PRECISIONS[run.precision]
 
     def step(self, inputs: Tensor, targets: Tensor) -> Loss:
         """One step; the objective of the batch before it."""
@@ -45,10 +46,13 @@ class Engine(ABC):
 
 
 class Eager(Engine):
-    """As torch does it, for any network and objective."""
+    """As torch does it, for any network, objective and precision."""
 
     def backpropagate(self, inputs: Tensor, targets: Tensor) -> Loss:
-        loss = self.objective(output_of(self.network, self.objective, inputs), targets)
+        is_mixed = self.dtype != torch.float32
+        with torch.autocast(inputs.device.type, self.dtype, enabled=is_mixed, cache_enabled=False):  # graphs allow no cache
+            output = output_of(self.network, self.objective, inputs)
+        loss = self.objective(output.as_float() if is_mixed else output, targets)
         self.network.zero_grad(set_to_none=False)  # gradients that keep their memory cost no page faults
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return loss.detach() if loss.device.type == "cuda" else loss.item()
@@ -86,8 +90,8 @@ class Dense(Engine):
     @classmethod
     def of(cls, run: Run, objective: Objective) -> Dense | None:
         """The engine for the run's network and `objective`; None if it does not know all of their derivatives."""
-        network = run.network
-        if objective.loss is not LOSSES["mse"] or objective.penalties or not is_encoder_then_decoder(network):
+        network, is_plain = run.network, objective.loss is LOSSES["mse"] and not objective.penalties
+        if not is_plain or run.precision != "float32" or not is_encoder_then_decoder(network):
             return None
         layers = layers_of(network.encoder, network.decoder) or []
         weights = [layer.weight for layer in layers if layer.weight is not None]

@@ -7,76 +7,151 @@ import ctypes
 import math
 import os
 import time
-from collections.abc import Iterator
-from typing import ClassVar, Self
+from collections.abc import Iterator, Sequence
+from typing import Self
 
 import torch
 
 from hourglass.training.run import Callback, Run
 
-SECONDS_BETWEEN = 2.0
-_SECONDS_A_TRIAL = 0.005
-_WORTH = 1.2
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 2.0, 16.0
+"""Seconds between trials: the longer, the longer nothing has changed."""
+_SHARE = 0.05
+"""Of the time that trials may take."""
+_SECONDS_A_TRIAL, _FEWEST_STEPS = 0.01, 3
+_WORTH = 1.1
 """More threads are taken only if they are so many times as fast: a share of a busy core is worth less than it looks."""
+_SECONDS_WATCHED = 0.1
+"""After which the time that steps really take is held against what the trial promised: calls that wait are rare and long."""
 
 
 class Threads(Callback):
     """Within it torch uses the number of threads that is fastest beside whatever else runs on the machine.
 
     Two threads on two cores, one of which is busy with something else, wait for each other at every operation and can be twenty
-    times slower than one. So the choice is made anew every two seconds: when it is entered, and, as a callback of training,
-    between steps. At most it is the number that torch was set to; one that OMP_NUM_THREADS fixes stays.
+    times slower than one; and small steps may be faster on one thread even where nothing else runs. So the choice is made by
+    trial: when it is entered, of a typical product; as a callback of training, of its steps as they come, a few with each
+    number, now and then; and again where they take longer than they did. At most it is the number that torch was set to; one
+    that OMP_NUM_THREADS fixes stays.
     """
-
-    _latest: ClassVar[dict[int, tuple[float, int]]] = {}
-    """most -> (when it was last looked at, how many were best), shared by all of a process."""
 
     def __enter__(self) -> Self:
         self.most = torch.get_num_threads()
         self.watches = self.most > 1 and "OMP_NUM_THREADS" not in os.environ
-        self.look()
+        self._trial: _Trial | None = None
+        self._means: dict[int, float] = {}
+        self._current, self._sum, self._count = self.most, 0.0, 0  # of the steps since the last choice
+        self._next_look, self._last, self._pause = -math.inf, math.inf, _SHORTEST_PAUSE
+        if self.watches:
+            torch.set_num_threads(calibrate(self.most))
         return self
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_num_threads(self.most)
 
     @property
     def chosen(self) -> int:
         """How many torch uses now."""
         return torch.get_num_threads()
 
-    def __exit__(self, *_: object) -> None:
-        torch.set_num_threads(self.most)
-
     def on_batch_end(self, run: Run) -> None:
-        if time.perf_counter() >= self.next_look:
-            self.look()
-
-    def look(self) -> None:
-        """Choose, if nobody has within the last two seconds."""
-        self.next_look = math.inf
-        if not self.watches:
+        now = time.perf_counter()
+        seconds, self._last = now - self._last, now
+        if not self.watches or seconds < 0:  # the beginning of an epoch's first step was not seen
             return
-        looked, best = self._latest.get(self.most, (-math.inf, 1))
-        if time.perf_counter() - looked >= SECONDS_BETWEEN:
-            best = calibrate(self.most)
-            looked = time.perf_counter()
-            self._latest[self.most] = looked, best
-        torch.set_num_threads(best)
-        self.next_look = looked + SECONDS_BETWEEN
+        if self._trial is not None:
+            self._try(self._trial, seconds, now)
+        elif now >= self._next_look:
+            self._trial = _Trial(_halves(self.most), now)
+        else:
+            self._watch(seconds, now)
+
+    def on_epoch_end(self, run: Run) -> None:
+        self._last = math.inf
+
+    def _try(self, trial: _Trial, seconds: float, now: float) -> None:
+        trial.add(seconds)
+        if trial.is_over:
+            self._trial, self._means = None, trial.means
+            self._pause = _SHORTEST_PAUSE if self._choose() else min(2 * self._pause, _LONGEST_PAUSE)
+            self._next_look = now + max(self._pause, (now - trial.start) / _SHARE)
+
+    def _watch(self, seconds: float, now: float) -> None:
+        self._sum, self._count = self._sum + seconds, self._count + 1
+        if self._sum >= _SECONDS_WATCHED and self._count >= _FEWEST_STEPS:
+            self._means[self._current] = self._sum / self._count
+            if self._choose():
+                self._pause, self._next_look = _SHORTEST_PAUSE, now + _SHORTEST_PAUSE
+
+    def _choose(self) -> bool:
+        """Take the best number of threads; whether it is another one."""
+        before, self._current = self._current, _fewest_worth_it(self._means)
+        self._sum, self._count = 0.0, 0
+        torch.set_num_threads(self._current)
+        return self._current != before
+
+
+class _Trial:
+    """Some steps with each number of threads, of which the first does not count: it makes or ends threads."""
+
+    def __init__(self, candidates: Sequence[int], start: float) -> None:
+        self.start, self.means = start, dict.fromkeys(candidates, math.inf)
+        self._left = iter(candidates)
+        self._next()
+
+    def add(self, seconds: float) -> None:
+        """The seconds of a step that has ended."""
+        self._count += 1
+        if self._count:
+            self._seconds += seconds
+        if self._seconds < _SECONDS_A_TRIAL:
+            return
+        mean = self._seconds / max(1, self._count)
+        if self._count >= _FEWEST_STEPS or mean > 2 * min(self.means.values()):  # the second is out of the running already
+            self.means[self._current] = mean
+            self._next()
+
+    def _next(self) -> None:
+        current = next(self._left, None)
+        self.is_over = current is None
+        if current is not None:
+            self._current, self._seconds, self._count = current, 0.0, -1
+            torch.set_num_threads(current)
 
 
 def calibrate(most: int) -> int:
-    """The number of threads, among `most`, its half, … and 1, with which a typical product is fastest now: 5 ms each.
+    """The number of threads, among `most`, its half, … and 1, with which a typical product is fastest now: 20 ms each.
 
-    torch is left at whichever was tried last.
+    Asked again within two seconds it answers as before. torch is left at whichever was tried last.
     """
+    looked, best = _latest.get(most, (-math.inf, 1))
+    if time.perf_counter() - looked >= _SHORTEST_PAUSE:
+        means = {}
+        for n_threads in _halves(most):
+            torch.set_num_threads(n_threads)
+            means[n_threads] = _seconds_a_product()
+        best = _fewest_worth_it(means)
+        _latest[most] = time.perf_counter(), best
+    return best
+
+
+_latest: dict[int, tuple[float, int]] = {}
+"""most -> (when it was last looked at, how many were best)"""
+
+
+def _halves(most: int) -> list[int]:
     candidates = [most]
     while candidates[0] > 1:
         candidates.insert(0, candidates[0] // 2)
-    best, fastest = 1, float("inf")
-    for n_threads in candidates:
-        torch.set_num_threads(n_threads)
-        seconds = _seconds_a_product()
-        if seconds * _WORTH <= fastest:
-            best, fastest = n_threads, seconds
+    return candidates
+
+
+def _fewest_worth_it(means: dict[int, float]) -> int:
+    """Of numbers of threads with their seconds, in rising order."""
+    best = next(iter(means))
+    for n_threads, seconds in means.items():
+        if seconds * _WORTH <= means[best]:
+            best = n_threads
     return best
 
 
@@ -85,7 +160,7 @@ def _seconds_a_product() -> float:
     left, right, answer = torch.ones(128, 512), torch.ones(512, 256), torch.empty(128, 256)
     torch.mm(left, right, out=answer)  # the first call with a number of threads makes them
     start, count = time.perf_counter(), 0
-    while (elapsed := time.perf_counter() - start) < _SECONDS_A_TRIAL:
+    while (elapsed := time.perf_counter() - start) < 2 * _SECONDS_A_TRIAL:
         torch.mm(left, right, out=answer)
         answer.sigmoid_()
         count += 1

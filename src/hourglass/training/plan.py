@@ -10,12 +10,17 @@ def _constant(progress: float) -> float:
     return 1.0
 
 
-def _linear(progress: float) -> float:
+def _linear(progress: float, rise: float = 0.1) -> float:
     """Up over the first tenth, then down to zero in a straight line."""
-    return min(progress / 0.1, (1 - progress) / 0.9)
+    return min(progress / rise, (1 - progress) / (1 - rise))
 
 
-SCHEDULES: dict[str, Callable[[float], float]] = {"constant": _constant, "linear": _linear}
+def _decay(progress: float) -> float:
+    """Up over the first fiftieth, then down to zero in a straight line."""
+    return _linear(progress, rise=0.02)
+
+
+SCHEDULES: dict[str, Callable[[float], float]] = {"constant": _constant, "linear": _linear, "decay": _decay}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from torch import Tensor
 from hourglass.networks import Network
 from hourglass.training.optimizers import Optimizer
 
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
 Loss = float | Tensor
 """A number; on a GPU a tensor without axes, for reading its value would wait for all that is under way."""
 
@@ -32,6 +34,8 @@ class Run:
         Set by a callback, it ends the run after this epoch.
     seed : int
         Of the damage in validation, and of layers that draw for themselves.
+    precision : str
+        A name in `PRECISIONS`: of the products in a training step.
     """
 
     network: Network
@@ -40,6 +44,7 @@ class Run:
     noise: torch.Generator
     seed: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    precision: str = "float32"
     epoch: int = 0
     step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)

@@ -1,0 +1,80 @@
+"""What training costs others: its memory, and how it takes a machine that is busy already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import torch
+
+from hourglass.evaluation.bench import ours, peers
+from hourglass.evaluation.bench.rounds import Contender, Figures, alternate_anew, beside, started
+from hourglass.evaluation.bench.rows import Bar, compare, middle
+from hourglass.evaluation.bench.setting import Bench, Measured
+
+LOOP, SLICED = "the chapter's loop", "plain loop, sliced, fused Adam"
+OURS, OURS_DEFAULT = "Hourglass, preset chapter", "Hourglass, preset default"
+_SPINS = 100_000
+_SIDE = 1024
+_FEW = 3  # rounds of what takes long, or a process of its own each
+
+
+def spin() -> int:
+    """Some milliseconds of one core, without memory."""
+    total = 0
+    for number in range(_SPINS):
+        total += number
+    return total
+
+
+def multiply() -> None:
+    """A product of 1024² on all threads."""
+    matrix = torch.ones(_SIDE, _SIDE)
+    torch.mm(matrix, matrix)
+
+
+NEIGHBOURS: dict[str, Callable[[], object]] = {
+    "a process that counts (one core)": spin,
+    "a process that multiplies matrices (all threads)": multiply,
+}
+
+
+def beside_others(bench: Bench, measured: Measured) -> None:
+    """One epoch in batches of 32 beside a busy process, as a multiple of the time on the quiet machine a moment before."""
+    task = bench.task(epochs=1, tests=False)
+    contenders = [Contender(SLICED, partial(peers.sliced_loop, task)), Contender(OURS, partial(ours.fit, task, "chapter"))]
+    for neighbour, work in NEIGHBOURS.items():
+        bench.tell(f"beside {neighbour}")
+        rounds: dict[str, list[Figures]] = {SLICED: [], OURS: []}
+        with started(contenders) as workers:
+            for _ in range(min(_FEW, bench.rounds)):
+                quiet = {name: worker.round()["seconds"] for name, worker in workers.items()}
+                with beside(work):
+                    loaded = {name: worker.round()["seconds"] for name, worker in workers.items()}
+                for name, seconds in loaded.items():
+                    rounds[name].append({"times": seconds / quiet[name], "seconds": seconds, "quiet": quiet[name]})
+        rows = compare(f"1 epoch beside {neighbour}", rounds, key="times", unit="× its quiet time", reference=SLICED)
+        for name, row in rows.items():
+            told = f"{middle(rounds[name], 'quiet'):.2f} s when quiet, {middle(rounds[name], 'seconds'):.2f} s beside it."
+            bar = Bar("value", "≤", 2.2) if bench.has_bars and name == OURS else None
+            measured.rows.append(replace(row, note=told, bar=bar))
+
+
+def memory(bench: Bench, measured: Measured) -> None:
+    """The most memory that a process takes which trains once, one epoch, with all that it imports."""
+    bench.tell("memory")
+    chapter, default = bench.task(epochs=1, tests=False), bench.task(epochs=1, tests=False, batch_size=None)
+    contenders = [
+        Contender(LOOP, partial(peers.chapter_loop, chapter)),
+        Contender(OURS, partial(ours.fit, chapter, "chapter")),
+        Contender(OURS_DEFAULT, partial(ours.fit, default, "default")),
+    ]
+    rounds = alternate_anew(contenders, min(_FEW, bench.rounds))
+    if any("peak_mb" not in turn for figures in rounds.values() for turn in figures):
+        measured.notes.append("Memory: a process's peak cannot be read on this system.")
+        return
+    for name, row in compare("peak memory of training", rounds, key="peak_mb", unit="MB", reference=LOOP).items():
+        told = f"{middle(rounds[name], 'ready_mb'):,.0f} MB of it once libraries and images are loaded."
+        bar = Bar("value", "≤", 500.0) if bench.has_bars and name != LOOP else None
+        measured.rows.append(replace(row, note=told, bar=bar))

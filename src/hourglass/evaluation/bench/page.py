@@ -1,0 +1,68 @@
+"""The page of the benchmark, in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hourglass.evaluation.bench.matrix import TORCH
+from hourglass.evaluation.bench.rows import COLUMNS
+from hourglass.evaluation.bench.suite import Result
+
+TITLES = {
+    "train": "Training",
+    "infer": "Applying",
+    "startup": "Starting",
+    "uses": "The uses, beside a classical way to each",
+    "growth": "How the cost grows",
+}
+FIGURE = "performance-growth.png"
+_HOW = """Every contender runs in a process of its own, warmed up by one round that does not count; then they take turns, a
+round each (A B A B …), so that what slows the machine down slows all of them. Given are the median, and the least and most of
+the rounds. *Times as good* is less time, less memory or more images a second than the reference: each round is divided by the
+reference's of the same turn, and the median of these ratios is given, with the least and most. The *matrix rate* is that of a
+float32 product of two matrices of 2048² by `torch.mm` on all threads, measured before and after each suite. Memory is the
+largest that was resident, in MB of 10⁶ bytes, with all that the process had imported."""
+
+
+def page(shared: dict[str, Any], results: Sequence[Result]) -> str:
+    """All results, with what they `shared`, as a page."""
+    told = ", ".join(f"{key} {value}" for key, value in shared["machine"].items())
+    held = [row for result in results for row in result.rows if row.is_met is not None]
+    lines = [
+        "# What it costs",
+        f"Measured on {shared['data']} ({shared['train_images']:,} training and {shared['test_images']:,} test images), seed "
+        f"{shared['seed']}; {told}.",
+        *(["**A quick look**: few images and rounds. Its figures are no results."] if shared["quick"] else []),
+        *([f"Of {len(held)} bars, {sum(bool(row.is_met) for row in held)} are met."] if held else []),
+        _HOW,
+        *(line for result in results for line in _section(result)),
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
+def _section(result: Result) -> Iterator[str]:
+    yield f"## {TITLES[result.suite]}"
+    yield f"`{result.command}`: {result.rounds} rounds. {rates_told(result.rates)}"
+    body = [row.cells() for row in result.rows]
+    sides = ["---", "---", *["---:"] * (len(COLUMNS) - 4), "---", "---"]
+    yield "\n".join("| " + " | ".join(line) + " |" for line in [list(COLUMNS), sides, *body])
+    if result.curves:
+        yield f"![Seconds and memory of an epoch over the number of images and over their pixels]({FIGURE})"
+    notes = notes_of(result)
+    if notes:
+        yield "\n".join(f"- {note}" for note in notes)
+
+
+def rates_told(rates: dict[str, dict[str, float]]) -> str:
+    """The matrix rates in a sentence."""
+    plain = rates[TORCH]
+    told = f"Matrix rate, {TORCH}: {plain['median']:,.0f} GFLOP/s (best {plain['best']:,.0f})"
+    best = max(rates, key=lambda name: rates[name]["median"])
+    told += f"; matrix rate, best library ({best}): "
+    return told + f"{rates[best]['median']:,.0f} GFLOP/s (best {rates[best]['best']:,.0f})."
+
+
+def notes_of(result: Result) -> list[str]:
+    """What is to be said of single rows, and of the suite."""
+    return [f"{row.measure}; {row.name}: {row.note}" for row in result.rows if row.note] + result.notes

@@ -1,0 +1,274 @@
+"""How others do it: the chapter's own loop, plain loops in torch, and libraries that train an autoencoder.
+
+Each function gets ready and returns what does one round. What a peer needs of libraries it imports itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import logging
+import math
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from hourglass.evaluation.bench.rounds import Figures, Round
+from hourglass.evaluation.bench.task import HIDDEN, N_COMPONENTS, Task
+from hourglass.images import Array, Layout
+
+MOST_EPOCHS = 12
+"""After which the chapter's loop gives up coming to a result."""
+_TEST_BATCH = 2500
+
+
+def chapter_network(pixels: int) -> nn.Sequential:
+    """784-128-64-32-64-128-784 for 784 pixels, LeakyReLU between the layers and a Sigmoid at the end."""
+    sizes = (pixels, *HIDDEN, N_COMPONENTS, *HIDDEN[::-1], pixels)
+    layers: list[nn.Module] = []
+    for before, after in pairwise(sizes):
+        layers += [nn.Linear(before, after), nn.LeakyReLU()]
+    return nn.Sequential(*layers[:-1], nn.Sigmoid())
+
+
+def noisy_and_clean(images: Array) -> tuple[Tensor, Tensor]:
+    """The images as (n, c, h, w) in 0..1, and a noisy copy, made once."""
+    clean = torch.from_numpy(Layout(images.shape[1:]).to_network(images))
+    noisy = (clean + torch.normal(0.5, 0.4, clean.shape)).clamp(0.0, 1.0)
+    return noisy, clean
+
+
+def noisy_and_clean_rows(images: Array) -> tuple[Tensor, Tensor]:
+    """The same as rows (n, pixels)."""
+    noisy, clean = noisy_and_clean(images)
+    return noisy.flatten(1), clean.flatten(1)
+
+
+def loop(network: nn.Module, noisy: Tensor, clean: Tensor, task: Task) -> Iterator[float]:
+    """The loop that every introduction has; the mean loss of an epoch whenever one has ended."""
+    device = torch.device(task.device)
+    loader = DataLoader(TensorDataset(noisy, clean), batch_size=task.batch_size, shuffle=True)
+    criterion, optimizer = nn.MSELoss(), torch.optim.Adam(network.parameters(), lr=1e-3)
+    while True:
+        total = 0.0
+        for inputs, targets in loader:
+            made = network(inputs.to(device))
+            loss = criterion(made, targets.to(device))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item()
+        yield total / len(loader)
+
+
+def chapter_epochs(images: Array, task: Task, seed: int) -> Iterator[tuple[nn.Module, float]]:
+    """The chapter's training, all of it: images to floats, the noisy copy, the network, the loop; (network, loss) an epoch."""
+    torch.manual_seed(seed)
+    noisy, clean = noisy_and_clean_rows(images)
+    network = chapter_network(clean.shape[1]).to(task.device)
+    for loss in loop(network, noisy, clean, task):
+        yield network, loss
+
+
+def chapter_loop(task: Task) -> Round:
+    """Figures: seconds, loss (of the last epoch), test_mse."""
+    seeds, images = itertools.count(task.seed), task.train()
+    measured = error_on_test(task, as_rows=True) if task.tests else None
+
+    def one_round() -> Figures:
+        start = time.perf_counter()
+        network, loss = next(itertools.islice(chapter_epochs(images, task, next(seeds)), task.epochs - 1, None))
+        figures = {"seconds": time.perf_counter() - start, "loss": loss}
+        return figures if measured is None else figures | {"test_mse": measured(network)}
+
+    return one_round
+
+
+def chapter_until(task: Task, target: float) -> Round:
+    """Figures: seconds until the error on the test images is `target` or less, measured after every epoch, the clock stopped;
+    epochs, test_mse, is_reached (0 or 1).
+    """
+    seeds, images = itertools.count(task.seed), task.train()
+    measured = error_on_test(task, as_rows=True)
+
+    def one_round() -> Figures:
+        seconds, error, n_epochs, epochs = 0.0, math.inf, 0, chapter_epochs(images, task, next(seeds))
+        while error > target and n_epochs < MOST_EPOCHS:
+            start = time.perf_counter()
+            network, _ = next(epochs)
+            seconds += time.perf_counter() - start
+            error, n_epochs = measured(network), n_epochs + 1
+        return {"seconds": seconds, "epochs": n_epochs, "test_mse": error, "is_reached": float(error <= target)}
+
+    return one_round
+
+
+def error_on_test(task: Task, *, as_rows: bool) -> Callable[[Callable[[Tensor], Tensor]], float]:
+    """What gives the mean squared error of a network on the noisy test images, which it gets as rows or as (n, c, h, w)."""
+    layout = Layout(task.test().shape[1:])
+    noisy, clean = (torch.from_numpy(layout.to_network(images)) for images in task.test_pairs())
+
+    def measured(network: Callable[[Tensor], Tensor]) -> float:
+        squares = 0.0
+        with torch.inference_mode():
+            for some, wanted in zip(torch.split(noisy, _TEST_BATCH), torch.split(clean, _TEST_BATCH), strict=True):
+                made = network((some.flatten(1) if as_rows else some).to(task.device)).cpu()
+                squares += (made.flatten(1) - wanted.flatten(1)).square().sum().item()
+        return squares / clean.numel()
+
+    return measured
+
+
+def sliced_loop(task: Task) -> Round:
+    """A plain loop, written for speed: batches are slices, Adam is fused. Figures: seconds, epoch_seconds (the last's)."""
+    seeds, images = itertools.count(task.seed), task.train()
+    size = task.batch_size or 32
+
+    def one_round() -> Figures:
+        start = time.perf_counter()
+        torch.manual_seed(next(seeds))
+        noisy, clean = noisy_and_clean_rows(images)
+        network = chapter_network(clean.shape[1])
+        criterion, optimizer = nn.MSELoss(), torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
+        for _ in range(task.epochs):
+            begun = time.perf_counter()
+            for rows in torch.split(torch.randperm(len(clean)), size):
+                loss = criterion(network(noisy[rows]), clean[rows])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                loss.item()
+        ended = time.perf_counter()
+        return {"seconds": ended - start, "epoch_seconds": ended - begun}
+
+    return one_round
+
+
+class Answer(nn.Module):
+    """A network of the library as a plain module: images in, images out."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        answer: Tensor = self.network(images).reconstructions
+        return answer
+
+
+def convolutional_loop(task: Task, network: str, n_components: int, hidden: tuple[int, ...]) -> Round:
+    """The same network as the library's, in a plain loop. Figures: epoch_seconds (of one epoch), loss."""
+    from hourglass.networks import build
+
+    noisy, clean = noisy_and_clean(task.train())
+    shape = tuple(clean.shape[1:])
+
+    def one_round() -> Figures:
+        torch.manual_seed(task.seed)
+        epochs = loop(Answer(build(network, shape, n_components, hidden)), noisy, clean, task)
+        start = time.perf_counter()
+        loss = next(epochs)
+        seconds = time.perf_counter() - start
+        return {"seconds": seconds, "epoch_seconds": seconds, "loss": loss}
+
+    return one_round
+
+
+# --- libraries ---------------------------------------------------------------------------------------------------------
+
+
+def mlp_regressor(task: Task) -> Round:
+    """scikit-learn's MLPRegressor, from noisy to clean. Figures: epoch_seconds, loss (half the squared error, and its L2)."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPRegressor
+
+    noisy, clean = (rows.numpy() for rows in noisy_and_clean_rows(task.train()))
+
+    def one_round() -> Figures:
+        inner = (*HIDDEN, N_COMPONENTS, *HIDDEN[::-1])
+        model = MLPRegressor(hidden_layer_sizes=inner, batch_size=task.batch_size, max_iter=1, random_state=task.seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # one epoch is what is asked for
+            start = time.perf_counter()
+            model.fit(noisy, clean)
+        seconds = time.perf_counter() - start
+        return {"seconds": seconds, "epoch_seconds": seconds, "loss": float(model.loss_)}
+
+    return one_round
+
+
+def pyod_autoencoder(task: Task) -> Round:
+    """PyOD's AutoEncoder with the chapter's widths; it copies clean images, without noise. Figures: epoch_seconds."""
+    from pyod.models.auto_encoder import AutoEncoder
+
+    class Timed(AutoEncoder):  # type: ignore[misc]  # PyOD carries no types
+        """Its `fit` also scores all images, which is no part of training."""
+
+        def train(self, train_loader: Any) -> None:
+            start = time.perf_counter()
+            super().train(train_loader)
+            self.seconds = time.perf_counter() - start
+
+    _, clean = noisy_and_clean_rows(task.train())
+    chosen = {"hidden_neuron_list": [*HIDDEN, N_COMPONENTS], "batch_norm": False, "dropout_rate": 0.0, "preprocessing": False}
+
+    def one_round() -> Figures:
+        model = Timed(epoch_num=1, batch_size=task.batch_size, verbose=0, device=torch.device("cpu"), **chosen)
+        model.fit(clean.numpy())
+        return {"seconds": model.seconds, "epoch_seconds": model.seconds}
+
+    return one_round
+
+
+def pythae_autoencoder(task: Task) -> Round:
+    """Pythae's AE with the chapter's network; it copies clean images, without noise. Figures: epoch_seconds, of all that its
+    pipeline does: it checks the images, trains and saves.
+    """
+    from pythae.models import AE, AEConfig
+    from pythae.models.base.base_utils import ModelOutput
+    from pythae.models.nn import BaseDecoder, BaseEncoder
+    from pythae.pipelines import TrainingPipeline
+    from pythae.trainers import BaseTrainerConfig
+
+    class Encoder(BaseEncoder):  # type: ignore[misc]  # Pythae carries no types
+        def __init__(self, layers: nn.Sequential) -> None:
+            super().__init__()
+            self.layers = layers
+
+        def forward(self, images: Tensor) -> Any:
+            return ModelOutput(embedding=self.layers(images))
+
+    class Decoder(BaseDecoder):  # type: ignore[misc]
+        def __init__(self, layers: nn.Sequential) -> None:
+            super().__init__()
+            self.layers = layers
+
+        def forward(self, codes: Tensor) -> Any:
+            return ModelOutput(reconstruction=self.layers(codes))
+
+    logging.disable(logging.WARNING)  # it tells of every step, on standard output
+    _, clean = noisy_and_clean_rows(task.train())
+    images, pixels = clean.numpy(), clean.shape[1]
+
+    def one_round() -> Figures:
+        layers = list(chapter_network(pixels))
+        encoder, decoder = Encoder(nn.Sequential(*layers[:5])), Decoder(nn.Sequential(*layers[5:]))
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):  # its progress bar
+            how = BaseTrainerConfig(
+                folder, num_epochs=1, per_device_train_batch_size=task.batch_size, learning_rate=1e-3, no_cuda=True
+            )
+            model = AE(AEConfig(input_dim=(pixels,), latent_dim=N_COMPONENTS), encoder, decoder)
+            start = time.perf_counter()
+            TrainingPipeline(model, how)(train_data=images)
+            seconds = time.perf_counter() - start
+        return {"seconds": seconds, "epoch_seconds": seconds}
+
+    return one_round

@@ -1,0 +1,89 @@
+"""What a contender is given: images, and how to go through them."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hourglass.corruption import GaussianNoise
+from hourglass.images import Array, Float32, to_float
+
+HIDDEN, N_COMPONENTS = (128, 64), 32
+NOISE = GaussianNoise(mean=0.5, std=0.4)
+"""The chapter's network and noise."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Images in a folder, written once and read by each contender's process, and how to train on them.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds train.npy and test.npy.
+    seed : int
+        Of the first round; each further one takes the next.
+    n_images : int, optional
+        So many of the training images; all by default.
+    batch_size, epochs : int
+    device : str
+    tests : bool
+        Whether a round ends with the error on the noisy test images, the clock stopped.
+    """
+
+    folder: Path
+    seed: int
+    n_images: int | None = None
+    batch_size: int | None = 32
+    epochs: int = 5
+    device: str = "cpu"
+    tests: bool = True
+
+    def train(self) -> Array:
+        """(n, h, w) or (n, h, w, c), as the data set has them"""
+        images: Array = np.load(self.folder / "train.npy", allow_pickle=False)[: self.n_images]
+        return images
+
+    def test(self) -> Array:
+        images: Array = np.load(self.folder / "test.npy", allow_pickle=False)
+        return images
+
+    def test_pairs(self) -> tuple[Float32, Float32]:
+        """(noisy, clean) test images, float32 in 0..1; the same noise for every contender."""
+        images = self.test()
+        return NOISE(images, self.seed + 1), to_float(images)
+
+
+def write(folder: Path, train: Array, test: Array) -> None:
+    """Put the images where tasks read them."""
+    np.save(folder / "train.npy", train, allow_pickle=False)
+    np.save(folder / "test.npy", test, allow_pickle=False)
+
+
+def widths(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Of all layers of the chapter's network for images of `shape`, from input to output."""
+    pixels = math.prod(shape)
+    return (pixels, *HIDDEN, N_COMPONENTS, *HIDDEN[::-1], pixels)
+
+
+class Clock:
+    """Seconds since it was made, without those in which it was stopped."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._start
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        self._start += time.perf_counter() - begun
