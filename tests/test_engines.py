@@ -15,7 +15,7 @@ from hourglass.corruption import CORRUPTIONS, Choice, seeded
 from hourglass.images import Layout
 from hourglass.networks import NETWORKS, Network, answer, build, product
 from hourglass.objectives import LOSSES, Objective
-from hourglass.training import OPTIMIZERS, Examples, Run, as_tensor, machine, network_input
+from hourglass.training import OPTIMIZERS, Examples, Run, as_tensor, network_input
 from hourglass.training.engine import Captured, Dense, Eager, _Graph, engine_for
 
 
@@ -99,6 +99,20 @@ def test_what_is_not_known_by_hand_goes_the_eager_way() -> None:
         (along, 5),
     ):
         assert kind(build((encoder, "mlp"), (1, 8, 8), n_components, (8,))) is Eager
+
+    class Hard(nn.Sigmoid):
+        def forward(self, given: torch.Tensor) -> torch.Tensor:
+            return nn.functional.hardsigmoid(given)
+
+    for activation in (Hard(), nn.LeakyReLU(-0.1), nn.ReLU()):
+        assert (
+            kind(build((nn.Sequential(nn.Flatten(), nn.Linear(64, 8), activation, nn.Linear(8, 5)), "mlp"), (1, 8, 8), 5))
+            is Eager
+        )
+    frozen, watched = build("mlp", (1, 8, 8), 5, (8,)), build("mlp", (1, 8, 8), 5, (8,))
+    frozen.encoder[1].weight.requires_grad_(False)
+    watched.encoder[1].weight.register_hook(lambda gradient: gradient)
+    assert kind(frozen) is kind(watched) is Eager
     plain.encoder[1].register_forward_hook(lambda *_: None)  # somebody listens
     assert kind(plain) is Eager
 
@@ -110,6 +124,7 @@ def test_answers_by_hand_are_those_of_the_modules() -> None:
     for bounded in (True, False):
         network = build("mlp", (1, 8, 8), 5, ((24, 16), (7, 30)), bounded=bounded)
         samples, codes = torch.rand(9, 1, 8, 8), torch.randn(9, 5)
+        given_codes = codes.clone()
         with torch.inference_mode():
             for parts, given in (
                 ((network.encoder,), samples),
@@ -119,7 +134,7 @@ def test_answers_by_hand_are_those_of_the_modules() -> None:
                 made, wanted = answer(parts, given), nn.Sequential(*parts)(given)
                 assert made is not None
                 torch.testing.assert_close(made, wanted.flatten(1), rtol=0, atol=1e-6)
-    assert torch.equal(codes, codes.clone())
+        assert torch.equal(codes, given_codes)  # the decoder begins with an activation, which works in place
     assert answer([build("conv", (1, 8, 8), 5, (8,)).encoder], samples) is None
     assert answer([network.encoder], samples[:, :, :4]) is None
 
@@ -320,62 +335,46 @@ def test_batches_in_the_engines_memory_are_those_that_are_made_anew(batch_size: 
         assert seen == 350
 
 
-# --- the machine ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_any_damage_reaches_the_layers_by_hand(name: str, colours: np.ndarray) -> None:
+    """Some damaged images lie in memory in another order."""
+    kind = CORRUPTIONS[name]
+    corruption = (
+        kind(corruptions=(hg.Flip(), hg.Downscale(3))) if kind is Choice else kind(factor=3) if kind is hg.Downscale else kind()
+    )
+    model = hg.Denoiser(4, corruption=corruption, epochs=1, random_state=0).fit(colours)
+    assert model.transform(colours).shape == colours.shape
 
 
-class FakeMachine:
-    """A clock, and torch's threads, with which a step takes as long as it is told."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, costs: dict[int, float]) -> None:
-        self.now, self.n_threads, self.costs = 100.0, max(costs), costs
-        monkeypatch.setattr(machine.time, "perf_counter", lambda: self.now)
-        monkeypatch.setattr(machine.torch, "set_num_threads", lambda n: setattr(self, "n_threads", n))
-        monkeypatch.setattr(machine.torch, "get_num_threads", lambda: self.n_threads)
-        monkeypatch.setattr(machine, "_seconds_a_product", lambda: self.costs[self.n_threads])
-        monkeypatch.setattr(machine, "_latest", {})
-        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-
-    def train(self, threads: machine.Threads, n_steps: int) -> list[int]:
-        """The number of threads of each step."""
-        used = []
-        for _ in range(n_steps):
-            used.append(self.n_threads)
-            self.now += self.costs[self.n_threads]
-            threads.on_batch_end(None)
-        return used
+def test_a_batch_larger_than_the_data_takes_the_memory_of_the_data(digits: np.ndarray) -> None:
+    model = hg.Autoencoder(4, batch_size=10**9, epochs=2, random_state=0).fit(digits)
+    assert len(model.history_) == 2
 
 
-def test_threads_are_chosen_by_trial_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = FakeMachine(monkeypatch, {1: 3e-3, 2: 1e-3, 4: 0.95e-3, 8: 5e-3})
-    with machine.Threads() as threads:
-        assert fake.n_threads == 2  # four are hardly faster than two
-        used = fake.train(threads, 5000)
-        assert set(used) == {1, 2, 4, 8}
-        assert used.count(2) > 0.9 * len(used)
-        fake.costs = {1: 3e-3, 2: 30e-3, 4: 30e-3, 8: 30e-3}  # something else has begun to run
-        used = fake.train(threads, 300)
-        assert used[20:].count(1) > 0.95 * len(used[20:])  # found in a tenth of a second, not after two
-        fake.costs = {1: 3e-3, 2: 1e-3, 4: 0.95e-3, 8: 5e-3}  # and has ended
-        assert fake.train(threads, 2000)[-1] == 2
-    assert fake.n_threads == 8
+def test_a_fixed_damage_is_rounded_by_half_a_grey_level(digits: np.ndarray) -> None:
+    from hourglass.estimators.fitting import _damaged
+
+    noise = hg.GaussianNoise()
+    layout = Layout.of(digits)
+    fixed = _damaged(digits, layout, noise, seeded(3))
+    assert fixed.dtype == np.uint8
+    exact = noise(digits, 3)
+    assert np.abs(fixed / 255 - exact).max() <= 0.5 / 255 + 1e-6
+    assert _damaged(digits / np.float32(255), layout, noise, seeded(3)).dtype == np.float16
 
 
-def test_trials_of_slow_steps_take_little_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = FakeMachine(monkeypatch, {1: 0.8, 2: 0.4})
-    with machine.Threads() as threads:
-        used = fake.train(threads, 1000)
-    assert 0 < used.count(1) < 0.05 * len(used)
+def test_an_interrupted_training_leaves_nothing_joined(digits: np.ndarray) -> None:
+    kept: list[Network] = []
 
+    class Interrupt(hg.Callback):
+        def on_batch_end(self, run: Run) -> None:
+            kept.append(run.network)
+            raise KeyboardInterrupt
 
-def test_a_number_of_threads_that_is_fixed_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = FakeMachine(monkeypatch, {1: 1e-3, 8: 1.0})
-    monkeypatch.setenv("OMP_NUM_THREADS", "8")
-    with machine.Threads() as threads:
-        assert set(fake.train(threads, 100)) == {8}
-
-
-def test_memory_is_kept_only_within() -> None:
-    with machine.kept_memory():
-        kept = torch.ones(50_000_000 // 4)
-        del kept
-    assert torch.ones(3).sum() == 3
+    before = torch.get_num_threads()
+    with pytest.raises(KeyboardInterrupt):
+        hg.Denoiser(4, optimizer="adam", random_state=0).fit(digits, callbacks=[Interrupt()])
+    parameters = list(kept[0].parameters())
+    assert len({parameter.untyped_storage().data_ptr() for parameter in parameters}) == len(parameters)
+    assert all(parameter.grad is None for parameter in parameters)
+    assert torch.get_num_threads() == before

@@ -44,7 +44,7 @@ class ShowProgress(Callback):
     def on_batch_end(self, run: Run) -> None:
         if self.bar is not None and run.step % 8 == 0:
             speed = (self.bar.tasks[0].speed or 0.0) * run.n_images / run.n_batches
-            self.bar.update(self.task, completed=run.step, epoch=run.epoch + 1, loss=run.loss, speed=speed)
+            self.bar.update(self.task, completed=run.step, epoch=run.epoch + 1, loss=float(run.loss), speed=speed)
 
     def on_epoch_end(self, run: Run) -> None:
         self.finished = run.epoch

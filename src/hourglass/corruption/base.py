@@ -56,7 +56,7 @@ class Corruption(ABC):
         Parameters
         ----------
         images : ndarray (n, h, w), (n, h, w, c) or (n, features), uint8 or float in 0..1
-            Or a Tensor on the CPU, as `corrupt` takes it.
+            Or a Tensor, as `corrupt` takes it.
         generator : torch.Generator, int or None
             An int is a seed; None draws another damage at every call.
 
@@ -70,7 +70,7 @@ class Corruption(ABC):
             If an array breaks the image contract.
         """
         if not isinstance(generator, torch.Generator):
-            generator = seeded(generator)
+            generator = seeded(generator, images.device if isinstance(images, Tensor) else "cpu")
         if isinstance(images, Tensor):
             return self.corrupt(images, generator)
         array = np.asarray(images)

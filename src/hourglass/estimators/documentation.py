@@ -82,7 +82,8 @@ FIT_PARAMETERS = """callbacks : sequence of Callback
 checkpoint : path, optional
     A file that holds all of the run after every epoch.
 resume : bool
-    Go on from `checkpoint` if it exists, bit for bit as if never interrupted."""
+    Go on from `checkpoint` if it exists: bit for bit as if never interrupted, where the number of threads is the same (which
+    OMP_NUM_THREADS fixes)."""
 
 Class = TypeVar("Class", bound=type)
 Function = TypeVar("Function", bound=Callable[..., Any])

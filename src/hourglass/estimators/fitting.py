@@ -80,7 +80,7 @@ class FittedEstimator(CheckedEstimator):
             raise ParameterError("resume=True needs random_state=, an int: without it every run is another one.")
         for stale in ("network_", "_run", *self._learned):  # should this fit fail, nothing is left that does not fit together
             self.__dict__.pop(stale, None)
-        with Threads() as threads:
+        with Threads(_device(self.device)) as threads:
             seeds = self._seeds()
             self.layout_ = Layout.of(targets)
             training, validation = self._split(targets, inputs, seeds)
@@ -93,13 +93,13 @@ class FittedEstimator(CheckedEstimator):
                 settings["schedule"],
                 self.patience if self.early_stopping else None,
             )
-            callbacks = [threads, *callbacks, *([PrintEpochs()] if self.verbose else [])]
+            callbacks = [*callbacks, *([PrintEpochs()] if self.verbose else [])]
             if checkpoint is not None:
                 path, identity = Path(checkpoint), self._identity(targets, inputs, seeds)
                 if resume and path.exists():
                     load_checkpoint(path, run, identity)
                 callbacks.append(WriteCheckpoint(path, identity))
-            train(run, plan, self._objective(), training, validation, callbacks)
+            train(run, plan, self._objective(), training, validation, threads.around(callbacks))
         return self._keep(run)
 
     def _partial_fit(self, targets: Array, inputs: Array | None) -> Self:
@@ -117,8 +117,9 @@ class FittedEstimator(CheckedEstimator):
                 run.network.load_state_dict(self.network_.state_dict())
                 run.epoch, run.history = self.n_iter_, self.history_
         plan = Plan(run.epoch + 1, settings["batch_size"], settings["learning_rate"])
-        with Threads() as threads:
-            train(run, plan, self._objective(), examples, callbacks=[threads, *([PrintEpochs()] if self.verbose else [])])
+        callbacks = [PrintEpochs()] if self.verbose else []
+        with Threads(run.device) as threads:
+            train(run, plan, self._objective(), examples, callbacks=threads.around(callbacks))
         self._run = run
         return self._keep(run)
 
@@ -260,28 +261,33 @@ class FittedEstimator(CheckedEstimator):
             "all_at_once": self._copies_linearly(self.settings_, inputs),
             "validation_fraction": self.validation_fraction,
             "seeds": seeds,
+            "device": _device(self.device).type,  # whose generators' states differ
             "data": [_fingerprint(targets), None if inputs is None else _fingerprint(inputs)],
         }
 
     # --- samples through the network -----------------------------------------------------------------------------------
 
+    @property
+    def _network_device(self) -> torch.device:
+        return next(self.network_.parameters()).device
+
     def _encode(self, samples: Array) -> Float32:
         def step(batch: Array) -> Float32:
             return self._answer(self.network_.encoder, network_input(self.layout_, as_tensor(batch)))
 
-        return _piecewise(step, samples, (self.settings_["n_components"],))
+        return _piecewise(step, samples, (self.settings_["n_components"],), self._network_device)
 
     def _decode(self, codes: Float32) -> Float32:
         def step(batch: Array) -> Float32:
             return self.layout_.from_network(self._forward(self.network_.decoder, batch))
 
-        return _piecewise(step, codes, self.layout_.shape)
+        return _piecewise(step, codes, self.layout_.shape, self._network_device)
 
     def _reconstruct(self, samples: Array) -> Float32:
         def step(batch: Array) -> Float32:
             return self.layout_.from_network(self._answer(self.network_, network_input(self.layout_, as_tensor(batch))))
 
-        return _piecewise(step, samples, self.layout_.shape)
+        return _piecewise(step, samples, self.layout_.shape, self._network_device)
 
     def _forward(self, module: torch.nn.Module, batch: Float32) -> Float32:
         """One batch, as the network sees it, through `module`."""
@@ -293,7 +299,7 @@ class FittedEstimator(CheckedEstimator):
         with torch.inference_mode():
             made = answer(parts, batch)
             if made is None:
-                output = module(batch.to(next(network.parameters()).device))
+                output = module(batch.to(self._network_device))
                 made = output.reconstructions if isinstance(output, Output) else output
             elif module is not network.encoder:
                 made = made.view(len(made), *self.layout_.network_shape)
@@ -325,10 +331,10 @@ class FittedEstimator(CheckedEstimator):
         return self
 
 
-def _piecewise(step: Callable[[Array], Float32], samples: Array, shape: tuple[int, ...]) -> Float32:
+def _piecewise(step: Callable[[Array], Float32], samples: Array, shape: tuple[int, ...], device: torch.device) -> Float32:
     """`step` of all samples, batch by batch, gathered in one array of samples of `shape`."""
     made = np.empty((len(samples), *shape), dtype=np.float32)
-    with Threads() if len(samples) >= _MANY else contextlib.nullcontext():
+    with Threads(device) if len(samples) >= _MANY else contextlib.nullcontext():
         for start in range(0, len(samples), _BATCH):
             made[start : start + _BATCH] = step(samples[start : start + _BATCH])
     return made

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -86,10 +87,10 @@ def layers_of(*parts: nn.Module) -> list[Layer] | None:
     for module in (leaf for part in parts for leaf in _leaves(part)):
         if type(module) is nn.Linear and module.bias is not None and _is_plain(module):
             layers.append(Layer(module.weight, module.bias))
-        elif isinstance(module, (nn.LeakyReLU, nn.Sigmoid)) and _is_heard_by_nobody(module):
+        elif type(module) in (nn.LeakyReLU, nn.Sigmoid) and _is_heard_by_nobody(module):
             if not layers or layers[-1].activation is not None:
                 layers.append(Layer())
-            layers[-1].activation = module
+            layers[-1].activation = cast(nn.LeakyReLU | nn.Sigmoid, module)
         elif type(module) not in (nn.Flatten, nn.Unflatten, nn.Identity) or not _is_heard_by_nobody(module):
             return None
     weights = [layer.weight for layer in layers if layer.weight is not None]

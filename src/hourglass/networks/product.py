@@ -17,7 +17,7 @@ ONEDNN_INNER = 64
 
 
 def is_large(rows: int, inner: int, columns: int) -> bool:
-    """Whether `product` of (rows, inner) and (inner, columns) goes to oneDNN."""
+    """Whether the product of (rows, inner) and (inner, columns) goes to oneDNN."""
     return inner >= ONEDNN_INNER and rows * inner * columns >= ONEDNN_FROM and prefers_onednn()
 
 
@@ -32,16 +32,8 @@ def prefers_onednn() -> bool:
     return has_both and torch.backends.cpu.get_cpu_capability() == "AVX512" and not _is_intel()
 
 
-def product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
-    """`left` @ `right`, matrices (rows, inner) and (inner, columns) of float32 on the CPU; in `out` if given. No derivative."""
-    if not is_large(left.shape[0], left.shape[1], right.shape[1]):
-        return torch.mm(left, right, out=out)
-    made = product_call(left, right)()
-    return made if out is None else out.copy_(made)
-
-
 def product_call(left: Tensor, right: Tensor) -> Callable[[], Tensor]:
-    """What multiplies the two by oneDNN, as a call without arguments."""
+    """Left @ right by oneDNN, for matrices of float32 on the CPU, as a call without arguments; without derivative."""
     if left.is_contiguous() or left.numel() <= right.numel():
         return linear_call(left, right.mT)
     transposed = linear_call(right.mT, left)  # oneDNN copies a left factor that is transposed: the smaller one stands there

@@ -6,14 +6,14 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hourglass.networks import Network, Pair, is_encoder_then_decoder, layers_of
 from hourglass.networks.layers import Call, Layer
-from hourglass.objectives import LOSSES, Objective, Output
+from hourglass.objectives import LOSSES, PENALTIES, Objective, Output
 from hourglass.training.examples import Memory, Place
 from hourglass.training.optimizers import Adam
 from hourglass.training.run import PRECISIONS, Loss, Run
@@ -39,6 +39,7 @@ class Engine(ABC):
         """After the last step: what was taken for speed is given back."""
         if isinstance(self.optimizer, Adam):
             self.optimizer.part()
+        self.network.zero_grad(set_to_none=True)
 
     @abstractmethod
     def backpropagate(self, inputs: Tensor, targets: Tensor) -> Loss:
@@ -99,7 +100,9 @@ class Dense(Engine):
             return None
         widths = [weights[0].shape[1], *(len(weight) for weight in weights)]
         parameters = list(network.parameters())  # each once: layers that share weights are not for this engine
-        knows_all = 2 * len(layers) == len(parameters) and all(parameter.requires_grad for parameter in parameters)
+        slopes_are_known = all(parameter.requires_grad and not parameter._backward_hooks for parameter in parameters)
+        slopes_are_known &= all(layer.activation is None or _can_be_told(layer.activation) for layer in layers)
+        knows_all = 2 * len(layers) == len(parameters) and slopes_are_known
         return cls(run, objective, layers, widths) if knows_all and widths[0] == widths[-1] else None
 
     @torch.inference_mode()
@@ -112,8 +115,8 @@ class Dense(Engine):
         if step is None or step.inputs is not inputs or step.targets is not targets:
             place = self.memory(len(inputs), 1)
             step = self._steps[id(place.batches[0][0])]
-            step.inputs.copy_(inputs.view(step.inputs.shape))
-            step.targets.copy_(targets.view(step.targets.shape))
+            step.inputs.copy_(inputs.reshape(step.inputs.shape))
+            step.targets.copy_(targets.reshape(step.targets.shape))
         for call in step.calls:
             call()
         return float(step.squares) * step.targets.numel() / 4  # of slopes 2 / numel · error
@@ -143,6 +146,11 @@ class Dense(Engine):
         return _Step(inputs, targets, squares, calls)
 
 
+def _can_be_told(activation: nn.LeakyReLU | nn.Sigmoid) -> bool:
+    """Whether its slope follows from its answer: not where a negative slope folds two inputs onto one answer."""
+    return not isinstance(activation, nn.LeakyReLU) or activation.negative_slope >= 0
+
+
 _MEAN = 1  # torch's number for this reduction
 
 
@@ -166,6 +174,7 @@ class Captured(Engine):
     def __init__(self, run: Run, objective: Objective) -> None:
         super().__init__(run, objective)
         self.eager = Eager(run, objective)
+        self._stream: Any = torch.cuda.Stream(run.device) if run.device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self._n_seen: Counter[int] = Counter()
         self._graphs: dict[int, _Graph] = {}
         self.optimizer.rate = torch.tensor(float(self.optimizer.rate), device=run.device)  # a number would be part of the graph
@@ -181,7 +190,7 @@ class Captured(Engine):
         graph.inputs.copy_(inputs)
         graph.targets.copy_(targets)
         graph.replay()
-        return graph.loss
+        return graph.loss.clone()  # the next step writes there
 
     def backpropagate(self, inputs: Tensor, targets: Tensor) -> Loss:
         return self.eager.backpropagate(inputs, targets)
@@ -194,18 +203,17 @@ class Captured(Engine):
     def _capture(self, inputs: Tensor, targets: Tensor) -> _Graph:
         """Record a step on these tensors without taking it."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
             loss = self.eager.step(inputs, targets)
         assert isinstance(loss, Tensor)
         return _Graph(inputs, targets, loss, graph.replay)
 
     def _aside(self, step: Callable[[], Loss]) -> Loss:
-        """On a stream of its own, as a graph's will be: what is made there belongs to no other."""
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        """On the stream that graphs will be captured on: what is made there belongs to no other."""
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
             loss = step()
-        torch.cuda.current_stream().wait_stream(stream)
+        torch.cuda.current_stream().wait_stream(self._stream)
         return loss
 
 
@@ -219,8 +227,11 @@ class _Graph(NamedTuple):
 def engine_for(run: Run, objective: Objective) -> Engine:
     """The fastest engine that knows the run's network and `objective`.
 
-    Modules of the user's own may do what a graph cannot record, as to look at a value; they run eagerly.
+    Modules and penalties of the user's own may do what a graph cannot record, as to look at a value; they run eagerly.
     """
     if run.device.type == "cuda":
-        return Eager(run, objective) if isinstance(run.network, Pair) else Captured(run, objective)
+        is_ours = not isinstance(run.network, Pair) and {type(penalty) for penalty in objective.penalties} <= set(
+            PENALTIES.values()
+        )
+        return Captured(run, objective) if is_ours else Eager(run, objective)
     return Dense.of(run, objective) or Eager(run, objective)

@@ -79,10 +79,11 @@ class Examples:
     def to(self, device: torch.device) -> None:
         """Make batches on `device`. The samples move there too if they take no more than half of its free memory."""
         self.device = device
-        samples = [given for given in (self.targets, self.inputs) if given is not None]
-        if device.type == "cuda" and sum(given.nbytes for given in samples) <= torch.cuda.mem_get_info(device)[0] / 2:
-            self.targets = self.targets.to(device)
-            self.inputs = None if self.inputs is None else self.inputs.to(device)
+        n_bytes = sum(given[0].nbytes for given in (self.targets, self.inputs) if given is not None) * len(self)
+        if device.type == "cuda" and n_bytes <= torch.cuda.mem_get_info(device)[0] / 2:
+            self.targets = self.targets.index_select(0, self.rows).to(device)
+            self.inputs = None if self.inputs is None else self.inputs.index_select(0, self.rows).to(device)
+            self.rows = torch.arange(len(self))
 
     def batch(self, positions: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """(inputs, targets) at `positions`, float32 of shape (n_views · batch, *network_shape), on the device."""
@@ -119,6 +120,7 @@ class Examples:
             yield from zip(torch.split(inputs, size), torch.split(targets, size), strict=True)
 
     def _written(self, positions: Tensor, batch_size: int, memory: Memory) -> Iterator[tuple[Tensor, Tensor]]:
+        batch_size = min(batch_size, len(self))
         place = memory(batch_size, self._n_together(batch_size))
         for some in torch.split(positions, len(place.targets)):
             rows = self.rows[some]
@@ -161,6 +163,8 @@ def as_tensor(array: Array) -> Tensor:
         array = array.astype(np.float64)
     if any(stride < 0 or stride % array.itemsize for stride in array.strides):
         array = np.ascontiguousarray(array)
+    if array.flags.writeable:
+        return torch.from_numpy(array)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes
         return torch.from_numpy(array)
@@ -180,8 +184,14 @@ class WholeSet(Examples):
     def shuffled(
         self, batch_size: int, order: torch.Generator, noise: torch.Generator, memory: Memory | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
+        batch = self._points, self._points
+        if memory is not None:
+            place = memory(len(self._points), 1)
+            place.inputs.copy_(self._points.flatten(1))
+            place.targets.copy_(self._points.flatten(1))
+            batch = place.batches[0]
         for _ in range(0, len(self), batch_size):
-            yield self._points, self._points
+            yield batch
 
     @functools.cached_property
     def _points(self) -> Tensor:
@@ -189,7 +199,8 @@ class WholeSet(Examples):
         values = math.prod(shape)
         if len(self) <= 2 * values:
             return self._rows(slice(None))
-        total, products = torch.zeros(values, dtype=torch.float64), torch.zeros(values, values, dtype=torch.float64)
+        identity = torch.eye(values, dtype=torch.float64, device=self.device)
+        total, products = torch.zeros_like(identity[0]), torch.zeros_like(identity)
         middle = self._rows(slice(0, _PIECE)).flatten(1).double().mean(0)  # of a few, so that nothing large cancels
         for start in range(0, len(self), _PIECE):
             centred = self._rows(slice(start, start + _PIECE)).flatten(1).double() - middle
@@ -198,7 +209,7 @@ class WholeSet(Examples):
         shift = total / len(self)
         covariance = products / len(self) - torch.outer(shift, shift)
         floor = 1e-10 * covariance.diagonal().mean() + 1e-20  # pixels that never change have no variance
-        spread = math.sqrt(values) * torch.linalg.cholesky(covariance + floor * torch.eye(values)).T
+        spread = math.sqrt(values) * torch.linalg.cholesky(covariance + floor * identity).T
         points = torch.cat([middle + shift + spread, middle + shift - spread])
         return points.float().view(-1, *shape)
 

@@ -131,7 +131,8 @@ class Mean:
 def own_chance(run: Run) -> Iterator[None]:
     """Layers that draw for themselves, as dropout does, draw from the run's seed and epoch; torch's global state stays."""
     on_gpu = run.device.type == "cuda"
-    with torch.random.fork_rng([run.device] if on_gpu else []):
+    its_own = torch.cuda.device(run.device) if on_gpu else contextlib.nullcontext()  # among several GPUs
+    with its_own, torch.random.fork_rng([run.device] if on_gpu else []):
         torch.default_generator.manual_seed(run.seed + run.epoch)
         if on_gpu:
             torch.cuda.manual_seed(run.seed + run.epoch)

@@ -1,4 +1,4 @@
-"""What a run takes of the machine: how many threads, and memory that is not handed back between steps."""
+"""What a run takes of the machine: how many threads, and memory that it keeps while it lasts."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import contextlib
 import ctypes
 import math
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 
@@ -31,33 +32,49 @@ class Threads(Callback):
     Two threads on two cores, one of which is busy with something else, wait for each other at every operation and can be twenty
     times slower than one; and small steps may be faster on one thread even where nothing else runs. So the choice is made by
     trial: when it is entered, of a typical product; as a callback of training, of its steps as they come, a few with each
-    number, now and then; and again where they take longer than they did. At most it is the number that torch was set to; one
-    that OMP_NUM_THREADS fixes stays.
+    number, now and then; and again where they take longer than they did. At most it is the number that torch was set to. It
+    stays where OMP_NUM_THREADS fixes it, where torch is to be deterministic (`use_deterministic_algorithms`), and on GPUs.
     """
 
-    def __enter__(self) -> Self:
+    _held: ClassVar = threading.Lock()
+    """One of a process chooses: others, in other Python threads or within, leave torch as it is."""
+
+    def __init__(self, device: torch.device) -> None:
         self.most = torch.get_num_threads()
-        self.watches = self.most > 1 and "OMP_NUM_THREADS" not in os.environ
+        is_open = self.most > 1 and "OMP_NUM_THREADS" not in os.environ and not torch.are_deterministic_algorithms_enabled()
+        self.watches = is_open and device.type == "cpu"
         self._trial: _Trial | None = None
         self._means: dict[int, float] = {}
         self._current, self._sum, self._count = self.most, 0.0, 0  # of the steps since the last choice
         self._next_look, self._last, self._pause = -math.inf, math.inf, _SHORTEST_PAUSE
-        if self.watches:
-            torch.set_num_threads(calibrate(self.most))
+
+    def __enter__(self) -> Self:
+        self.watches = self.watches and self._held.acquire(blocking=False)
+        try:
+            if self.watches:
+                torch.set_num_threads(calibrate(self.most))
+        except BaseException:  # Ctrl-C in a trial: nobody would call __exit__
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        torch.set_num_threads(self.most)
+        if self.watches:
+            torch.set_num_threads(self.most)
+            self._held.release()
 
-    @property
-    def chosen(self) -> int:
-        """How many torch uses now."""
-        return torch.get_num_threads()
+    def around(self, callbacks: Sequence[Callback]) -> list[Callback]:
+        """`callbacks` in the midst of two that see when a step ends and the next begins, so that theirs is nobody's time."""
+        return [self, *callbacks, _Begin(self)]
+
+    def begin_step(self) -> None:
+        """From now on it is a step's time."""
+        self._last = time.perf_counter()
 
     def on_batch_end(self, run: Run) -> None:
         now = time.perf_counter()
-        seconds, self._last = now - self._last, now
-        if not self.watches or seconds < 0:  # the beginning of an epoch's first step was not seen
+        seconds = now - self._last
+        if not self.watches or seconds < 0:  # the beginning of the first step was not seen
             return
         if self._trial is not None:
             self._try(self._trial, seconds, now)
@@ -65,9 +82,6 @@ class Threads(Callback):
             self._trial = _Trial(_halves(self.most), now)
         else:
             self._watch(seconds, now)
-
-    def on_epoch_end(self, run: Run) -> None:
-        self._last = math.inf
 
     def _try(self, trial: _Trial, seconds: float, now: float) -> None:
         trial.add(seconds)
@@ -89,6 +103,19 @@ class Threads(Callback):
         self._sum, self._count = 0.0, 0
         torch.set_num_threads(self._current)
         return self._current != before
+
+
+class _Begin(Callback):
+    """The last of the callbacks: after it the next step begins."""
+
+    def __init__(self, threads: Threads) -> None:
+        self.threads = threads
+
+    def on_batch_end(self, run: Run) -> None:
+        self.threads.begin_step()
+
+    def on_epoch_end(self, run: Run) -> None:
+        self.threads.begin_step()
 
 
 class _Trial:
@@ -175,17 +202,18 @@ def kept_memory() -> Iterator[None]:
     """Memory that is freed within stays with the process, and goes back to the system at the end; where libc is glibc.
 
     By its defaults glibc may hand large blocks back as soon as they are free, and the next step pays for each of their pages
-    anew: of a step of the network "conv" that was a quarter.
+    anew: of a step of the network "conv" that was a quarter. Afterwards glibc's thresholds are those that it comes to by itself
+    when a block of 32 MB is freed. Where the environment sets them (MALLOC_TRIM_THRESHOLD_, …) they stay.
     """
     libc = ctypes.CDLL(None) if os.name == "posix" else None
-    if not hasattr(libc, "malloc_trim"):  # another libc
+    if not hasattr(libc, "malloc_trim") or any(name.startswith("MALLOC_") for name in os.environ):  # another libc, or given
         yield
         return
     assert libc is not None
-    libc.mallopt(_MMAP_THRESHOLD, 32 << 20)  # the largest that glibc comes to by itself, when such a block is freed
+    libc.mallopt(_MMAP_THRESHOLD, 32 << 20)
     libc.mallopt(_TRIM_THRESHOLD, 1 << 30)
     try:
         yield
     finally:
-        libc.mallopt(_TRIM_THRESHOLD, 64 << 20)  # glibc's own rule: twice the other
+        libc.mallopt(_TRIM_THRESHOLD, 64 << 20)
         libc.malloc_trim(0)

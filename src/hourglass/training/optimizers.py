@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from hourglass.networks.product import is_large, product
+from hourglass.networks.product import is_large, product_call
 
 
 class Optimizer(ABC):
@@ -139,7 +139,7 @@ def _polynomial(gram: Tensor) -> Tensor:
 def products(left: Tensor, right: Tensor) -> Tensor:
     """Each matrix of a stack `left` by its partner in `right`."""
     if left.device.type == "cpu" and is_large(left.shape[1], left.shape[2], right.shape[2]):
-        return torch.stack([product(one, other) for one, other in zip(left, right, strict=True)])
+        return torch.stack([product_call(one, other)() for one, other in zip(left, right, strict=True)])
     return left @ right
 
 
@@ -179,7 +179,7 @@ class Adam(Optimizer):
     def part(self) -> None:
         """Give each tensor memory of its own again, as who copies or saves one expects."""
         for parameter in self.parameters if self._whole else ():
-            parameter.data, parameter.grad = parameter.data.clone(), None
+            parameter.data = parameter.data.clone()
             self.state[parameter] = {name: tensor.clone() for name, tensor in self.state[parameter].items()}
         self._whole = {}
 

@@ -58,7 +58,11 @@ class Run:
 
 
 class Callback:
-    """Base of all callbacks; each method is given the run and may set `run.stop` to end it after this epoch."""
+    """Base of all callbacks; each method is given the run and may set `run.stop` to end it after this epoch.
+
+    Between the first step and the last they read the network, or copy it; its parameters and gradients stay the tensors that
+    they are, for the engine may have put down where these lie.
+    """
 
     def on_train_begin(self, run: Run) -> None:
         """Before the first epoch of this call."""

@@ -1,0 +1,118 @@
+"""What a run takes of the machine: threads and memory."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+
+import hourglass as hg
+from hourglass.training import machine
+
+
+class FakeMachine:
+    """A clock, and torch's threads, with which a step takes as long as it is told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, costs: dict[int, float]) -> None:
+        self.now, self.n_threads, self.costs = 100.0, max(costs), costs
+        monkeypatch.setattr(machine.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(machine.torch, "set_num_threads", lambda n: setattr(self, "n_threads", n))
+        monkeypatch.setattr(machine.torch, "get_num_threads", lambda: self.n_threads)
+        monkeypatch.setattr(machine, "_seconds_a_product", lambda: self.costs[self.n_threads])
+        monkeypatch.setattr(machine, "_latest", {})
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        self.slow = hg.Callback()  # another's, whose time is not the step's
+        self.slow.on_batch_end = lambda run: setattr(self, "now", self.now + random.choice([0, 0, 1]))
+
+    def train(self, threads: machine.Threads, n_steps: int) -> list[int]:
+        """The number of threads of each step."""
+        used = []
+        for _ in range(n_steps):
+            used.append(self.n_threads)
+            self.now += self.costs[self.n_threads]
+            for callback in threads.around([self.slow]):
+                callback.on_batch_end(None)
+        return used
+
+
+def test_threads_are_chosen_by_trial_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeMachine(monkeypatch, {1: 3e-3, 2: 1e-3, 4: 0.95e-3, 8: 5e-3})
+    with machine.Threads(torch.device("cpu")) as threads:
+        assert fake.n_threads == 2  # four are hardly faster than two
+        used = fake.train(threads, 5000)
+        assert set(used) == {1, 2, 4, 8}
+        assert used.count(2) > 0.9 * len(used)
+        fake.costs = {1: 3e-3, 2: 30e-3, 4: 30e-3, 8: 30e-3}  # something else has begun to run
+        used = fake.train(threads, 300)
+        assert used[20:].count(1) > 0.95 * len(used[20:])  # found in a tenth of a second, not after two
+        fake.costs = {1: 3e-3, 2: 1e-3, 4: 0.95e-3, 8: 5e-3}  # and has ended
+        assert fake.train(threads, 2000)[-1] == 2
+    assert fake.n_threads == 8
+
+
+def test_trials_of_slow_steps_take_little_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeMachine(monkeypatch, {1: 0.8, 2: 0.4})
+    with machine.Threads(torch.device("cpu")) as threads:
+        used = fake.train(threads, 1000)
+    assert 0 < used.count(1) < 0.05 * len(used)
+
+
+def test_a_number_of_threads_that_is_fixed_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeMachine(monkeypatch, {1: 1e-3, 8: 1.0})
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    with machine.Threads(torch.device("cpu")) as threads:
+        assert set(fake.train(threads, 100)) == {8}
+
+
+def test_one_of_a_process_chooses_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeMachine(monkeypatch, {1: 3e-3, 2: 1e-3})
+    cpu = torch.device("cpu")
+    with machine.Threads(cpu) as outer:
+        torch.set_num_threads(1)  # in a trial, say
+        with machine.Threads(cpu) as inner:
+            assert not inner.watches
+        assert fake.n_threads == 1
+        assert outer.watches
+    assert fake.n_threads == 2
+    monkeypatch.setattr(machine, "_latest", {})
+
+    def interrupt() -> float:
+        torch.set_num_threads(1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(machine, "_seconds_a_product", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        machine.Threads(cpu).__enter__()
+    assert fake.n_threads == 2
+    assert machine.Threads._held.acquire(blocking=False)
+    machine.Threads._held.release()
+
+
+def test_memory_is_kept_only_within(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple] = []
+
+    class Libc:
+        def mallopt(self, *arguments: int) -> None:
+            calls.append(arguments)
+
+        def malloc_trim(self, pad: int) -> None:
+            calls.append(("trim", pad))
+
+    monkeypatch.setattr(machine.ctypes, "CDLL", lambda name: Libc())
+    for name in [name for name in machine.os.environ if name.startswith("MALLOC_")]:
+        monkeypatch.delenv(name)
+
+    @machine.kept_memory()
+    def fail() -> None:
+        assert calls == [(-3, 32 << 20), (-1, 1 << 30)]
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert calls[2:] == [(-1, 64 << 20), ("trim", 0)]
+    calls.clear()
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1")
+    with machine.kept_memory():
+        pass
+    assert not calls
