@@ -20,7 +20,7 @@ from hourglass.training.run import PRECISIONS, Loss, Run
 
 
 class Engine(ABC):
-    """Makes the steps of a run down the gradient of an objective. All engines make the same ones, to rounding."""
+    """Makes the steps of a run down the gradient of an objective. All engines take the same gradient, to rounding."""
 
     def __init__(self, run: Run, objective: Objective) -> None:
         self.network, self.optimizer, self.objective = run.network, run.optimizer, objective

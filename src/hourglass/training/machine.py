@@ -20,8 +20,9 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 2.0, 16.0
 _SHARE = 0.05
 """Of the time that trials may take."""
 _SECONDS_A_TRIAL, _FEWEST_STEPS = 0.01, 3
-_WORTH = 1.1
-"""More threads are taken only if they are so many times as fast: a share of a busy core is worth less than it looks."""
+_WORTH, _WORTH_OF_PRODUCTS = 1.1, 1.5
+"""More threads are taken only if they are so many times as fast: a share of a busy core is worth less than it looks. A product
+gains most of them."""
 _SECONDS_WATCHED = 0.1
 """After which the time that steps really take is held against what the trial promised: calls that wait are rare and long."""
 
@@ -46,7 +47,8 @@ class Threads(Callback):
         self._trial: _Trial | None = None
         self._means: dict[int, float] = {}
         self._current, self._sum, self._count = self.most, 0.0, 0  # of the steps since the last choice
-        self._next_look, self._last, self._pause = -math.inf, math.inf, _SHORTEST_PAUSE
+        self._spent, self._next_look, self._pause = 0.0, 0.0, _SHORTEST_PAUSE  # seconds, of steps alone
+        self._last = math.inf
 
     def __enter__(self) -> Self:
         self.watches = self.watches and self._held.acquire(blocking=False)
@@ -72,34 +74,34 @@ class Threads(Callback):
         self._last = time.perf_counter()
 
     def on_batch_end(self, run: Run) -> None:
-        now = time.perf_counter()
-        seconds = now - self._last
+        seconds = time.perf_counter() - self._last
         if not self.watches or seconds < 0:  # the beginning of the first step was not seen
             return
+        self._spent += seconds
         if self._trial is not None:
-            self._try(self._trial, seconds, now)
-        elif now >= self._next_look:
-            self._trial = _Trial(_halves(self.most), now)
+            self._try(self._trial, seconds)
+        elif self._spent >= self._next_look:
+            self._trial = _Trial(_halves(self.most), self._spent)
         else:
-            self._watch(seconds, now)
+            self._watch(seconds)
 
-    def _try(self, trial: _Trial, seconds: float, now: float) -> None:
+    def _try(self, trial: _Trial, seconds: float) -> None:
         trial.add(seconds)
         if trial.is_over:
             self._trial, self._means = None, trial.means
             self._pause = _SHORTEST_PAUSE if self._choose() else min(2 * self._pause, _LONGEST_PAUSE)
-            self._next_look = now + max(self._pause, (now - trial.start) / _SHARE)
+            self._next_look = self._spent + max(self._pause, (self._spent - trial.start) / _SHARE)
 
-    def _watch(self, seconds: float, now: float) -> None:
+    def _watch(self, seconds: float) -> None:
         self._sum, self._count = self._sum + seconds, self._count + 1
         if self._sum >= _SECONDS_WATCHED and self._count >= _FEWEST_STEPS:
             self._means[self._current] = self._sum / self._count
             if self._choose():
-                self._pause, self._next_look = _SHORTEST_PAUSE, now + _SHORTEST_PAUSE
+                self._pause, self._next_look = _SHORTEST_PAUSE, self._spent + _SHORTEST_PAUSE
 
     def _choose(self) -> bool:
         """Take the best number of threads; whether it is another one."""
-        before, self._current = self._current, _fewest_worth_it(self._means)
+        before, self._current = self._current, _fewest_worth_it(self._means, _WORTH)
         self._sum, self._count = 0.0, 0
         torch.set_num_threads(self._current)
         return self._current != before
@@ -157,7 +159,7 @@ def calibrate(most: int) -> int:
         for n_threads in _halves(most):
             torch.set_num_threads(n_threads)
             means[n_threads] = _seconds_a_product()
-        best = _fewest_worth_it(means)
+        best = _fewest_worth_it(means, _WORTH_OF_PRODUCTS)
         _latest[most] = time.perf_counter(), best
     return best
 
@@ -173,11 +175,11 @@ def _halves(most: int) -> list[int]:
     return candidates
 
 
-def _fewest_worth_it(means: dict[int, float]) -> int:
+def _fewest_worth_it(means: dict[int, float], worth: float) -> int:
     """Of numbers of threads with their seconds, in rising order."""
     best = next(iter(means))
     for n_threads, seconds in means.items():
-        if seconds * _WORTH <= means[best]:
+        if seconds * worth <= means[best]:
             best = n_threads
     return best
 

@@ -21,7 +21,8 @@ _HOW = """Every contender runs in a process of its own, warmed up by one round t
 round each (A B A B …), so that what slows the machine down slows all of them. Given are the median, and the least and most of
 the rounds. *Times as good* is less time, less memory or more images a second than the reference: each round is divided by the
 reference's of the same turn, and the median of these ratios is given, with the least and most. The *matrix rate* is that of a
-float32 product of two matrices of 2048² by `torch.mm` on all threads, measured before and after each suite. Memory is the
+float32 product of two matrices of 2048² on all threads, by `torch.mm` and by the faster of torch's two libraries, measured
+before and after each suite; bars are shares of the first. Memory is the
 largest that was resident, in MB of 10⁶ bytes, with all that the process had imported."""
 
 
@@ -32,7 +33,7 @@ def page(shared: dict[str, Any], results: Sequence[Result]) -> str:
     lines = [
         "# What it costs",
         f"Measured on {shared['data']} ({shared['train_images']:,} training and {shared['test_images']:,} test images), seed "
-        f"{shared['seed']}; {told}.",
+        f"{shared['seed']}; {told}; code {shared['code']}.",
         *(["**A quick look**: few images and rounds. Its figures are no results."] if shared["quick"] else []),
         *([f"Of {len(held)} bars, {sum(bool(row.is_met) for row in held)} are met."] if held else []),
         _HOW,

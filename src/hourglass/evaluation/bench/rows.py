@@ -9,7 +9,17 @@ from typing import Any, NamedTuple, Self
 
 from hourglass.evaluation.bench.rounds import Figures
 
-COLUMNS = ("what", "who", "median", "least – most", "times as good", "of the matrix rate", "bar", "it is")
+COLUMNS = (
+    "what",
+    "who",
+    "median",
+    "least – most",
+    "times as good",
+    "of torch.mm's rate",
+    "of the best library's",
+    "bar",
+    "it is",
+)
 
 
 class Spread(NamedTuple):
@@ -56,7 +66,9 @@ class Row:
     gflops : float, optional
         The median of the arithmetic a second, in 10⁹ multiplications and additions.
     share : float, optional
-        `gflops` as a share of the matrix rate, 0..1 and above.
+        `gflops` as a share of the matrix rate by torch.mm, 0..1 and above.
+    best_share : float, optional
+        The same of the faster library's rate.
     bar : Bar, optional
     is_comparable : bool
         Whether the same work was done; where not, no bar is met.
@@ -71,6 +83,7 @@ class Row:
     ratio: Spread | None = None
     gflops: float | None = None
     share: float | None = None
+    best_share: float | None = None
     bar: Bar | None = None
     is_comparable: bool = True
     note: str = ""
@@ -86,13 +99,11 @@ class Row:
         return self.is_comparable and (of >= self.bar.limit if self.bar.sign == "≥" else of <= self.bar.limit)
 
     def with_share(self, plain: float, best: float) -> Row:
-        """This row with its share of `plain`, the rate of torch.mm; a faster library's rate, `best`, goes into the note."""
+        """This row with its shares of `plain`, the rate of torch.mm, and of `best`, that of the faster library."""
         if self.gflops is None:
             return self
-        told = f"{self.gflops:,.0f} GFLOP/s"
-        if best > plain:
-            told += f", {self.gflops / best:.0%} of the best library's matrix rate"
-        return replace(self, share=self.gflops / plain, note=f"{self.note} {told}.".strip())
+        told = f"{self.note} {self.gflops:,.0f} GFLOP/s.".strip()
+        return replace(self, share=self.gflops / plain, best_share=self.gflops / best, note=told)
 
     def cells(self) -> list[str]:
         ratio = "" if self.ratio is None else f"{_figure(self.ratio.median)} ({_range(self.ratio)})".removesuffix(" ()")
@@ -103,6 +114,7 @@ class Row:
             _range(self.value),
             "the reference" if self.reference == self.name else ratio,
             "" if self.share is None else f"{self.share:.0%}",
+            "" if self.best_share is None else f"{self.best_share:.0%}",
             "" if self.bar is None else self.bar.text(self.unit),
             {None: "", True: "met", False: "not met"}[self.is_met],
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 
+import hourglass
 from hourglass.evaluation.bench.growth import growth_suite
 from hourglass.evaluation.bench.infer import infer_suite
 from hourglass.evaluation.bench.matrix import TORCH, matrix_rates, together
@@ -84,6 +86,7 @@ def about(bench: Bench) -> dict[str, Any]:
         "processor": _processor() or machine()["processor"],
         "cores": os.cpu_count(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
+        **({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}),
     }
     return {
         "data": bench.data,
@@ -91,8 +94,18 @@ def about(bench: Bench) -> dict[str, Any]:
         "test_images": bench.n_test,
         "seed": bench.seed,
         "quick": bench.quick,
+        "code": code_digest(),
         "machine": facts,
     }
+
+
+def code_digest() -> str:
+    """Which code was measured: the first of the SHA-256 of all the package's modules."""
+    package = Path(hourglass.__file__).parent
+    digest = hashlib.sha256()
+    for module in sorted(package.rglob("*.py")):
+        digest.update(f"{module.relative_to(package)}\0".encode() + module.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def to_content(shared: dict[str, Any], results: Iterable[Result]) -> dict[str, Any]:
