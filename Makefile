@@ -28,9 +28,9 @@ results: .venv/.demo
 	$(BIN)/hourglass evaluate --suite rate --data mnist -o docs/results
 	$(BIN)/hourglass evaluate --suite uses --use compress --use enhance --data sample-photos --tile 16x16 -o docs/results/photos
 
-# docs/performance.md: about half an hour on two cores that do nothing else.
+# docs/performance.md: about twenty minutes on two cores that do nothing else.
 performance: .venv/.demo
-	$(BIN)/hourglass bench --data mnist -o docs
+	$(BIN)/hourglass bench --data mnist --rounds 3 -o docs
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Hourglass needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11")'

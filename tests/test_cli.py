@@ -260,7 +260,7 @@ def bad_inputs(folder: Path, model: Path) -> dict[str, list[object]]:
         "one label an image": [*train, folder / "labels.npz"],
         "damaged": ["denoise", flipped, folder / "mixed", "-o", folder / "out.hg"],
         "no model": ["info", folder / "plain"],
-        "no such model": ["evaluate", folder / "nothing.hg"],
+        "no such model": ["evaluate", folder / "nothing.hg", "--data", "digits"],
         "exists and is no model": ["train", "-o", folder / "plain", "--data", "digits"],
         "evaluate needs": ["evaluate", "--data", "digits"],
         "no size": [*train, "digits", "--size", "8"],

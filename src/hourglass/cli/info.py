@@ -62,22 +62,17 @@ def info(model: Path | None, figure: Path | None, as_json: bool) -> None:
 
 
 def _describe_installation(figure: Path | None, as_json: bool) -> None:
-    import torch
-
     from hourglass.cli.output import print_json, print_table
     from hourglass.errors import ParameterError
     from hourglass.evaluation import machine
     from hourglass.networks.product import prefers_onednn
-    from hourglass.training import Threads
+    from hourglass.training import threads_now
 
     if figure is not None:
         raise ParameterError("--figure draws the layers of a model; name one: hourglass info MODEL --figure FILE.")
     content = machine()
-    with Threads(torch.device("cpu")):
-        content |= {
-            "threads_chosen": torch.get_num_threads(),
-            "large_products": "oneDNN" if prefers_onednn() else "torch's default",
-        }
+    content["threads_chosen"] = threads_now()
+    content["large_products"] = "oneDNN" if prefers_onednn() else "torch's default"
     if as_json:
         print_json(content)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import zlib
 from collections.abc import Callable, Sequence
@@ -41,7 +40,7 @@ VALIDATION_SHARE = 0.1
 _CENTERING_SAMPLES = 1000
 _BATCH = 1024  # samples a forward pass outside training
 _PIECE = 256  # samples that are damaged at once
-_MANY = 8192  # samples from which it pays to ask how many threads are best
+_MANY = 20  # pieces from which it pays to try how many threads are best
 
 
 class FittedEstimator(CheckedEstimator):
@@ -80,25 +79,25 @@ class FittedEstimator(CheckedEstimator):
             raise ParameterError("resume=True needs random_state=, an int: without it every run is another one.")
         for stale in ("network_", "_run", *self._learned):  # should this fit fail, nothing is left that does not fit together
             self.__dict__.pop(stale, None)
-        with Threads(_device(self.device)) as threads:
-            seeds = self._seeds()
-            self.layout_ = Layout.of(targets)
-            training, validation = self._split(targets, inputs, seeds)
-            run = self._new_run(training, seeds)
-            settings = self.settings_
-            plan = Plan(
-                settings["epochs"],
-                settings["batch_size"],
-                settings["learning_rate"],
-                settings["schedule"],
-                self.patience if self.early_stopping else None,
-            )
-            callbacks = [*callbacks, *([PrintEpochs()] if self.verbose else [])]
-            if checkpoint is not None:
-                path, identity = Path(checkpoint), self._identity(targets, inputs, seeds)
-                if resume and path.exists():
-                    load_checkpoint(path, run, identity)
-                callbacks.append(WriteCheckpoint(path, identity))
+        seeds = self._seeds()
+        self.layout_ = Layout.of(targets)
+        training, validation = self._split(targets, inputs, seeds)
+        run = self._new_run(training, seeds)
+        settings = self.settings_
+        plan = Plan(
+            settings["epochs"],
+            settings["batch_size"],
+            settings["learning_rate"],
+            settings["schedule"],
+            self.patience if self.early_stopping else None,
+        )
+        callbacks = [*callbacks, *([PrintEpochs()] if self.verbose else [])]
+        if checkpoint is not None:
+            path, identity = Path(checkpoint), self._identity(targets, inputs, seeds)
+            if resume and path.exists():
+                load_checkpoint(path, run, identity)
+            callbacks.append(WriteCheckpoint(path, identity))
+        with Threads(run.device) as threads:
             train(run, plan, self._objective(), training, validation, threads.around(callbacks))
         return self._keep(run)
 
@@ -334,8 +333,9 @@ class FittedEstimator(CheckedEstimator):
 def _piecewise(step: Callable[[Array], Float32], samples: Array, shape: tuple[int, ...], device: torch.device) -> Float32:
     """`step` of all samples, batch by batch, gathered in one array of samples of `shape`."""
     made = np.empty((len(samples), *shape), dtype=np.float32)
-    with Threads(device) if len(samples) >= _MANY else contextlib.nullcontext():
-        for start in range(0, len(samples), _BATCH):
+    with Threads(device) as threads:
+        starts = range(0, len(samples), _BATCH)
+        for start in threads.over(starts) if len(starts) >= _MANY else starts:
             made[start : start + _BATCH] = step(samples[start : start + _BATCH])
     return made
 
@@ -348,10 +348,11 @@ def _damaged(targets: Array, layout: Layout, corruption: Corruption, generator: 
     """
     is_bytes = layout.is_image and targets.dtype == np.uint8
     damaged = torch.empty(targets.shape, dtype=torch.uint8 if is_bytes else torch.float16 if layout.is_image else torch.float32)
-    for start in range(0, len(targets), _PIECE):
-        clean = network_input(layout, as_tensor(targets[start : start + _PIECE]))
-        piece = torch.from_numpy(layout.from_network(corruption.corrupt(clean, generator).numpy()))
-        damaged[start : start + _PIECE] = piece.mul_(255).round_() if is_bytes else piece
+    with Threads(torch.device("cpu")) as threads:
+        for start in threads.over(range(0, len(targets), _PIECE)):
+            clean = network_input(layout, as_tensor(targets[start : start + _PIECE]))
+            piece = torch.from_numpy(layout.from_network(corruption.corrupt(clean, generator).numpy()))
+            damaged[start : start + _PIECE] = piece.mul_(255).round_() if is_bytes else piece
     return damaged.numpy()
 
 

@@ -4,7 +4,7 @@ from hourglass.training.callbacks import PrintEpochs, WriteHistory, describe_epo
 from hourglass.training.checkpoints import WriteCheckpoint, load_checkpoint, save_checkpoint
 from hourglass.training.examples import Examples, WholeSet, as_tensor, network_input
 from hourglass.training.loop import train
-from hourglass.training.machine import Threads
+from hourglass.training.machine import Threads, threads_now
 from hourglass.training.optimizers import OPTIMIZERS, Muon
 from hourglass.training.plan import SCHEDULES, Plan
 from hourglass.training.run import PRECISIONS, Callback, Run
@@ -28,5 +28,6 @@ __all__ = [
     "load_checkpoint",
     "network_input",
     "save_checkpoint",
+    "threads_now",
     "train",
 ]

@@ -8,8 +8,8 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from typing import ClassVar, Self
+from collections.abc import Iterable, Iterator, Sequence
+from typing import ClassVar, Self, TypeVar
 
 import torch
 
@@ -19,12 +19,16 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 2.0, 16.0
 """Seconds between trials: the longer, the longer nothing has changed."""
 _SHARE = 0.05
 """Of the time that trials may take."""
-_SECONDS_A_TRIAL, _FEWEST_STEPS = 0.01, 3
-_WORTH, _WORTH_OF_PRODUCTS = 1.1, 1.5
-"""More threads are taken only if they are so many times as fast: a share of a busy core is worth less than it looks. A product
-gains most of them."""
+_SECONDS_A_TRIAL, _FEWEST_STEPS = 0.02, 3
+_WORTH = 1.1
+"""More threads are taken only if they are so many times as fast: a share of a busy core is worth less than it looks."""
 _SECONDS_WATCHED = 0.1
 """After which the time that steps really take is held against what the trial promised: calls that wait are rare and long."""
+
+
+_PRODUCTS = 300
+
+Piece = TypeVar("Piece")
 
 
 class Threads(Callback):
@@ -32,9 +36,9 @@ class Threads(Callback):
 
     Two threads on two cores, one of which is busy with something else, wait for each other at every operation and can be twenty
     times slower than one; and small steps may be faster on one thread even where nothing else runs. So the choice is made by
-    trial: when it is entered, of a typical product; as a callback of training, of its steps as they come, a few with each
-    number, now and then; and again where they take longer than they did. At most it is the number that torch was set to. It
-    stays where OMP_NUM_THREADS fixes it, where torch is to be deterministic (`use_deterministic_algorithms`), and on GPUs.
+    trial, of the work itself: of the steps of training, or the pieces of anything else (`over`), a few are done with each
+    number, now and then; and what they take afterwards is held against that. At most it is the number that torch was set to.
+    It stays where OMP_NUM_THREADS fixes it, where torch is to be deterministic (`use_deterministic_algorithms`), and on GPUs.
     """
 
     _held: ClassVar = threading.Lock()
@@ -52,18 +56,20 @@ class Threads(Callback):
 
     def __enter__(self) -> Self:
         self.watches = self.watches and self._held.acquire(blocking=False)
-        try:
-            if self.watches:
-                torch.set_num_threads(calibrate(self.most))
-        except BaseException:  # Ctrl-C in a trial: nobody would call __exit__
-            self.__exit__()
-            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.watches:
             torch.set_num_threads(self.most)
             self._held.release()
+
+    def over(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
+        """Each of `pieces`, whose work is what is done before the next is asked for."""
+        self.begin_step()
+        for piece in pieces:
+            yield piece
+            self.end_step()
+            self.begin_step()
 
     def around(self, callbacks: Sequence[Callback]) -> list[Callback]:
         """`callbacks` in the midst of two that see when a step ends and the next begins, so that theirs is nobody's time."""
@@ -74,6 +80,10 @@ class Threads(Callback):
         self._last = time.perf_counter()
 
     def on_batch_end(self, run: Run) -> None:
+        self.end_step()
+
+    def end_step(self) -> None:
+        """It is over: see how long it took, and choose."""
         seconds = time.perf_counter() - self._last
         if not self.watches or seconds < 0:  # the beginning of the first step was not seen
             return
@@ -96,12 +106,13 @@ class Threads(Callback):
         self._sum, self._count = self._sum + seconds, self._count + 1
         if self._sum >= _SECONDS_WATCHED and self._count >= _FEWEST_STEPS:
             self._means[self._current] = self._sum / self._count
-            if self._choose():
-                self._pause, self._next_look = _SHORTEST_PAUSE, self._spent + _SHORTEST_PAUSE
+            if self._choose():  # the trial was too short to tell
+                self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+                self._next_look = self._spent + self._pause
 
     def _choose(self) -> bool:
         """Take the best number of threads; whether it is another one."""
-        before, self._current = self._current, _fewest_worth_it(self._means, _WORTH)
+        before, self._current = self._current, _fewest_worth_it(self._means)
         self._sum, self._count = 0.0, 0
         torch.set_num_threads(self._current)
         return self._current != before
@@ -148,24 +159,14 @@ class _Trial:
             torch.set_num_threads(current)
 
 
-def calibrate(most: int) -> int:
-    """The number of threads, among `most`, its half, … and 1, with which a typical product is fastest now: 20 ms each.
-
-    Asked again within two seconds it answers as before. torch is left at whichever was tried last.
-    """
-    looked, best = _latest.get(most, (-math.inf, 1))
-    if time.perf_counter() - looked >= _SHORTEST_PAUSE:
-        means = {}
-        for n_threads in _halves(most):
-            torch.set_num_threads(n_threads)
-            means[n_threads] = _seconds_a_product()
-        best = _fewest_worth_it(means, _WORTH_OF_PRODUCTS)
-        _latest[most] = time.perf_counter(), best
-    return best
-
-
-_latest: dict[int, tuple[float, int]] = {}
-"""most -> (when it was last looked at, how many were best)"""
+def threads_now() -> int:
+    """With how many threads a typical product is fastest beside what runs now; asked for a twentieth of a second or more."""
+    left, right, answer = torch.ones(128, 512), torch.ones(512, 256), torch.empty(128, 256)
+    with Threads(torch.device("cpu")) as threads:
+        for _ in threads.over(range(_PRODUCTS)):
+            torch.mm(left, right, out=answer)
+            answer.sigmoid_()
+        return torch.get_num_threads()
 
 
 def _halves(most: int) -> list[int]:
@@ -175,25 +176,13 @@ def _halves(most: int) -> list[int]:
     return candidates
 
 
-def _fewest_worth_it(means: dict[int, float], worth: float) -> int:
+def _fewest_worth_it(means: dict[int, float]) -> int:
     """Of numbers of threads with their seconds, in rising order."""
     best = next(iter(means))
     for n_threads, seconds in means.items():
-        if seconds * worth <= means[best]:
+        if seconds * _WORTH <= means[best]:
             best = n_threads
     return best
-
-
-def _seconds_a_product() -> float:
-    """The mean, not the median: what is looked for are the rare calls that wait for a thread without a core."""
-    left, right, answer = torch.ones(128, 512), torch.ones(512, 256), torch.empty(128, 256)
-    torch.mm(left, right, out=answer)  # the first call with a number of threads makes them
-    start, count = time.perf_counter(), 0
-    while (elapsed := time.perf_counter() - start) < 2 * _SECONDS_A_TRIAL:
-        torch.mm(left, right, out=answer)
-        answer.sigmoid_()
-        count += 1
-    return elapsed / count
 
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt, in malloc.h
