@@ -12,6 +12,7 @@ import hourglass as hg
 from hourglass.corruption import seeded
 from hourglass.networks import NETWORKS, build, center
 from hourglass.networks.base import Network
+from hourglass.networks.convolutional import Enlarging
 from hourglass.objectives import LOSSES, NEED_IMAGES, Objective
 from hourglass.training import OPTIMIZERS
 from hourglass.training.optimizers import orthogonalize
@@ -110,6 +111,18 @@ def test_encoder_and_decoder_need_not_mirror_each_other() -> None:
     assert pair.decoder(pair.encoder(torch.rand(2, 1, 8, 8))).shape == (2, 1, 8, 8)
     widths = [module.out_features for module in pair.decoder.modules() if isinstance(module, torch.nn.Linear)]
     assert widths == [10, 20, 50, 64]
+
+
+@pytest.mark.parametrize("size", [(6, 8), (5, 7), (5, 8)])
+def test_a_convolution_of_small_maps_is_one_of_enlarged_maps(size: tuple[int, int]) -> None:
+    ours, maps = Enlarging(5, 3, size), torch.rand(2, 5, 3, 4, requires_grad=True)
+    large = torch.nn.functional.interpolate(maps, scale_factor=2)
+    plain = torch.nn.functional.conv2d(large, ours.weight, ours.bias, padding=1)[..., : size[0], : size[1]]
+    assert torch.allclose(ours(maps), plain, atol=1e-6)
+    factors, wanted = torch.rand(2, 3, *size), [maps, *ours.parameters()]
+    slopes = (torch.autograd.grad((made * factors).sum(), wanted) for made in (ours(maps), plain))
+    for one, other in zip(*slopes, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_networks_that_cannot_be_are_refused() -> None:

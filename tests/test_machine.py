@@ -56,6 +56,14 @@ def test_trials_of_slow_steps_take_little_of_the_time(monkeypatch: pytest.Monkey
     assert 0 < used.count(1) < 0.05 * len(used)
 
 
+def test_beside_a_busy_process_steps_of_many_threads_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeMachine(monkeypatch, {1: 1e-3, 2: 0.25})
+    with machine.Threads(torch.device("cpu")) as threads:
+        used = fake.train(threads, 1000)  # a second of work: one trial
+    assert used[0] == 1  # not one step before the trial
+    assert used.count(2) == 1  # and one that is hopeless is enough
+
+
 def test_a_number_of_threads_that_is_fixed_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeMachine(monkeypatch, {1: 1e-3, 8: 1.0})
     monkeypatch.setenv("OMP_NUM_THREADS", "8")

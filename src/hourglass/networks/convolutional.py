@@ -38,8 +38,37 @@ class Conv(Network):
 
         up: list[nn.Module] = [nn.LeakyReLU(), nn.Linear(n_components, flat), nn.Unflatten(1, inner)]
         for (fan_in, fan_out), size in zip(pairwise(widths[::-1]), sizes[-2::-1], strict=True):
-            up += [nn.LeakyReLU(), nn.Upsample(size=size), nn.Conv2d(fan_in, fan_out, 3, padding=1)]
+            up += [nn.LeakyReLU(), Enlarging(fan_in, fan_out, size)]
         self.decoder = nn.Sequential(*up, output_activation(bounded))
+
+
+class Enlarging(nn.Conv2d):
+    """Nearest-neighbour enlargement by two, a 3×3 convolution, and a crop to `size`: (n, c, h, w) -> (n, fan_out, *size).
+
+    Computed as one convolution of the small maps, with four results at each place: of three neighbours in an enlarged row two
+    are the same pixel, so each of the four sees 2×2 small pixels, weighted with sums of the weights (as "sub-pixel"
+    convolutions; Shi et al. 2016). The same numbers, but for rounding, at half the time: the large maps are never made.
+    """
+
+    def __init__(self, fan_in: int, fan_out: int, size: tuple[int, int]) -> None:
+        super().__init__(fan_in, fan_out, 3, padding=1)
+        self.size = size
+        # [a, k, l] = 1: the pixel at place a (left or right) of the two sees, with its weight l, the small pixel at k
+        sees = torch.tensor([[[1, 0, 0], [0, 1, 1], [0, 0, 0]], [[0, 0, 0], [1, 1, 0], [0, 0, 1]]], dtype=torch.float32)
+        self.register_buffer("sums", torch.einsum("akl,bmn->abkmln", sees, sees).reshape(36, 9), persistent=False)
+
+    def small_weight(self) -> Tensor:
+        """The convolution's weights on the small maps: (4 fan_out, fan_in, 3, 3), each channel's four in a row."""
+        fan_out, fan_in = self.weight.shape[:2]
+        summed = self.weight.reshape(fan_out, fan_in, 9) @ self.sums.T
+        return summed.view(fan_out, fan_in, 4, 9).transpose(1, 2).reshape(4 * fan_out, fan_in, 3, 3)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.repeat_interleave(4)
+        large: Tensor = F.pixel_shuffle(F.conv2d(maps, self.small_weight(), bias, padding=1), 2)
+        return large[..., : self.size[0], : self.size[1]]
+
+    sums: Tensor
 
 
 def conv_encoder(shape: tuple[int, ...], n_codes: int, hidden: tuple[int, ...]) -> nn.Sequential:

@@ -22,11 +22,12 @@ _SHARE = 0.05
 _SECONDS_A_TRIAL, _FEWEST_STEPS = 0.02, 3
 _WORTH = 1.1
 """More threads are taken only if they are so many times as fast: a share of a busy core is worth less than it looks."""
+_HOPELESS = 4.0
+"""A number of threads so many times as slow as the best is out of the running at once: a step may take 0.2 s."""
 _SECONDS_WATCHED = 0.1
 """After which the time that steps really take is held against what the trial promised: calls that wait are rare and long."""
-
-
 _PRODUCTS = 300
+"""Of `threads_now`: some 20 ms of them, more than its first trial needs."""
 
 Piece = TypeVar("Piece")
 
@@ -56,6 +57,8 @@ class Threads(Callback):
 
     def __enter__(self) -> Self:
         self.watches = self.watches and self._held.acquire(blocking=False)
+        if self.watches:  # from the first step on: beside a busy process it may be the longest
+            self._trial = _Trial(_halves(self.most), 0.0)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -104,8 +107,9 @@ class Threads(Callback):
 
     def _watch(self, seconds: float) -> None:
         self._sum, self._count = self._sum + seconds, self._count + 1
-        if self._sum >= _SECONDS_WATCHED and self._count >= _FEWEST_STEPS:
-            self._means[self._current] = self._sum / self._count
+        mean = self._sum / self._count
+        if self._sum >= _SECONDS_WATCHED and (self._count >= _FEWEST_STEPS or mean > _HOPELESS * min(self._means.values())):
+            self._means[self._current] = mean
             if self._choose():  # the trial was too short to tell
                 self._pause = min(2 * self._pause, _LONGEST_PAUSE)
                 self._next_look = self._spent + self._pause
@@ -132,7 +136,7 @@ class _Begin(Callback):
 
 
 class _Trial:
-    """Some steps with each number of threads, of which the first does not count: it makes or ends threads."""
+    """Some steps with each number of threads. The first counts only if it is hopelessly long: it makes or ends threads."""
 
     def __init__(self, candidates: Sequence[int], start: float) -> None:
         self.start, self.means = start, dict.fromkeys(candidates, math.inf)
@@ -142,12 +146,12 @@ class _Trial:
     def add(self, seconds: float) -> None:
         """The seconds of a step that has ended."""
         self._count += 1
-        if self._count:
-            self._seconds += seconds
-        if self._seconds < _SECONDS_A_TRIAL:
+        hopeless = _HOPELESS * min(self.means.values())
+        if self._count == 0 and seconds < max(_SECONDS_A_TRIAL, hopeless):
             return
+        self._seconds += seconds
         mean = self._seconds / max(1, self._count)
-        if self._count >= _FEWEST_STEPS or mean > 2 * min(self.means.values()):  # the second is out of the running already
+        if self._seconds >= _SECONDS_A_TRIAL and (self._count >= _FEWEST_STEPS or mean > hopeless):
             self.means[self._current] = mean
             self._next()
 

@@ -177,16 +177,35 @@ class Answer(nn.Module):
         return answer
 
 
+def plain_convolutional(channels: int, size: tuple[int, int], n_components: int, hidden: tuple[int, ...]) -> nn.Sequential:
+    """The library's "conv", of sides that halve evenly, as it is written down without a second thought."""
+    widths = (channels, *hidden)
+    inner = (widths[-1], size[0] >> len(hidden), size[1] >> len(hidden))
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.LeakyReLU()]
+    layers += [nn.Flatten(), nn.Linear(math.prod(inner), n_components), nn.LeakyReLU()]
+    layers += [nn.Linear(n_components, math.prod(inner)), nn.Unflatten(1, inner)]
+    for before, after in pairwise(widths[::-1]):
+        layers += [nn.LeakyReLU(), nn.Upsample(scale_factor=2), nn.Conv2d(before, after, 3, padding=1)]
+    return nn.Sequential(*layers, nn.Sigmoid())
+
+
 def convolutional_loop(task: Task, network: str, n_components: int, hidden: tuple[int, ...]) -> Round:
-    """The same network as the library's, in a plain loop. Figures: epoch_seconds (of one epoch), loss."""
+    """The library's convolutional network in a plain loop. Figures: epoch_seconds (of one epoch), loss."""
     from hourglass.networks import build
 
     noisy, clean = noisy_and_clean(task.train())
-    shape = tuple(clean.shape[1:])
+    channels, *size = clean.shape[1:]
+
+    def fresh() -> nn.Module:
+        if network == "conv":
+            return plain_convolutional(channels, (size[0], size[1]), n_components, hidden)
+        return Answer(build(network, (channels, *size), n_components, hidden))
 
     def one_round() -> Figures:
         torch.manual_seed(task.seed)
-        epochs = loop(Answer(build(network, shape, n_components, hidden)), noisy, clean, task)
+        epochs = loop(fresh(), noisy, clean, task)
         start = time.perf_counter()
         loss = next(epochs)
         seconds = time.perf_counter() - start
