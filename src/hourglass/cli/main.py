@@ -23,6 +23,7 @@ from hourglass.cli.detect import detect
 from hourglass.cli.encode import encode
 from hourglass.cli.enhance import enhance
 from hourglass.cli.evaluate import evaluate
+from hourglass.cli.explore import explore
 from hourglass.cli.generate import generate
 from hourglass.cli.info import info
 from hourglass.cli.search import search
@@ -44,7 +45,7 @@ def hourglass() -> None:
 
 VERBS = (
     *(demo, chapter, train, denoise, detect, generate, encode, search, compress, decompress, enhance),
-    *(evaluate, bench, data, info),
+    *(explore, evaluate, bench, data, info),
 )
 for verb in VERBS:
     hourglass.add_command(verb)

@@ -16,7 +16,7 @@ import warnings
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -252,28 +252,52 @@ def read_npz(path: Path) -> tuple[Split, Split | None]:
 
 
 def read_image(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-    """Read one image as uint8, (h, w) if it is grey and (h, w, 3) if it has colour.
+    """Read one image file, as `decode_image` does."""
+    try:
+        with path.open("rb") as stream:
+            return decode_image(stream, str(path), size)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file.") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({_reason(error)}).") from error
+
+
+def decode_image(
+    stream: IO[bytes], name: str, size: tuple[int, int] | None = None, most_pixels: int | None = None
+) -> NDArray[np.uint8]:
+    """Decode one image as uint8, (h, w) if it is grey and (h, w, 3) if it has colour.
 
     Turned as its EXIF says; palettes and CMYK become RGB, 1 bit becomes 0 and 255, 16 bits and floats are scaled to 8 bits,
     transparency is laid on white. Of several frames the first is read.
+
+    Parameters
+    ----------
+    stream : binary file
+    name : str
+        What the message of an error calls it.
+    size : (height, width), optional
+        Resize it to this.
+    most_pixels : int, optional
+        Instead of `MAX_PIXELS`.
+
+    Raises
+    ------
+    DataError
     """
-    allowed = sorted(set(IMAGE_FORMATS.values()))
+    allowed, limit = sorted(set(IMAGE_FORMATS.values())), MAX_PIXELS if most_pixels is None else most_pixels
     try:
         with warnings.catch_warnings():
             # Pillow's limit is replaced by ours; its remarks on odd metadata would only repeat what decoding shows.
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=allowed) as image:
+            with Image.open(stream, formats=allowed) as image:
                 width, height = image.size
-                if width * height > MAX_PIXELS:
-                    raise DataError(f"{path}: {width}×{height} pixels; the limit is {MAX_PIXELS:,}.")
-                array = _eight_bits(ImageOps.exif_transpose(image), size)
+                if width * height > limit:
+                    raise DataError(f"{name}: {width}×{height} pixels; the limit is {limit:,}.")
+                return _eight_bits(ImageOps.exif_transpose(image), size)
     except DataError:
         raise
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file.") from error
     except (*_BROKEN, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: not a readable image ({_reason(error)}); allowed: {', '.join(allowed)}.") from error
-    return array
+        raise DataError(f"{name}: not a readable image ({_reason(error)}); allowed: {', '.join(allowed)}.") from error
 
 
 def _eight_bits(image: Image.Image, size: tuple[int, int] | None) -> NDArray[np.uint8]:

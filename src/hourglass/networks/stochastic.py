@@ -27,7 +27,7 @@ class Variational(Network):
 
     def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
         super().__init__()
-        self.encoder = _Posterior(mlp_encoder(shape, 2 * n_components, hidden), n_components)
+        self.encoder = Posterior(mlp_encoder(shape, 2 * n_components, hidden), n_components)
         self.decoder = mlp_decoder(shape, n_components, hidden, bounded)
 
     def forward(self, samples: Tensor) -> Output:
@@ -36,10 +36,10 @@ class Variational(Network):
         drawn = means + torch.randn_like(means) * (0.5 * log_variances).exp() if self.training else means
         return Output(self.decoder(drawn), means, rate)
 
-    encoder: _Posterior
+    encoder: Posterior
 
 
-class _Posterior(nn.Module):
+class Posterior(nn.Module):
     def __init__(self, body: nn.Module, n_components: int) -> None:
         super().__init__()
         self.body, self.n_components = body, n_components

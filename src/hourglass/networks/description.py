@@ -1,0 +1,103 @@
+"""A network as plain steps and their weights, for whoever runs it without torch.
+
+linear        (n,) -> (m,): weight (m, n), bias (m,)
+convolution   (c, h, w) -> (d, h', w'): weight (d, c, k, k), bias (d,); stride, padding
+shuffle       (4 c, h, w) -> (c, height, width): four channels become 2×2 pixels (as `pixel_shuffle`), and a crop
+reshape       to shape
+first         (n,) -> (count,): the first numbers
+affine        x -> scale · x + offset
+leaky_relu    slope; relu, tanh, sigmoid
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hourglass.networks.convolutional import Enlarging
+from hourglass.networks.stochastic import Posterior
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a network.
+
+    Attributes
+    ----------
+    kind : str
+        One of those above.
+    options : dict
+        What it needs to know: numbers and lists of numbers.
+    weights : dict of str to Tensor, float32
+    """
+
+    kind: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def steps_of(module: nn.Module) -> list[Step] | None:
+    """`module` in evaluation, step by step; None if some part of it is none of the steps above."""
+    if type(module) is nn.Sequential:
+        parts = [steps_of(part) for part in module]
+        return None if None in parts else [step for part in parts for step in part or []]
+    describe = _KNOWN.get(type(module))
+    return None if describe is None else describe(module)
+
+
+def _linear(layer: nn.Linear) -> list[Step]:
+    return [Step("linear", {}, _weight_and_bias(layer.weight, layer.bias))]
+
+
+def _convolution(layer: nn.Conv2d) -> list[Step] | None:
+    is_plain = layer.groups == 1 and set(layer.dilation) == {1} and layer.padding_mode == "zeros"
+    sides = [layer.stride, layer.padding, layer.kernel_size]
+    if not is_plain or any(isinstance(side, str) or len(set(side)) > 1 for side in sides):  # "same" is a padding
+        return None
+    options = {"stride": layer.stride[0], "padding": layer.padding[0]}
+    return [Step("convolution", options, _weight_and_bias(layer.weight, layer.bias))]
+
+
+def _enlarging(layer: Enlarging) -> list[Step]:
+    bias = None if layer.bias is None else layer.bias.repeat_interleave(4)
+    height, width = layer.size
+    return [
+        Step("convolution", {"stride": 1, "padding": 1}, _weight_and_bias(layer.small_weight(), bias)),
+        Step("shuffle", {"height": height, "width": width}),
+    ]
+
+
+def _posterior(module: Posterior) -> list[Step] | None:
+    body = steps_of(module.body)
+    return None if body is None else [*body, Step("first", {"count": module.n_components})]
+
+
+def _unflatten(module: nn.Unflatten) -> list[Step] | None:
+    sizes = module.unflattened_size
+    is_plain = module.dim == 1 and all(isinstance(size, int) and size > 0 for size in sizes)
+    return [Step("reshape", {"shape": list(sizes)})] if is_plain else None
+
+
+_KNOWN: dict[type[nn.Module], Callable[[Any], list[Step] | None]] = {
+    nn.Linear: _linear,
+    nn.Conv2d: _convolution,
+    Enlarging: _enlarging,
+    Posterior: _posterior,
+    nn.Unflatten: _unflatten,
+    nn.Flatten: lambda module: [Step("reshape", {"shape": [-1]})] if (module.start_dim, module.end_dim) == (1, -1) else None,
+    nn.Identity: lambda _: [],
+    nn.Dropout: lambda _: [],
+    nn.LeakyReLU: lambda module: [Step("leaky_relu", {"slope": module.negative_slope})],
+    nn.ReLU: lambda _: [Step("relu")],
+    nn.Tanh: lambda _: [Step("tanh")],
+    nn.Sigmoid: lambda _: [Step("sigmoid")],
+}
+
+
+def _weight_and_bias(weight: Tensor, bias: Tensor | None) -> dict[str, Tensor]:
+    zeros = torch.zeros(len(weight), device=weight.device) if bias is None else bias
+    return {"weight": weight.detach().float().cpu(), "bias": zeros.detach().float().cpu()}

@@ -1,0 +1,176 @@
+"""The explorer's routes: bytes in, one call, bytes out."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from numpy.typing import NDArray
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from hourglass._version import __version__
+from hourglass.data.files import decode_image
+from hourglass.errors import DataError, HourglassError
+from hourglass.images import with_channels
+from hourglass.web import guard
+from hourglass.web.packing import pack
+from hourglass.web.scene import Scene
+
+MAX_PIXELS = 16_000_000
+"""Of an uploaded image. Assign to it to change it."""
+MOST_AT_ONCE = 1024
+"""Codes to decode, or images to send, in one request."""
+
+STATIC = files("hourglass.web").joinpath("static")
+
+
+async def _body(request: Request) -> bytes:
+    """The request's body, up to the limit: a length may be missing or untrue."""
+    content = bytearray()
+    async for piece in request.stream():
+        content += piece
+        if len(content) > guard.MAX_BODY:
+            raise HTTPException(413, f"the request is too large; the limit is {guard.MAX_BODY:,} bytes.")
+    return bytes(content)
+
+
+Body = Annotated[bytes, Depends(_body)]
+OCTETS = "application/octet-stream"
+
+
+def _takes(what: str, media: str = OCTETS) -> dict[str, Any]:
+    schema = {"type": "string", "format": "binary"}
+    return {"requestBody": {"required": True, "description": what, "content": {media: {"schema": schema}}}}
+
+
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    code: {"description": what, "content": {"application/json": {"schema": {"type": "object", "required": ["error"]}}}}
+    for code, what in ((400, "One sentence says what is wrong."), (404, "There is no such thing."), (413, "Too large."))
+}
+_BYTES: dict[int | str, dict[str, Any]] = {200: {"description": "As web/packing.py says.", "content": {OCTETS: {}}}}
+
+
+def create_app(scene: Scene, hosts: Sequence[str] = guard.LOOPBACK) -> FastAPI:
+    """The explorer of `scene` as an ASGI application that answers to `hosts`."""
+    app = FastAPI(title="Hourglass explorer", version=__version__, docs_url=None, redoc_url=None)
+    app.add_middleware(guard.Guard, hosts=hosts)
+    app.add_exception_handler(HourglassError, _refused)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _refused)
+    _add_views(app, scene)
+    _add_questions(app, scene)
+    app.mount("/static", StaticFiles(packages=[("hourglass.web", "static")]), name="static")
+
+    @app.get("/", include_in_schema=False)
+    def index() -> Response:
+        return Response(STATIC.joinpath("index.html").read_bytes(), media_type="text/html; charset=utf-8")
+
+    return app
+
+
+def _add_views(app: FastAPI, scene: Scene) -> None:
+    """What there is to see, whoever asks."""
+
+    def answer(content: Any) -> Response:
+        if content is None:
+            raise HTTPException(404, "the page cannot run this network itself; POST to /api/decode or /api/analyse.")
+        return Response(pack(*content), media_type=OCTETS)
+
+    view: dict[str, Any] = {"response_class": Response, "responses": _BYTES | {404: _REFUSALS[404]}}
+
+    @app.get("/api/scene", **view)
+    def overview() -> Response:
+        """Facts, codes and labels."""
+        return answer(scene.overview())
+
+    @app.get("/api/decoder", **view)
+    def decoder() -> Response:
+        """The decoder's steps and weights."""
+        return answer(scene.part("decoder"))
+
+    @app.get("/api/density", **view)
+    def density() -> Response:
+        """The mixture of Gaussians over the codes; learned when it is first asked for."""
+        return answer(scene.density())
+
+    @app.get("/api/plane", **view)
+    def plane() -> Response:
+        """A learned map of the codes; learned when it is first asked for."""
+        return answer(scene.plane())
+
+
+def _add_questions(app: FastAPI, scene: Scene) -> None:
+    """Answers about what the page sends: codes, rows, pixels or a file."""
+    n_codes, n_values = scene.codes.shape[1], int(np.prod(scene.shape))
+    answers: dict[str, Any] = {"response_class": Response, "responses": _BYTES | _REFUSALS}
+
+    def one_image(body: bytes) -> NDArray[np.uint8]:
+        if len(body) != n_values:
+            raise DataError(f"{len(body):,} bytes came; an image is {n_values:,} bytes, {_times(scene.shape)}.")
+        return np.frombuffer(body, np.uint8).reshape(scene.shape)
+
+    @app.post("/api/decode", **answers, openapi_extra=_takes(f"Codes: float32, {n_codes} numbers each."))
+    def decode(body: Body) -> Response:
+        """images: what codes stand for."""
+        codes = _numbers(body, "<f4", n_codes)
+        if not np.isfinite(codes).all():
+            raise DataError("codes must be finite numbers.")
+        return Response(pack({}, {"images": scene.decode(codes)}), media_type=OCTETS)
+
+    @app.post("/api/images", **answers, openapi_extra=_takes("Rows: int32."))
+    def images(body: Body) -> Response:
+        """images: those of the rows that are asked for."""
+        return Response(pack({}, {"images": scene.thumbnails(_numbers(body, "<i4", 1)[:, 0])}), media_type=OCTETS)
+
+    @app.post("/api/region", **answers, openapi_extra=_takes("Rows: int32, as many as there are images at most."))
+    def region(body: Body) -> Response:
+        """Mean and spread (twice the standard deviation) of the images of these rows."""
+        mean, spread = scene.region(_numbers(body, "<i4", 1, len(scene.codes))[:, 0])
+        return Response(pack({}, {"mean": mean, "spread": spread}), media_type=OCTETS)
+
+    @app.post("/api/upload", **answers, openapi_extra=_takes("An image file.", "image/*"))
+    def upload(body: Body) -> Response:
+        """image: the file's, at the model's size, grey or coloured as it takes them."""
+        image = decode_image(io.BytesIO(body), "the file", (scene.shape[0], scene.shape[1]), MAX_PIXELS)
+        return Response(pack({}, {"image": with_channels(image[None], scene.shape)[0]}), media_type=OCTETS)
+
+    @app.post("/api/analyse", **answers, openapi_extra=_takes(f"The pixels of an image: uint8, {n_values}."))
+    def analyse(body: Body) -> Response:
+        """Codes and reconstruction of an image."""
+        codes, reconstructions = scene.analyse(one_image(body)[None])
+        return Response(pack({}, {"code": codes[0], "reconstruction": reconstructions[0]}), media_type=OCTETS)
+
+    @app.post("/api/score", responses=_REFUSALS, openapi_extra=_takes(f"The pixels of an image: uint8, {n_values}."))
+    def score(body: Body) -> dict[str, Any]:
+        """How normal an image is: score, threshold, anomaly."""
+        return scene.score(one_image(body))
+
+    @app.post("/api/compress", responses=_REFUSALS, openapi_extra=_takes(f"The pixels of an image: uint8, {n_values}."))
+    def compress(body: Body) -> dict[str, Any]:
+        """The bytes of a .hgc file of an image, and of its pixels: bytes, raw."""
+        return scene.compress(one_image(body))
+
+
+def _numbers(body: bytes, dtype: str, columns: int, most: int = MOST_AT_ONCE) -> NDArray[Any]:
+    """`body` as an array (n, columns). DataError unless it is one, of 1 to `most` rows."""
+    n_rows, rest = divmod(len(body), 4 * columns)
+    if rest or not 1 <= n_rows <= most:
+        raise DataError(f"{len(body):,} bytes came; allowed: {4 * columns} for each of 1 to {most:,} rows.")
+    return np.frombuffer(body, dtype).reshape(n_rows, columns)
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "×".join(str(side) for side in shape)
+
+
+def _refused(_: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        return JSONResponse({"error": str(error.detail)}, error.status_code, headers=error.headers)
+    return JSONResponse({"error": " ".join(str(error).split())}, 400)

@@ -1,0 +1,47 @@
+"""The explorer as a server of its own."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from hourglass.errors import ParameterError
+from hourglass.web.app import create_app
+from hourglass.web.guard import LOOPBACK
+from hourglass.web.scene import Scene
+
+
+def serve(scene: Scene, host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Serve the explorer of `scene` until interrupted.
+
+    Parameters
+    ----------
+    scene : Scene
+    host : str
+        The address to listen at; one that is not of the loopback makes it reachable from elsewhere.
+    port : int
+        0 takes a free one.
+    ready : callable
+        Is given the page's address once connections are taken.
+
+    Raises
+    ------
+    ParameterError
+        If that address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise ParameterError(f"{host}:{port} cannot be listened at ({error.strerror}); choose another --port.") from error
+        listener.listen(128)
+        name = f"[{host}]" if family == socket.AF_INET6 else host
+        app = create_app(scene, (*LOOPBACK, name))
+        config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=1)
+        ready(f"http://{name}:{listener.getsockname()[1]}/")
+        uvicorn.Server(config).run(sockets=[listener])
