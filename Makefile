@@ -28,6 +28,10 @@ results: .venv/.demo
 	$(BIN)/hourglass evaluate --suite rate --data mnist -o docs/results
 	$(BIN)/hourglass evaluate --suite uses --use compress --use enhance --data sample-photos --tile 16x16 -o docs/results/photos
 
+# docs/results/explorer.md and the pictures of the explorer: three minutes, with Chromium on the PATH.
+explorer: .venv/.dev
+	$(BIN)/python tools/explorer.py
+
 # docs/performance.md: about twenty minutes on two cores that do nothing else.
 performance: .venv/.demo
 	$(BIN)/hourglass bench --data mnist --rounds 3 -o docs
@@ -47,4 +51,4 @@ performance: .venv/.demo
 clean:
 	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: demo test check docs results performance clean
+.PHONY: demo test check docs results explorer performance clean

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the same bits need the same number of threads
+import shutil
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,22 +17,43 @@ import pytest
 import hourglass as hg
 from hourglass.cli.main import main
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+CHROMIUM = os.environ.get("HOURGLASS_CHROMIUM") or shutil.which("chromium")
 MNIST_AT_HAND = (Path(os.environ.get("HOURGLASS_DATA", "")) / "mnist").is_dir()
 
 
 def pytest_configure() -> None:
     if os.environ.get("HOURGLASS_REQUIRE_MNIST") and not MNIST_AT_HAND:
         raise pytest.UsageError("HOURGLASS_REQUIRE_MNIST is set, but HOURGLASS_DATA names no folder that holds mnist/.")
+    if os.environ.get("HOURGLASS_REQUIRE_BROWSER") and not CHROMIUM:
+        raise pytest.UsageError("HOURGLASS_REQUIRE_BROWSER is set, but there is no chromium on the PATH.")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on the real MNIST are skipped where it is not at hand."""
-    if MNIST_AT_HAND:
-        return
-    skip = pytest.mark.skip(reason="HOURGLASS_DATA names no folder that holds mnist/")
+    """Tests on the real MNIST, and those in a browser, are skipped where there is none."""
+    missing = {} if MNIST_AT_HAND else {"mnist": "HOURGLASS_DATA names no folder that holds mnist/"}
+    missing |= (
+        {}
+        if CHROMIUM
+        else {"browser": "there is no chromium on the PATH (apt-get install chromium), nor in HOURGLASS_CHROMIUM"}
+    )
     for item in items:
-        if item.get_closest_marker("mnist"):
-            item.add_marker(skip)
+        for marker, reason in missing.items():
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="session")

@@ -63,11 +63,11 @@ def explore(
     fitted = _trained(data, device, seed, save) if model is None else load_model(model, device=device)
     scene = Scene(fitted, _chosen(fitted, data, part or ("all" if page is None else "test"), most, seed), data, seed)
     if page is not None:
-        click.echo(f"{page}: {export_page(scene, page) / 1e6:.1f} MB, {len(scene.codes):,} images; open it in a browser.")
+        click.echo(f"{page}: {export_page(scene, page) / 1e6:.1f} MB, {len(scene.images):,} images; open it in a browser.")
         return
 
     def ready(address: str) -> None:
-        click.echo(f"{len(scene.codes):,} images of {data} at {address} (Ctrl-C ends it).")
+        click.echo(f"{len(scene.images):,} images of {data} at {address} (Ctrl-C ends it).")
         if opens:
             webbrowser.open(address)
 

@@ -108,7 +108,7 @@ def _add_views(app: FastAPI, scene: Scene) -> None:
 
 def _add_questions(app: FastAPI, scene: Scene) -> None:
     """Answers about what the page sends: codes, rows, pixels or a file."""
-    n_codes, n_values = scene.codes.shape[1], int(np.prod(scene.shape))
+    n_codes, n_values = scene.n_codes, int(np.prod(scene.shape))
     answers: dict[str, Any] = {"response_class": Response, "responses": _BYTES | _REFUSALS}
 
     def one_image(body: bytes) -> NDArray[np.uint8]:
@@ -132,7 +132,7 @@ def _add_questions(app: FastAPI, scene: Scene) -> None:
     @app.post("/api/region", **answers, openapi_extra=_takes("Rows: int32, as many as there are images at most."))
     def region(body: Body) -> Response:
         """Mean and spread (twice the standard deviation) of the images of these rows."""
-        mean, spread = scene.region(_numbers(body, "<i4", 1, len(scene.codes))[:, 0])
+        mean, spread = scene.region(_numbers(body, "<i4", 1, len(scene.images))[:, 0])
         return Response(pack({}, {"mean": mean, "spread": spread}), media_type=OCTETS)
 
     @app.post("/api/upload", **answers, openapi_extra=_takes("An image file.", "image/*"))

@@ -20,7 +20,7 @@ _POLICY = (
 )
 
 
-def export_page(scene: Scene, path: Path) -> int:
+def export_page(scene: Scene, path: str | Path) -> int:
     """Write the explorer of `scene` as one page of HTML that asks for nothing from anywhere; its size in bytes.
 
     Raises
@@ -29,14 +29,16 @@ def export_page(scene: Scene, path: Path) -> int:
         If the network is made of parts that the page cannot run.
     """
     page = _page(scene).encode()
-    with replace_file(path) as beside:
+    with replace_file(Path(path)) as beside:
         beside.write_bytes(page)
     return len(page)
 
 
 def _page(scene: Scene) -> str:
     html = _read("index.html")
-    html = html.replace("<!-- policy -->", f'<meta http-equiv="Content-Security-Policy" content="{escape(_POLICY)}">')
+    html = html.replace(
+        "<!-- policy -->", f'<meta http-equiv="Content-Security-Policy" content="{escape(_POLICY, quote=False)}">'
+    )
     html = html.replace('<link rel="stylesheet" href="/static/style.css">', f"<style>\n{_read('style.css')}</style>")
     modules = {name: _with_bare_names(_read(name)) for name in _names()}
     entries = ",\n".join(f'"{name}": "data:text/javascript;base64,{_base64(text.encode())}"' for name, text in modules.items())
@@ -58,7 +60,7 @@ def _data(scene: Scene) -> bytes:
                 "Without --export a server runs it."
             )
         facts, arrays = facts | part[0], arrays | part[1]
-    for more_facts, more_arrays in (scene.density(), scene.plane()):
+    for more_facts, more_arrays in (scene.density(), *([scene.plane()] if scene.n_codes > 2 else [])):
         facts, arrays = facts | more_facts, arrays | more_arrays
     return pack(facts, arrays | {"images": scene.images})
 

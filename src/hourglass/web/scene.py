@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from hourglass.errors import DataError, ModelError
 from hourglass.estimators import AnomalyDetector, Autoencoder, Compressor, Generator, ImageEstimator
 from hourglass.images import Array, Float32, to_uint8
 from hourglass.networks.description import Step, steps_of
+from hourglass.objectives import Rate
 from hourglass.web.packing import Content, network
 
 Uint8 = NDArray[np.uint8]
@@ -24,6 +26,9 @@ Rows = NDArray[np.int32]
 MOST_LEARNED = 5000
 """Images, drawn at random, from which densities, thresholds and tables are learned for a model that brings none."""
 _MOST_NAMES = 200  # labels; with more, they are taken for names of the images
+
+_MAP_RATE = Rate(2e-4)
+"""Keeps the learned map even: without it most codes crowd in its middle, and a strong one mixes their labels."""
 
 T = TypeVar("T")
 
@@ -67,7 +72,10 @@ class Scene:
         if not model.layout_.is_image:
             raise ModelError("the explorer shows images; this model was fitted on flat features.")
         self.shape, self._samples = model.layout_.shape, split.images
-        self.codes = model.encode(split.images)
+        self.n_codes = model.encode(split.images[:1]).shape[1]  # what does not fit is refused now
+        with ThreadPoolExecutor(1) as executor:
+            self._codes = executor.submit(model.encode, split.images)  # while the server and the page start
+            executor.shutdown(wait=False)
         self.images: Uint8 = to_uint8(split.images)
         self.names, self.labels = _names_and_labels(split)
         self._made: dict[str, Any] = {}
@@ -75,29 +83,34 @@ class Scene:
             name: threading.Lock() for name in ("generator", "detector", "compressor", "plane")
         }
 
+    @property
+    def codes(self) -> Float32:
+        """Of all images: float32 (n, n_codes). The first who asks may have to wait for them."""
+        return self._codes.result()
+
     # --- what the page starts with ---------------------------------------------------------------------------------
 
     def overview(self) -> Content:
-        """(facts, arrays): what is shown, codes, labels, and the principal plane."""
-        n_codes = self.codes.shape[1]
+        """(facts, arrays): what is shown, whether the page can decode it, codes, labels, and the principal plane."""
         facts = {
             "title": self.title,
             "model": type(self.model).__name__,
             "shape": list(self.shape),
-            "n_images": len(self.codes),
-            "n_codes": n_codes,
+            "n_images": len(self.images),
+            "n_codes": self.n_codes,
             "names": self.names,
             "bypasses_code": bool(self.model.network_.bypasses_code),
+            "decodes": steps_of(self.model.decoder_) is not None,
         }
         arrays: dict[str, Array] = {"codes": self.codes, "labels": self.labels, "mean": self.codes.mean(0)}
-        if n_codes > 2:
+        if self.n_codes > 2:
             arrays["principal"] = PCA(2, random_state=self.seed).fit(self.codes).components_.astype(np.float32)
         return facts, arrays
 
     def part(self, name: str) -> Content | None:
         """The network's "encoder" or "decoder" as the page can run it; None if it is made of other parts than it knows."""
         module = self.model.encoder_ if name == "encoder" else self.model.decoder_
-        shape = self.model.layout_.network_shape if name == "encoder" else (self.codes.shape[1],)
+        shape = self.model.layout_.network_shape if name == "encoder" else (self.n_codes,)
         steps = steps_of(module)
         return None if steps is None else network(name, shape, steps)
 
@@ -168,22 +181,21 @@ class Scene:
     @_once
     def plane(self) -> Content:
         """(facts, arrays) of a learned map, an autoencoder of the codes with two numbers of its own; and where they lie."""
-        inner = Autoencoder(2, random_state=self.seed).fit(self.codes)
+        inner = Autoencoder(2, network="noisy", hidden=(256, 128), penalty=_MAP_RATE, random_state=self.seed).fit(self.codes)
         scale, offset = inner.layout_.scale, inner.layout_.offset
         inside = Step("affine", {"scale": 1 / scale, "offset": -offset / scale})
         outside = Step("affine", {"scale": scale, "offset": offset})
-        n_codes = self.codes.shape[1]
         encoder, decoder = steps_of(inner.encoder_), steps_of(inner.decoder_)
         assert encoder is not None  # our own layers
         assert decoder is not None
-        facts, arrays = network("map_encoder", (n_codes,), [inside, *encoder])
+        facts, arrays = network("map_encoder", (self.n_codes,), [inside, *encoder])
         more_facts, more_arrays = network("map_decoder", (2,), [*decoder, outside])
         return facts | more_facts, arrays | more_arrays | {"positions": inner.transform(self.codes)}
 
     def _drawn(self) -> NDArray[np.intp]:
-        if len(self.codes) <= MOST_LEARNED:
-            return np.arange(len(self.codes))
-        return np.sort(np.random.default_rng(self.seed).choice(len(self.codes), MOST_LEARNED, replace=False))
+        if len(self.images) <= MOST_LEARNED:
+            return np.arange(len(self.images))
+        return np.sort(np.random.default_rng(self.seed).choice(len(self.images), MOST_LEARNED, replace=False))
 
 
 def _names_and_labels(split: Split) -> tuple[list[str], NDArray[np.uint16]]:

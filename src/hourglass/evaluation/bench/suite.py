@@ -83,7 +83,7 @@ def run_suite(bench: Bench, suite: str, command: str) -> Result:
 def about(bench: Bench) -> dict[str, Any]:
     """What results must share to stand on one page."""
     facts = machine() | {
-        "processor": _processor() or machine()["processor"],
+        "processor": processor() or machine()["processor"],
         "cores": os.cpu_count(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         **({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}),
@@ -126,7 +126,7 @@ def standing(text: bytes, shared: dict[str, Any]) -> list[Result]:
         return []
 
 
-def _processor() -> str:
+def processor() -> str:
     """The processor's name, where Linux tells it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -79,6 +79,7 @@ class Page {
     const [x, y] = this.plane.project(this.code);
     this.stage.mark([x, y]);
     this.showCode(this.code);
+    document.documentElement.dataset.plane = name;
   }
 
   lift(places) {

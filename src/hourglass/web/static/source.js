@@ -41,7 +41,8 @@ class Source {
 
 class Served extends Source {
   static async open() {
-    const [{ facts, arrays }, decoder] = await Promise.all([get("/api/scene"), get("/api/decoder").catch(() => null)]);
+    const { facts, arrays } = await get("/api/scene");
+    const decoder = facts.decodes ? await get("/api/decoder") : null;
     return new Served(facts, arrays, decoder && new Network(decoder.facts.decoder, decoder.arrays));
   }
 

@@ -5,6 +5,7 @@ import { View } from "./view.js";
 const NEAR = { mouse: 12, pen: 14, touch: 26 }; // pixels from which a click still means a dot
 const STILL = 4; // pixels that a click may slip
 const MOST_CORNERS = 2000; // of a lasso
+const PACE = 8; // milliseconds from one look to the next, where the browser tells of moves before a frame begins
 
 /**
  * Shows a scatter and a manifold, and calls back with places of the plane:
@@ -12,7 +13,7 @@ const MOST_CORNERS = 2000; // of a lasso
  */
 export class Stage {
   constructor(root, callbacks) {
-    Object.assign(this, { root, callbacks, tool: "move", place: null, chosen: -1, trace: [] });
+    Object.assign(this, { root, callbacks, tool: "move", place: null, chosen: -1, trace: [], hovered: [-1, -1], lookedAt: 0 });
     this.view = new View();
     this.layers = Object.fromEntries(["grid", "points", "overlay"].map((name) => [name, root.querySelector(`#${name}`)]));
     this.shows = { grid: true, points: true };
@@ -32,11 +33,19 @@ export class Stage {
   fit() {
     this.view.fit(this.scatter.places);
     this.scatter.fitted = this.view.scale;
+    this.isFitted = true;
     this.repaint();
   }
 
   zoom(factor, left, top) {
     this.view.zoom(factor, left, top);
+    this.isFitted = false;
+    this.repaint();
+  }
+
+  move(dx, dy) {
+    this.view.move(dx, dy);
+    this.isFitted = false;
     this.repaint();
   }
 
@@ -100,14 +109,13 @@ export class Stage {
 
   #resize() {
     const { width, height } = this.root.getBoundingClientRect();
-    const old = this.view.width;
     this.ratio = Math.min(2, window.devicePixelRatio || 1);
     Object.assign(this.view, { width, height });
     for (const layer of Object.values(this.layers)) {
       Object.assign(layer, { width: Math.round(width * this.ratio), height: Math.round(height * this.ratio) });
     }
-    if (this.scatter !== undefined && old > 1) this.view.scale *= width / old;
-    this.repaint();
+    if (this.isFitted) this.fit();
+    else this.repaint();
   }
 
   // --- pointers ---------------------------------------------------------------------------------------------------------
@@ -116,6 +124,9 @@ export class Stage {
     const { overlay } = this.layers;
     overlay.addEventListener("pointerdown", (event) => this.#down(event));
     overlay.addEventListener("pointermove", (event) => this.#move(event));
+    overlay.addEventListener("pointerrawupdate", (event) => {
+      if (!this.pointers.has(event.pointerId) && event.timeStamp - this.lookedAt >= PACE) this.#hover(event);
+    });
     overlay.addEventListener("pointerup", (event) => this.#up(event));
     overlay.addEventListener("pointercancel", (event) => this.pointers.delete(event.pointerId));
     overlay.addEventListener("keydown", (event) => this.#key(event));
@@ -144,7 +155,7 @@ export class Stage {
     const at = [event.offsetX, event.offsetY];
     const pointer = this.pointers.get(event.pointerId);
     if (pointer === undefined) {
-      this.callbacks.look(...this.view.toPlane(...at));
+      this.#hover(event);
       return;
     }
     const before = this.#fingers();
@@ -155,7 +166,7 @@ export class Stage {
     if (this.pointers.size > 1) {
       const after = this.#fingers();
       this.trace = [];
-      this.view.move(after.x - before.x, after.y - before.y);
+      this.move(after.x - before.x, after.y - before.y);
       this.zoom(after.apart / before.apart, after.x, after.y);
     } else if (this.tool !== "move") {
       const place = this.view.toPlane(...at);
@@ -163,11 +174,17 @@ export class Stage {
       else if (this.trace.length < MOST_CORNERS) this.trace.push(place);
       this.callbacks.look(...place);
     } else if (event.pointerType === "mouse") {
-      this.view.move(dx, dy);
-      this.repaint();
+      this.move(dx, dy);
     } else {
       this.callbacks.look(...this.view.toPlane(...at)); // a finger cannot point without touching: two of them move
     }
+  }
+
+  /** Look where the pointer is, unless that has been done. */
+  #hover({ offsetX, offsetY, timeStamp }) {
+    if (this.hovered[0] === offsetX && this.hovered[1] === offsetY) return;
+    [this.hovered, this.lookedAt] = [[offsetX, offsetY], timeStamp];
+    this.callbacks.look(...this.view.toPlane(offsetX, offsetY));
   }
 
   #up(event) {
@@ -220,10 +237,7 @@ export class Stage {
   #go(x, y) {
     const [left, top] = this.view.toScreen(x, y);
     const [inX, inY] = [Math.min(this.view.width - 20, Math.max(20, left)), Math.min(this.view.height - 20, Math.max(20, top))];
-    if (inX !== left || inY !== top) {
-      this.view.move(inX - left, inY - top);
-      this.repaint();
-    }
+    if (inX !== left || inY !== top) this.move(inX - left, inY - top);
     this.callbacks.look(x, y);
   }
 }
