@@ -18,7 +18,7 @@ from hourglass.errors import FormatError, ParameterError
 from hourglass.estimators.arguments import CheckedEstimator
 from hourglass.estimators.presets import PRESETS, resolve
 from hourglass.images import Array, Float32, Layout, to_float
-from hourglass.networks import NETWORKS, Network, answer, build, center, is_encoder_then_decoder, place
+from hourglass.networks import NETWORKS, Network, answer, build, center, has_convolution, is_encoder_then_decoder, place
 from hourglass.objectives import LOSSES, NEED_IMAGES, NEED_UNIT_RANGE, Objective, Output, Penalty, Rate
 from hourglass.training import (
     OPTIMIZERS,
@@ -39,6 +39,7 @@ from hourglass.training import (
 VALIDATION_SHARE = 0.1
 _CENTERING_SAMPLES = 1000
 _BATCH = 1024  # samples a forward pass outside training
+_CONVOLVED = 200_000  # their values where it convolves: what it makes of more leaves the cache
 _PIECE = 256  # samples that are damaged at once
 _MANY = 20  # pieces from which it pays to try how many threads are best
 
@@ -274,19 +275,30 @@ class FittedEstimator(CheckedEstimator):
         def step(batch: Array) -> Float32:
             return self._answer(self.network_.encoder, network_input(self.layout_, as_tensor(batch)))
 
-        return _piecewise(step, samples, (self.settings_["n_components"],), self._network_device)
+        return self._piecewise(step, samples, (self.settings_["n_components"],))
 
     def _decode(self, codes: Float32) -> Float32:
         def step(batch: Array) -> Float32:
             return self.layout_.from_network(self._forward(self.network_.decoder, batch))
 
-        return _piecewise(step, codes, self.layout_.shape, self._network_device)
+        return self._piecewise(step, codes, self.layout_.shape)
 
     def _reconstruct(self, samples: Array) -> Float32:
         def step(batch: Array) -> Float32:
             return self.layout_.from_network(self._answer(self.network_, network_input(self.layout_, as_tensor(batch))))
 
-        return _piecewise(step, samples, self.layout_.shape, self._network_device)
+        return self._piecewise(step, samples, self.layout_.shape)
+
+    def _piecewise(self, step: Callable[[Array], Float32], samples: Array, shape: tuple[int, ...]) -> Float32:
+        """`step` of all samples, batch by batch, gathered in one array of samples of `shape`."""
+        made, batch, device = np.empty((len(samples), *shape), dtype=np.float32), _BATCH, self._network_device
+        if device.type == "cpu" and has_convolution(self.network_):
+            batch = min(_BATCH, max(1, _CONVOLVED // math.prod(self.layout_.shape)))
+        with Threads(device) as threads:
+            starts = range(0, len(samples), batch)
+            for start in threads.over(starts) if len(starts) >= _MANY else starts:
+                made[start : start + batch] = step(samples[start : start + batch])
+        return made
 
     def _forward(self, module: torch.nn.Module, batch: Float32) -> Float32:
         """One batch, as the network sees it, through `module`."""
@@ -328,16 +340,6 @@ class FittedEstimator(CheckedEstimator):
             raise FormatError(f"the saved weights do not fit the network ({reason[:200]}).") from error
         self.network_ = place(network, _device(self.device)).eval()
         return self
-
-
-def _piecewise(step: Callable[[Array], Float32], samples: Array, shape: tuple[int, ...], device: torch.device) -> Float32:
-    """`step` of all samples, batch by batch, gathered in one array of samples of `shape`."""
-    made = np.empty((len(samples), *shape), dtype=np.float32)
-    with Threads(device) as threads:
-        starts = range(0, len(samples), _BATCH)
-        for start in threads.over(starts) if len(starts) >= _MANY else starts:
-            made[start : start + _BATCH] = step(samples[start : start + _BATCH])
-    return made
 
 
 def _damaged(targets: Array, layout: Layout, corruption: Corruption, generator: torch.Generator) -> Array:

@@ -2,7 +2,7 @@
 
 from hourglass.networks.base import Network, Pair
 from hourglass.networks.layers import answer, is_encoder_then_decoder, layers_of
-from hourglass.networks.registry import NETWORKS, build, center, describe, place
+from hourglass.networks.registry import NETWORKS, build, center, describe, has_convolution, place
 
 __all__ = [
     "NETWORKS",
@@ -12,6 +12,7 @@ __all__ = [
     "build",
     "center",
     "describe",
+    "has_convolution",
     "is_encoder_then_decoder",
     "layers_of",
     "place",

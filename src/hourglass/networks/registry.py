@@ -146,10 +146,13 @@ def _layers(part: nn.Module) -> list[nn.Linear | nn.Conv2d]:
     return [module for module in part.modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
 
 
+def has_convolution(network: nn.Module) -> bool:
+    return any(isinstance(module, nn.Conv2d) for module in network.modules())
+
+
 def place(network: Network, device: torch.device) -> Network:
     """Bring the network to `device`; convolutions with channels last, which their kernels prefer on CPUs and GPUs alike."""
-    has_convolution = any(isinstance(module, nn.Conv2d) for module in network.modules())
-    layout = torch.channels_last if has_convolution else torch.contiguous_format
+    layout = torch.channels_last if has_convolution(network) else torch.contiguous_format
     placed: Network = network.to(device, memory_format=layout)  # type: ignore[call-overload]  # missing from torch's stubs
     return placed
 
