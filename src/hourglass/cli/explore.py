@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hourglass.cli.options import SEED, data_option, device_option
+from hourglass.cli.options import SEED, claim, data_option, device_option, save_option
 
 if TYPE_CHECKING:
     from hourglass.data import Split
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     help="Which images of DATA.  [default: all; with --export the test images]",
 )
 @click.option("--most", type=click.IntRange(1), help="At most so many images, drawn at random.")
-@click.option("--export", "page", type=click.Path(path_type=Path), help="Write one page that needs no server, and end.")
+@click.option(
+    "--export", "page", type=click.Path(path_type=Path), callback=claim, help="Write one page that needs no server, and end."
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen. Others can reach what is not loopback.")
 @click.option("--port", default=8265, show_default=True, type=click.IntRange(0, 65535), help="0: any that is free.")
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
-@click.option("--save", type=click.Path(path_type=Path), help="Without MODEL: where to keep the one that is trained.")
+@save_option
 @device_option
 @click.option("--seed", default=SEED, type=click.IntRange(0, 2**31 - 1), help="Of everything left to chance.")
 def explore(

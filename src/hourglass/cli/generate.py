@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hourglass.cli.options import data_option, device_option, json_option, output_option, seed_option
+from hourglass.cli.options import data_option, device_option, json_option, output_option, save_option, seed_option
 
 
 @click.command()
@@ -16,7 +16,7 @@ from hourglass.cli.options import data_option, device_option, json_option, outpu
 @click.option("--label", help="Only of this class.")
 @click.option("--text", help="Write this in generated images, one a character: --text 2026.")
 @click.option("--temperature", default=0.85, show_default=True, help="Less than 1: more typical, less varied.")
-@click.option("--save", type=click.Path(path_type=Path), help="Without MODEL: where to keep the one that is trained.")
+@save_option
 @data_option
 @device_option
 @seed_option

@@ -19,12 +19,25 @@ SEED = 6020  # the chapter's
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+def claim(context: click.Context, _: click.Parameter, output: Path | None) -> Path | None:
+    """`output`, which until the verb ends no other process may write to. ParameterError if one does."""
+    from hourglass.data.write import claimed
+
+    if output is not None and not context.resilient_parsing:
+        context.find_root().with_resource(claimed(output))  # closed even if a later argument is refused
+    return output
+
+
 data_option = click.option("--data", default="auto", show_default=True, metavar="DATA", help="What to read.")
 seed_option = click.option(
     "--seed", default=SEED, type=click.IntRange(0, 2**31 - 1), show_default=True, help="Of everything left to chance."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print figures as JSON.")
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, …")
+save_option = click.option(
+    "--save", type=click.Path(path_type=Path), callback=claim, help="Without MODEL: where to keep the one that is trained."
+)
 
 
 def output_option(default: str | None = None, *, required: bool = True, what: str = "Where to write.") -> Callable[[F], F]:
@@ -36,6 +49,7 @@ def output_option(default: str | None = None, *, required: bool = True, what: st
         required=required and default is None,
         show_default=default is not None,
         help=what,
+        callback=claim,
     )
 
 
