@@ -220,6 +220,8 @@ def read_npz(path: Path) -> tuple[Split, Split | None]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            if any("/" in name or "\\" in name for name in members):  # nothing is unpacked to a disk, but it is no array's name
+                raise DataError(f"{path}: its members' names lead to other folders; arrays have plain names.")
 
             def array(name: str) -> Array:
                 info = members[name]

@@ -332,6 +332,14 @@ class FittedEstimator(CheckedEstimator):
 
     def _load(self, weights: dict[str, Tensor]) -> Self:
         """Take up weights that were saved, in a network as `settings_` describes it."""
+        given, hidden = self.settings_["network"], self.settings_["hidden"]
+        if sum(len(part) if isinstance(part, tuple) else 1 for part in hidden or ()) > len(weights):
+            raise FormatError("the settings describe more layers than weights were saved.")
+        if not any(isinstance(part, torch.nn.Module) for part in given):  # sizes are checked before memory is taken for them
+            with torch.device("meta"):
+                wanted = {name: tensor.shape for name, tensor in self._build(seed=0).state_dict().items()}
+            if wanted != {name: tensor.shape for name, tensor in weights.items()}:
+                raise FormatError("the saved weights do not fit the network that the settings describe.")
         network = self._build(seed=0)
         try:
             network.load_state_dict(weights)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ from safetensors.torch import save as to_bytes
 
 from hourglass._version import __version__
 from hourglass.corruption import Corruption, from_config, to_config
+from hourglass.data.untrusted import untrusted
 from hourglass.data.write import replace_folder
 from hourglass.errors import FormatError
 from hourglass.images import Layout
@@ -92,9 +94,9 @@ def read_config(path: Path) -> dict[str, Any]:
         raise FormatError(f"{file}: damaged, not the JSON that was written ({error}).") from error
     if text != _dump(config) or claimed != hashlib.sha256(_dump(rest).encode()).hexdigest():
         raise FormatError(f"{file}: damaged or edited (SHA-256 differs). Copy the model again, or save it anew.")
-    if config["format"] != FORMAT:
+    if config.get("format") != FORMAT:
         raise FormatError(
-            f"{path}: model format {config['format']!r}, written by version {config['hourglass']}; this version reads "
+            f"{path}: model format {config.get('format')!r}, written by version {config.get('hourglass')}; this version reads "
             f"format {FORMAT}. Upgrade hourglass."
         )
     return config
@@ -106,7 +108,11 @@ def read_weights(path: Path, config: dict[str, Any]) -> dict[str, Tensor]:
     if not file.is_file():
         raise FormatError(f"{path}: {WEIGHTS} is missing.")
     payload = file.read_bytes()
-    if hashlib.sha256(payload).hexdigest() != config["payload"]["sha256"]:
+    with untrusted(f"{path / CONFIG}: does not say which weights are the model's"):
+        named, claimed = config["payload"]["file"], config["payload"]["sha256"]
+    if named != WEIGHTS:
+        raise FormatError(f"{path / CONFIG}: names {named!r} for the weights; allowed: {WEIGHTS}.")
+    if hashlib.sha256(payload).hexdigest() != claimed:
         raise FormatError(f"{file}: damaged (SHA-256 differs). Copy the model again, or save it anew.")
     try:
         return from_bytes(payload)
@@ -128,14 +134,20 @@ def split_weights(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[s
 
 def restore_fitted(model: CheckedEstimator, fitted: dict[str, Any]) -> None:
     """Set on `model` what was learned beside the weights."""
-    layout = fitted["layout"]
-    model.layout_ = Layout(tuple(layout["shape"]), layout["offset"], layout["scale"])
+    model.layout_ = _checked_layout(**fitted["layout"])
     model.settings_ = restore_parameters(fitted["settings"])
     model.history_ = fitted["history"]
     model.n_iter_ = len(fitted["history"])
-    model.n_features_in_ = fitted["n_features_in"]
+    model.n_features_in_ = int(fitted["n_features_in"])
     if fitted["feature_names_in"] is not None:
         model.feature_names_in_ = np.array(fitted["feature_names_in"], dtype=object)
+
+
+def _checked_layout(shape: list[int], offset: float, scale: float) -> Layout:
+    is_shape = 1 <= len(shape) <= 3 and all(type(side) is int and side > 0 for side in shape)
+    if not is_shape or not math.isfinite(offset) or not math.isfinite(scale) or scale <= 0:
+        raise ValueError(f"shape {shape}, offset {offset}, scale {scale} are no layout of samples")
+    return Layout(tuple(shape), offset, scale)
 
 
 def _plain(value: Any) -> Any:

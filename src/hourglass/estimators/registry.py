@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from hourglass.data.untrusted import untrusted
 from hourglass.data.write import standing_folder
 from hourglass.errors import FormatError, ParameterError
 from hourglass.estimators.anomaly_detector import AnomalyDetector
@@ -49,20 +50,19 @@ def load_model(path: str | Path, *, network: Any = None, device: str = "auto") -
     path = standing_folder(Path(path))
     config = read_config(path)
     weights, arrays = split_weights(read_weights(path, config))
-    if config["estimator"] not in ESTIMATORS:
-        raise FormatError(f"{path}: estimator {config['estimator']!r} is unknown here; known: {', '.join(ESTIMATORS)}.")
-    try:
+    with untrusted(f"{path}: config.json does not describe a model that this version knows"):
+        if config["estimator"] not in ESTIMATORS:
+            raise FormatError(f"{path}: estimator {config['estimator']!r} is unknown here; known: {', '.join(ESTIMATORS)}.")
         parameters = restore_parameters(config["parameters"]) | {"device": device}
         if network is not None:
             parameters["network"] = network
         model = ESTIMATORS[config["estimator"]](**parameters)
         restore_fitted(model, config["fitted"])
-    except (KeyError, TypeError) as error:
-        raise FormatError(f"{path}: config.json lacks what this version needs ({error}).") from error
-    if network is not None:
-        model.settings_["network"] = network
-    elif model.settings_["network"] is None:
-        raise ParameterError(f"{path}: trained with modules of your own; pass network=(encoder, decoder).")
-    model._load(weights)
-    model._restore(config["fitted"].get("state", {}) | arrays)
+        if network is not None:
+            model.settings_["network"] = network
+        elif model.settings_["network"] is None:
+            raise ParameterError(f"{path}: trained with modules of your own; pass network=(encoder, decoder).")
+        model._check_parameters()
+        model._load(weights)
+        model._restore(config["fitted"]["state"] | arrays)
     return model

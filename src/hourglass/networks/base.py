@@ -81,9 +81,12 @@ def check_fits(network: Network, shape: tuple[int, ...], n_components: int) -> N
     ModelError
         If encoder or decoder fail on `shape`, or give codes or images of another shape.
     """
-    if next(network.parameters(), None) is None:
+    first = next(network.parameters(), None)
+    if first is None:
         raise ModelError("the network has no weights to train.")
-    sample = torch.full((2, *shape), 0.5, device=next((p.device for p in network.parameters()), None))
+    if first.is_meta:  # only their sizes are asked for: there are no values to pass through
+        return
+    sample = torch.full((2, *shape), 0.5, device=first.device)
     was_training = network.training
     try:
         with torch.no_grad():

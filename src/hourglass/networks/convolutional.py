@@ -54,7 +54,9 @@ class Enlarging(nn.Conv2d):
         super().__init__(fan_in, fan_out, 3, padding=1)
         self.size = size
         # [a, k, l] = 1: the pixel at place a (left or right) of the two sees, with its weight l, the small pixel at k
-        sees = torch.tensor([[[1, 0, 0], [0, 1, 1], [0, 0, 0]], [[0, 0, 0], [1, 1, 0], [0, 0, 1]]], dtype=torch.float32)
+        sees = torch.tensor(
+            [[[1, 0, 0], [0, 1, 1], [0, 0, 0]], [[0, 0, 0], [1, 1, 0], [0, 0, 1]]], dtype=torch.float32, device="cpu"
+        )
         self.register_buffer("sums", torch.einsum("akl,bmn->abkmln", sees, sees).reshape(36, 9), persistent=False)
 
     def small_weight(self) -> Tensor:

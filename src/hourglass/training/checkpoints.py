@@ -12,11 +12,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from hourglass.data.untrusted import untrusted
 from hourglass.data.write import replace_file
 from hourglass.errors import FormatError, ParameterError
 from hourglass.training.run import Callback, Run
 
 FORMAT = 2
+_ROW = ("epoch", "loss", "validation_loss", "learning_rate", "seconds", "images_per_second")
 
 
 class WriteCheckpoint(Callback):
@@ -70,7 +72,11 @@ def load_checkpoint(path: Path, run: Run, identity: dict[str, Any]) -> None:
         raise FormatError(f"{path}: not a readable checkpoint ({error}). Start again without resume.") from error
     if metadata.get("sha256") != _digest(tensors, metadata.get("state", "")):
         raise FormatError(f"{path}: damaged (SHA-256 differs). Start again without resume.")
-    state = json.loads(metadata["state"])
+    with untrusted(f"{path}: not what a checkpoint holds"):
+        _restore(path, run, json.loads(metadata["state"]), identity, tensors)
+
+
+def _restore(path: Path, run: Run, state: dict[str, Any], identity: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     if state["format"] != FORMAT:
         raise FormatError(f"{path}: checkpoint format {state['format']}; this version reads {FORMAT}.")
     wanted = json.loads(json.dumps(identity))  # tuples as JSON has them
@@ -90,7 +96,10 @@ def load_checkpoint(path: Path, run: Run, identity: dict[str, Any]) -> None:
         run.optimizer.state[parameter][key] = _laid_out_as(parameter, tensor)
     run.order.set_state(tensors["random.order"])
     run.noise.set_state(tensors["random.noise"])
-    run.epoch, run.step, run.stop, run.history = state["epoch"], state["step"], state["stop"], state["history"]
+    run.epoch, run.step, run.stop = int(state["epoch"]), int(state["step"]), bool(state["stop"])
+    run.history = [{name: row[name] for name in _ROW} for row in state["history"]]
+    if not 0 < run.epoch == len(run.history):
+        raise FormatError(f"{path}: {len(run.history)} rows of history for {run.epoch} epochs.")
 
 
 def _laid_out_as(parameter: Tensor, state: Tensor) -> Tensor:

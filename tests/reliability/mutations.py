@@ -1,0 +1,318 @@
+"""Every loader, given thousands of files that are almost right: it may refuse or read them, and nothing else.
+
+Checksums are computed anew after a change where there are any: a file that its checksum refuses would show nothing of what
+lies behind it.
+"""
+
+from __future__ import annotations
+
+import copy
+import gzip
+import hashlib
+import io
+import json
+import random
+import resource
+import struct
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from safetensors.numpy import save as to_safetensors
+
+import hourglass as hg
+from hourglass.codec import Container, count, pack, unpack
+from hourglass.data import files
+from hourglass.estimators.persistence import CONFIG, WEIGHTS
+from hourglass.training import checkpoints
+
+Mutate = Callable[[random.Random], bytes]
+Read = Callable[[bytes], object]
+
+
+@dataclass
+class Outcome:
+    """What came of the mutations of one format."""
+
+    read: int = 0
+    refused: int = 0
+    crashes: list[str] = field(default_factory=list)
+    slowest: float = 0.0
+    memory_mb: float = 0.0
+
+
+def mutate(content: bytes, chance: random.Random) -> bytes:
+    """`content` with one to eight changes: bits, bytes, numbers, pieces removed, repeated or moved."""
+    changed = bytearray(content)
+    for _ in range(chance.choice((1, 1, 1, 2, 4, 8))):
+        at = chance.randrange(len(changed) or 1)
+        span = chance.randint(1, 1 + len(changed) // 8)
+        kind = chance.randrange(7)
+        if kind == 0 and changed:
+            changed[at] ^= 1 << chance.randrange(8)
+        elif kind == 1 and changed:
+            changed[at] = chance.choice((0, 1, 127, 128, 255, chance.randrange(256)))
+        elif kind == 2:
+            number = chance.choice((0, 1, 255, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1))
+            changed[at : at + 4] = struct.pack(chance.choice("<>") + "I", number)
+        elif kind == 3:
+            del changed[at : at + span]
+        elif kind == 4:
+            changed[at:at] = changed[at : at + span]
+        elif kind == 5:
+            changed[at:at] = chance.randbytes(chance.randint(1, 16))
+        else:
+            del changed[chance.randrange(len(changed) + 1) :]
+    return bytes(changed)
+
+
+def mutate_json(value: Any, chance: random.Random) -> Any:
+    """A JSON value with one part of it replaced, removed or repeated."""
+    places: list[tuple[Any, Any]] = []
+
+    def collect(inner: Any) -> None:
+        if isinstance(inner, dict):
+            places.extend((inner, key) for key in inner)
+            for part in inner.values():
+                collect(part)
+        elif isinstance(inner, list):
+            places.extend((inner, index) for index in range(len(inner)))
+            for part in inner:
+                collect(part)
+
+    value = copy.deepcopy(value)
+    collect(value)
+    for _ in range(chance.choice((1, 1, 2, 3))):
+        holder, key = chance.choice(places)
+        if (isinstance(holder, dict) and key not in holder) or (isinstance(holder, list) and key >= len(holder)):
+            continue
+        kind = chance.randrange(4)
+        if kind == 0:
+            holder.pop(key)
+        elif kind == 1:
+            other_holder, other_key = chance.choice(places)
+            known = other_key in other_holder if isinstance(other_holder, dict) else other_key < len(other_holder)
+            holder[key] = copy.deepcopy(other_holder[other_key]) if known else None
+        else:
+            holder[key] = chance.choice(
+                (
+                    None,
+                    True,
+                    0,
+                    -1,
+                    1,
+                    3,
+                    1e308,
+                    1e-320,
+                    float("nan"),
+                    2**31,
+                    2**63,
+                    10**30,
+                    "",
+                    "mlp",
+                    "__class__",
+                    [],
+                    {},
+                    [[]],
+                )
+            )
+    return value
+
+
+# --- the formats: name -> (what makes a mutated file, what reads it) -----------------------------------------------------
+
+
+def formats(folder: Path) -> dict[str, tuple[Mutate, Read]]:
+    """Each format, with seeds that are written below `folder`."""
+    return {
+        "IDX": _file(_idx(), folder / "x-images-idx3-ubyte", files.read_idx),
+        "IDX, gzip": _file([gzip.compress(content) for content in _idx()], folder / "x-idx3-ubyte.gz", files.read_idx),
+        "npy": _file(_npy(), folder / "x.npy", files.read_npy),
+        "npz": _file(_npz(), folder / "x.npz", files.read),
+        "images": _images(),
+        "config.json": _model_config(folder / "config.hg"),
+        "model.safetensors": _model_weights(folder / "weights.hg"),
+        "checkpoint": _checkpoint(folder / "run.checkpoint"),
+        ".hgc": _hgc(),
+    }
+
+
+def _file(seeds: list[bytes], path: Path, read: Callable[[Path], object]) -> tuple[Mutate, Read]:
+    def from_disk(content: bytes) -> object:
+        path.write_bytes(content)
+        return read(path)
+
+    return lambda chance: mutate(chance.choice(seeds), chance), from_disk
+
+
+def _idx() -> list[bytes]:
+    images = np.arange(3 * 4 * 5, dtype=np.uint8).tobytes()
+    return [b"\0\0\x08\x03" + struct.pack(">3I", 3, 4, 5) + images, b"\0\0\x0d\x01" + struct.pack(">I", 4) + bytes(16)]
+
+
+def _npy() -> list[bytes]:
+    contents = []
+    for array in (np.zeros((3, 4, 5), np.uint8), np.ones((2, 3, 3, 3), np.float32), np.asfortranarray(np.eye(4))):
+        stream = io.BytesIO()
+        np.save(stream, array)
+        contents.append(stream.getvalue())
+    return contents
+
+
+def _npz() -> list[bytes]:
+    contents = []
+    for save in (np.savez, np.savez_compressed):
+        stream = io.BytesIO()
+        save(stream, x_train=np.zeros((3, 4, 5), np.uint8), y_train=np.arange(3), x_test=np.zeros((1, 4, 5), np.uint8))
+        contents.append(stream.getvalue())
+    return contents
+
+
+def _images() -> tuple[Mutate, Read]:
+    values = np.random.default_rng(0).integers(0, 256, (12, 9, 4), np.uint8)
+    seeds = []
+    for kind in ("PNG", "JPEG", "WEBP", "BMP", "TIFF"):
+        for mode in ("L", "RGB", "RGBA", "P", "1", "CMYK", "I;16"):
+            source = (
+                values[..., 0].astype(np.uint16) * 257 if mode == "I;16" else values[..., 0] if mode == "L" else values[..., :3]
+            )
+            image = Image.fromarray(source)
+            stream = io.BytesIO()
+            try:
+                (image if mode == "I;16" else image.convert(mode)).save(stream, kind)
+            except OSError:  # a mode that the format does not have
+                continue
+            seeds.append(stream.getvalue())
+    return (
+        lambda chance: mutate(chance.choice(seeds), chance),
+        lambda content: files.decode_image(io.BytesIO(content), "the file", (8, 8)),
+    )
+
+
+def _model(path: Path) -> dict[str, Any]:
+    digits = hg.load("digits").train
+    if not path.exists():
+        hg.Generator(3, epochs=1, random_state=0).fit(digits.images[:100], digits.labels[:100]).save(path)
+    config: dict[str, Any] = json.loads((path / CONFIG).read_text())
+    return config
+
+
+def sign(config: Any) -> str:
+    """A config.json as the library writes it, with checksums that fit."""
+    if not isinstance(config, dict):
+        return json.dumps(config)
+    rest = {key: value for key, value in config.items() if key != "sha256"}
+    rest["sha256"] = hashlib.sha256((json.dumps(rest, indent=1) + "\n").encode()).hexdigest()
+    return json.dumps(rest, indent=1) + "\n"
+
+
+def _model_config(path: Path) -> tuple[Mutate, Read]:
+    config = _model(path)
+    written = (path / CONFIG).read_bytes()
+
+    def mutated(chance: random.Random) -> bytes:
+        if chance.random() < 0.2:
+            return mutate(written, chance)
+        return sign(mutate_json(config, chance)).encode()
+
+    def read(content: bytes) -> object:
+        (path / CONFIG).write_bytes(content)
+        return hg.load_model(path).reconstruct(np.zeros((1, 8, 8), np.uint8))  # what loads, works
+
+    return mutated, read
+
+
+def _model_weights(path: Path) -> tuple[Mutate, Read]:
+    config = _model(path)
+    payload = (path / WEIGHTS).read_bytes()
+
+    def mutated(chance: random.Random) -> bytes:
+        head = 8 + int.from_bytes(payload[:8], "little")
+        if chance.random() < 0.7:  # where the sizes and names are
+            return mutate(payload[:head], chance) + payload[head:]
+        return mutate(payload, chance)
+
+    def read(content: bytes) -> object:
+        (path / WEIGHTS).write_bytes(content)
+        told = config | {"payload": {"file": WEIGHTS, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}}
+        (path / CONFIG).write_text(sign(told))
+        return hg.load_model(path).reconstruct(np.zeros((1, 8, 8), np.uint8))  # what loads, works
+
+    return mutated, read
+
+
+def _checkpoint(path: Path) -> tuple[Mutate, Read]:
+    digits = hg.load("digits").train.images[:64]
+    hg.Autoencoder(3, hidden=(8,), epochs=1, random_state=0).fit(digits, checkpoint=path)
+    whole = path.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8:start])
+
+    def mutated(chance: random.Random) -> bytes:
+        if chance.random() < 0.3:
+            return mutate(whole, chance)
+        state = json.loads(header["__metadata__"]["state"])
+        text = json.dumps(mutate_json(state, chance))
+        tensors = _tensors(whole)
+        if chance.random() < 0.3:
+            tensors.pop(chance.choice(list(tensors)))
+        digest = checkpoints._digest({name: _torch(array) for name, array in tensors.items()}, text)
+        return to_safetensors(tensors, {"state": text, "sha256": digest})
+
+    def read(content: bytes) -> object:
+        path.write_bytes(content)
+        model = hg.Autoencoder(3, hidden=(8,), epochs=1, random_state=0)
+        return model.fit(digits, checkpoint=path, resume=True)
+
+    return mutated, read
+
+
+def _tensors(content: bytes) -> dict[str, np.ndarray]:
+    from safetensors.numpy import load
+
+    return load(content)
+
+
+def _torch(array: np.ndarray) -> Any:
+    import torch
+
+    return torch.from_numpy(np.array(array))
+
+
+def _hgc() -> tuple[Mutate, Read]:
+    symbols = np.random.default_rng(0).integers(-3, 4, (20, 4)).astype(np.int32)
+    tables = count(symbols)
+    few = pack(Container(b"modelsum", (8, 8), symbols[:3]), tables)
+    many = pack(Container(b"modelsum", (8, 8), symbols, [(8, 8)] * 20, [f"n{i}" for i in range(20)]), tables)
+
+    def mutated(chance: random.Random) -> bytes:
+        body = mutate(chance.choice((few, many))[:-8], chance)
+        return body + hashlib.sha256(body).digest()[:8]
+
+    return mutated, lambda content: unpack(content, b"modelsum", tables)
+
+
+def attack(name: str, mutated: Mutate, read: Read, amount: int, seed: int) -> Outcome:
+    """Read `amount` mutated files of a format, drawn from `seed`."""
+    outcome, chance = Outcome(), random.Random(f"{name} {seed}")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(amount):
+        content = mutated(chance)
+        start = time.perf_counter()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                read(content)
+            outcome.read += 1
+        except hg.HourglassError:
+            outcome.refused += 1
+        except Exception as error:  # noqa: BLE001  # whatever else comes is what is looked for
+            outcome.crashes.append(f"{type(error).__name__}: {str(error)[:100]}")
+        outcome.slowest = max(outcome.slowest, time.perf_counter() - start)
+    outcome.memory_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e6
+    return outcome
