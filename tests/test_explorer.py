@@ -19,7 +19,6 @@ from hourglass.web import Scene, export_page
 from hourglass.web.server import serve
 
 pytestmark = pytest.mark.browser
-pytest.importorskip("playwright")
 
 
 class Visit:
@@ -156,14 +155,14 @@ def test_everything_a_person_can_do(visit: Any, name: str, wide: Scene, tmp_path
     page.mouse.click(box["x"] + left, box["y"] + top)
     page.wait_for_selector("#chosen-body table")
     row = page.evaluate("explorer.stage.chosen")
-    assert f"(no. {row})" in page.locator("#chosen-body p").first.inner_text()
+    assert f"({row})" in page.locator("#chosen-body p").first.inner_text()
     assert np.array_equal(here.pixels("#chosen-body canvas >> nth=0")[..., 0], wide.images[row])
     reconstruction = wide.analyse(wide.images[row : row + 1])[1][0]
     assert np.abs(here.pixels("#chosen-body canvas >> nth=1")[..., 0].astype(int) - reconstruction).max() <= 1
     distances = np.linalg.norm(wide.codes - wide.codes[row], axis=1)
     nearest = int(np.argsort(distances, kind="stable")[1])
     page.locator("#chosen-body figure button").first.click()
-    page.wait_for_selector(f"#chosen-body p >> text=(no. {nearest})")
+    page.wait_for_selector(f"#chosen-body p >> text=({nearest})")
 
     # planes and sliders
     page.locator("#code summary").click()
@@ -198,11 +197,12 @@ def test_everything_a_person_can_do(visit: Any, name: str, wide: Scene, tmp_path
         page.get_by_role("button", name="Download codes").click()
     told.value.save_as(tmp_path / "region.csv")
     lines = (tmp_path / "region.csv").read_text().splitlines()
-    assert lines[0] == "row,label,code0,code1,code2,code3,code4"
+    assert lines[0] == "image,label,number1,number2,number3,number4,number5"
     assert len(lines) == counted + 1
     number, label, *code = lines[1].split(",")
-    assert np.allclose([float(value) for value in code], wide.codes[int(number)], rtol=1e-5)
-    assert label == f'"{wide.names[wide.labels[int(number)]]}"'
+    row = int(number.strip('"'))
+    assert np.allclose([float(value) for value in code], wide.codes[row], rtol=1e-5)
+    assert label == f'"{wide.classes[wide.labels[row]]}"'
 
     # a drawing
     here.drag((0.2, 0.2), (0.8, 0.2), (0.4, 0.9), what="#pad")
@@ -360,7 +360,7 @@ def test_codes_of_one_number_and_images_without_labels(browser: Any, colours: np
     model = hg.Autoencoder(n_codes, epochs=1, random_state=0).fit(colours)
     here = Visit(browser, served(Scene(model, Split(colours), "colours")))
     here.page.mouse.move(*here.at(0.3, 0.4))
-    assert "nearest no." in here.page.locator("#place").inner_text()
+    assert ", nearest " in here.page.locator("#place").inner_text()
     assert here.page.locator("#legend button").count() == 0
     here.page.get_by_role("button", name="Generate").click()
     here.page.wait_for_selector("#written:visible", timeout=60_000)

@@ -85,7 +85,11 @@ def test_a_newer_format_is_refused(model: hg.Denoiser, tmp_path: Path) -> None:
     file = tmp_path / "m.hg" / "config.json"
     config = json.loads(file.read_text())
     config.pop("sha256")
-    for change, match in (({"format": 99}, "Upgrade"), ({"estimator": "os.system"}, "unknown"), ({"fitted": {}}, "does not describe")):
+    for change, match in (
+        ({"format": 99}, "Upgrade"),
+        ({"estimator": "os.system"}, "unknown"),
+        ({"fitted": {}}, "does not describe"),
+    ):
         changed = config | change
         text = json.dumps(changed, indent=1) + "\n"
         changed["sha256"] = hashlib.sha256(text.encode()).hexdigest()

@@ -80,7 +80,7 @@ def test_arrays_come_back_as_they_were_packed() -> None:
 
 def test_the_page_and_its_modules_are_served_with_a_strict_policy(client: TestClient) -> None:
     page = client.get("/")
-    assert page.status_code == 200
+    assert page.status_code == client.head("/").status_code == 200
     assert "script-src 'self'" in page.headers["content-security-policy"]
     assert "unsafe" not in page.headers["content-security-policy"]
     assert page.headers["x-content-type-options"] == "nosniff"
@@ -93,9 +93,9 @@ def test_the_overview_holds_codes_labels_and_the_principal_plane(client: TestCli
     facts, arrays = unpacked(client.get("/api/scene").content)
     assert facts["n_images"] == 300
     assert facts["shape"] == [8, 8]
-    assert facts["names"] == [str(digit) for digit in range(10)]
+    assert facts["classes"] == [str(digit) for digit in range(10)]
     assert np.array_equal(arrays["codes"], scene.codes)
-    assert np.array_equal([int(facts["names"][label]) for label in arrays["labels"]], hg.load("digits").train.labels[:300])
+    assert np.array_equal([int(facts["classes"][label]) for label in arrays["labels"]], hg.load("digits").train.labels[:300])
     centred = scene.codes - scene.codes.mean(0)
     spread = (centred @ arrays["principal"].T).var(0)
     assert np.allclose(sorted(spread)[::-1], sorted(np.linalg.eigvalsh(np.cov(centred.T)))[:1:-1], rtol=0.02)
@@ -121,9 +121,9 @@ def test_scores_bytes_densities_and_maps_are_learned_when_asked_for(client: Test
     assert usual["score"] > unusual["score"]
     assert unusual["anomaly"]
     told = client.post("/api/compress", content=scene.images[0].tobytes()).json()
-    assert told == {"bytes": len(scene.compressor().compress(scene.images[:1])), "raw": 64}
+    assert told == {"bytes": len(scene.begin("compressor").result().compress(scene.images[:1])), "raw": 64}
     facts, arrays = unpacked(client.get("/api/density").content)
-    assert facts["classes"] == [str(digit) for digit in range(10)]
+    assert facts["drawn"] == [str(digit) for digit in range(10)]
     assert np.isclose(arrays["weights"].sum(), 1)
     facts, arrays = unpacked(client.get("/api/plane").content)
     assert arrays["positions"].shape == (300, 2)
@@ -135,7 +135,7 @@ def test_a_model_brings_what_it_has() -> None:
     for kind, part in ((hg.Generator, "generator"), (hg.AnomalyDetector, "detector"), (hg.Compressor, "compressor")):
         labels = digits.labels if kind is hg.Generator else None
         model = kind(4, epochs=1, random_state=0).fit(digits.images, labels)
-        assert getattr(Scene(model, digits, "digits"), part)() is model
+        assert Scene(model, digits, "digits").begin(part).result() is model
 
 
 def test_an_uploaded_file_is_brought_to_the_models_size_and_channels(client: TestClient, colours: np.ndarray) -> None:
@@ -146,8 +146,8 @@ def test_an_uploaded_file_is_brought_to_the_models_size_and_channels(client: Tes
     coloured = Scene(hg.Autoencoder(2, epochs=1).fit(colours), Split(colours), "colours")
     client = TestClient(create_app(coloured), base_url="http://localhost")
     assert unpacked(client.post("/api/upload", content=png((30, 20))).content)[1]["image"].shape == (13, 11, 3)
-    assert unpacked(client.get("/api/scene").content)[0]["names"] == []
-    assert unpacked(client.get("/api/density").content)[0]["classes"] == [""]
+    assert unpacked(client.get("/api/scene").content)[0]["classes"] == []
+    assert unpacked(client.get("/api/density").content)[0]["drawn"] == []
 
 
 def test_what_the_page_cannot_run_the_server_decodes(colours: np.ndarray) -> None:
@@ -203,7 +203,7 @@ def test_bad_requests_get_one_sentence_and_never_a_trace(client: TestClient, pat
         assert "Traceback" not in answer.text
         assert "/work" not in answer.text
     assert client.get(f"/api/{path}").status_code == 405
-    assert list(client.get(f"/api/{path}").json()) == ["error"]
+    assert client.get(f"/api/{path}").json() == {"error": "this takes POST only."}
 
 
 def test_what_is_not_there_is_not_found(client: TestClient) -> None:
@@ -236,12 +236,56 @@ def test_other_hosts_and_pages_of_other_sites_are_refused(client: TestClient) ->
         answer = client.get("/", headers={"host": host})
         assert answer.status_code == 400, host
         assert "host name" in answer.json()["error"]
+    for site in ("cross-site", "same-site"):
+        assert client.get("/api/density", headers={"sec-fetch-site": site}).status_code == 403
+        assert client.get("/", headers={"sec-fetch-site": site}).status_code == 200  # a link to the page
     for host in ("127.0.0.1", "localhost:1", "LOCALHOST", "[::1]:8265"):
         assert client.get("/", headers={"host": host}).status_code == 200, host
     post = {"content": b"\0" * 64}
     for origin in ("https://evil.example", "null", "http://127.0.0.1:9999"):
         assert client.post("/api/score", **post, headers={"origin": origin}).status_code == 403, origin
     assert client.post("/api/score", **post, headers={"origin": "http://127.0.0.1:8265"}).status_code == 200
+
+
+def test_a_server_at_all_addresses_answers_to_any_of_them(scene: Scene) -> None:
+    client = TestClient(create_app(scene, ("localhost", guard.ANY_ADDRESS)))
+    for host in ("192.0.2.7:8265", "[2001:db8::1]:8265", "localhost"):
+        assert client.get("/", headers={"host": host}).status_code == 200, host
+    assert client.get("/", headers={"host": "evil.example"}).status_code == 400  # a name, which may point anywhere
+
+
+def test_one_image_is_enough(scene: Scene) -> None:
+    alone = TestClient(create_app(Scene(scene.model, Split(scene.images[:1]), "one")), base_url="http://localhost")
+    assert unpacked(alone.get("/api/scene").content)[1]["principal"].tolist() == np.eye(2, 4).tolist()
+    for path in ("density", "plane"):
+        assert alone.get(f"/api/{path}").status_code in (200, 400)
+
+
+def test_codes_far_out_are_refused_not_cast(client: TestClient) -> None:
+    answer = client.post("/api/decode", content=np.full(4, 3e38, np.float32).tobytes())
+    assert answer.status_code == 400
+    assert "too far out" in answer.json()["error"]
+
+
+def test_a_client_that_leaves_is_nobodys_fault(scene: Scene) -> None:
+    import asyncio
+
+    async def leave() -> list[dict]:
+        sent: list[dict] = []
+        told = iter([{"type": "http.request", "body": b"123", "more_body": True}, {"type": "http.disconnect"}])
+
+        async def receive() -> dict:
+            return next(told)
+
+        async def send(message: dict) -> None:
+            sent.append(message)
+
+        headers = [(b"host", b"localhost"), (b"content-length", b"8")]
+        scope = {"type": "http", "method": "POST", "path": "/api/decode", "raw_path": b"/api/decode", "query_string": b""}
+        await create_app(scene)(scope | {"headers": headers, "http_version": "1.1", "scheme": "http"}, receive, send)
+        return sent
+
+    assert asyncio.run(leave())[0]["status"] == 400
 
 
 def test_a_thousand_malformed_uploads_leave_it_up(client: TestClient, scene: Scene) -> None:
@@ -331,7 +375,7 @@ def test_answers_do_not_wait_for_acknowledgements(scene: Scene, monkeypatch: pyt
 def test_what_is_learned_is_learned_once_however_many_ask(scene: Scene) -> None:
     fresh = Scene(scene.model, Split(scene.images), "digits")
     made: list[object] = []
-    threads = [threading.Thread(target=lambda: made.append(fresh.detector())) for _ in range(6)]
+    threads = [threading.Thread(target=lambda: made.append(fresh.begin("detector").result())) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:

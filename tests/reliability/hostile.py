@@ -77,7 +77,12 @@ def _png(width: int, height: int) -> bytes:
 
 def _pickles(folder: Path, harm: bytes) -> list[Case]:
     objects = np.array([{"a": 1}], dtype=object)
-    evil = b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + b"{'descr': __import__('os').getpid(), 'shape': (1,)}".ljust(117) + b"\n"
+    evil = (
+        b"\x93NUMPY\x01\x00"
+        + struct.pack("<H", 118)
+        + b"{'descr': __import__('os').getpid(), 'shape': (1,)}".ljust(117)
+        + b"\n"
+    )
     return [
         ("a pickle named .npy", _load(_written(folder / "pickle.npy", harm))),
         ("a pickle named .npz", _load(_written(folder / "pickle.npz", harm))),

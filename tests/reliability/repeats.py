@@ -33,12 +33,14 @@ def kinds() -> dict[str, Make]:
         4, epochs=_EPOCHS, batch_size=_BATCH, early_stopping=True, patience=1, random_state=3
     )
     made["denoiser, damage drawn anew"] = lambda: hg.Denoiser(epochs=_EPOCHS, batch_size=_BATCH, random_state=3)
-    made["features, two views"] = lambda: hg.Autoencoder(4, preset="features", epochs=_EPOCHS, batch_size=_BATCH, random_state=3)
+    made["features, two views"] = lambda: hg.Autoencoder(
+        4, preset="features", epochs=_EPOCHS, batch_size=_BATCH, random_state=3
+    )
     return made
 
 
 def differing(kind: str, folder: Path, times: int, seed: int) -> int:
-    """How many of `times` runs that were interrupted at random steps and resumed ended with other weights, in one bit or more."""
+    """How many of `times` runs, interrupted at random steps and resumed, ended with weights that differ in one bit or more."""
     images, chance, make = hg.load("digits").train.images[:200], random.Random(f"{kind} {seed}"), kinds()[kind]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -81,7 +83,20 @@ def hashes(folder: Path, task: str, times: int = 2) -> set[str]:
     found = set()
     for number in range(times):
         path = folder / f"{task}{number}.hg"
-        command = [sys.executable, "-m", "hourglass", "train", "--data", "digits", "--task", task, "--epochs", "2", "-o", str(path)]
+        command = [
+            sys.executable,
+            "-m",
+            "hourglass",
+            "train",
+            "--data",
+            "digits",
+            "--task",
+            task,
+            "--epochs",
+            "2",
+            "-o",
+            str(path),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         found.add(hashlib.sha256((path / "model.safetensors").read_bytes()).hexdigest())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hourglass.cli.options import SEED, claim, data_option, device_option, save_option
+from hourglass.cli.options import INTERRUPTED, SEED, claim, data_option, device_option, save_option
 
 if TYPE_CHECKING:
     from hourglass.data import Split
@@ -50,6 +50,8 @@ def explore(
     Serves a page: all codes in a plane, the decoder's picture wherever you point, the way between two places, regions, a
     drawing pad and a number generator. Without MODEL, a generator with codes of two numbers is first trained on DATA.
     """
+    import os
+    import sys
     import webbrowser
 
     from hourglass.errors import ParameterError
@@ -63,17 +65,23 @@ def explore(
     if model is not None and save is not None:
         raise ParameterError("--save keeps a model that is trained here; MODEL is kept already.")
     fitted = _trained(data, device, seed, save) if model is None else load_model(model, device=device)
-    scene = Scene(fitted, _chosen(fitted, data, part or ("all" if page is None else "test"), most, seed), data, seed)
-    if page is not None:
-        click.echo(f"{page}: {export_page(scene, page) / 1e6:.1f} MB, {len(scene.images):,} images; open it in a browser.")
-        return
+    split, names = _chosen(fitted, data, part or ("all" if page is None else "test"), most, seed)
+    scene = Scene(fitted, split, data, seed, names)
 
     def ready(address: str) -> None:
         click.echo(f"{len(scene.images):,} images of {data} at {address} (Ctrl-C ends it).")
         if opens:
             webbrowser.open(address)
 
-    serve(scene, host, port, ready)
+    try:
+        if page is None:
+            serve(scene, host, port, ready)
+        else:
+            click.echo(f"{page}: {export_page(scene, page) / 1e6:.1f} MB, {len(scene.images):,} images; open it in a browser.")
+    finally:
+        if not scene.close() and isinstance(sys.exception(), KeyboardInterrupt):
+            click.echo("interrupted.", err=True)
+            os._exit(INTERRUPTED)  # without waiting for what is being learned
 
 
 def _trained(data: str, device: str, seed: int, save: Path | None) -> ImageEstimator:
@@ -90,21 +98,23 @@ def _trained(data: str, device: str, seed: int, save: Path | None) -> ImageEstim
     return generator
 
 
-def _chosen(model: ImageEstimator, source: str, part: str, most: int | None, seed: int) -> Split:
-    """The images to show; of data without a test part, all."""
+def _chosen(model: ImageEstimator, source: str, part: str, most: int | None, seed: int) -> tuple[Split, list[str]]:
+    """The images to show, and what each is called; of data without a test part, all."""
     import numpy as np
 
-    from hourglass.cli.models import parts_for
+    from hourglass.cli.models import names_of, parts_for
     from hourglass.data import Split
 
-    parts = list(parts_for(model, source).values())
+    parts = parts_for(model, source)
     if len(parts) > 1 and part != "all":
-        parts = [parts[0] if part == "train" else parts[1]]
-    has_labels = all(split.labels is not None for split in parts)
+        parts = dict([list(parts.items())[part == "test"]])
+    names = np.array([name for label, split in parts.items() for name in names_of(split, label)])
+    has_labels = all(split.labels is not None for split in parts.values())
     split = Split(
-        np.concatenate([split.images for split in parts]),
-        np.concatenate([split.known_labels for split in parts]) if has_labels else None,
+        np.concatenate([split.images for split in parts.values()]),
+        np.concatenate([split.known_labels for split in parts.values()]) if has_labels else None,
     )
-    if most is None or most >= len(split):
-        return split
-    return split.take(np.sort(np.random.default_rng(seed).choice(len(split), most, replace=False)))
+    if most is not None and most < len(split):
+        rows = np.sort(np.random.default_rng(seed).choice(len(split), most, replace=False))
+        split, names = split.take(rows), names[rows]
+    return split, names.tolist()

@@ -26,11 +26,10 @@ from hourglass.cli.evaluate import evaluate
 from hourglass.cli.explore import explore
 from hourglass.cli.generate import generate
 from hourglass.cli.info import info
+from hourglass.cli.options import BAD_INPUT, INTERRUPTED
 from hourglass.cli.search import search
 from hourglass.cli.train import train
 from hourglass.errors import HourglassError, HourglassWarning
-
-BAD_INPUT, INTERRUPTED = 2, 130
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

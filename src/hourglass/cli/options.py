@@ -16,6 +16,7 @@ else:
     ParamType = click.ParamType  # not generic before click 8.4
 
 SEED = 6020  # the chapter's
+BAD_INPUT, INTERRUPTED = 2, 130  # exit codes
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -20,7 +20,7 @@ from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hourglass.data.dataset import Dataset, Split, tiles_of
 from hourglass.data.write import replace_file
@@ -298,7 +298,11 @@ def decode_image(
                 return _eight_bits(ImageOps.exif_transpose(image), size)
     except DataError:
         raise
-    except (*_BROKEN, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError as error:
+        raise DataError(f"{name}: not a readable image; allowed: {', '.join(allowed)}.") from error
+    except Image.DecompressionBombError as error:  # Pillow's own limit, beyond ours
+        raise DataError(f"{name}: more pixels than Pillow opens; the limit is {limit:,}.") from error
+    except _BROKEN as error:
         raise DataError(f"{name}: not a readable image ({_reason(error)}); allowed: {', '.join(allowed)}.") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Sequence
 from importlib.resources import files
@@ -9,10 +10,12 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import Depends, FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from numpy.typing import NDArray
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 
 from hourglass._version import __version__
@@ -25,6 +28,7 @@ from hourglass.web.scene import Scene
 
 MAX_PIXELS = 16_000_000
 """Of an uploaded image. Assign to it to change it."""
+_LONGEST_BODY = 20  # seconds
 MOST_AT_ONCE = 1024
 """Codes to decode, or images to send, in one request."""
 
@@ -34,10 +38,16 @@ STATIC = files("hourglass.web").joinpath("static")
 async def _body(request: Request) -> bytes:
     """The request's body, up to the limit: a length may be missing or untrue."""
     content = bytearray()
-    async for piece in request.stream():
-        content += piece
-        if len(content) > guard.MAX_BODY:
-            raise HTTPException(413, f"the request is too large; the limit is {guard.MAX_BODY:,} bytes.")
+    try:
+        async with asyncio.timeout(_LONGEST_BODY):
+            async for piece in request.stream():
+                content += piece
+                if len(content) > guard.MAX_BODY:
+                    raise HTTPException(413, f"the request is too large; the limit is {guard.MAX_BODY:,} bytes.")
+    except ClientDisconnect as error:
+        raise HTTPException(400, "the request ended before its body did.") from error
+    except TimeoutError as error:
+        raise HTTPException(408, f"the request's body did not come within {_LONGEST_BODY} seconds.") from error
     return bytes(content)
 
 
@@ -68,7 +78,7 @@ def create_app(scene: Scene, hosts: Sequence[str] = guard.LOOPBACK) -> FastAPI:
     _add_questions(app, scene)
     app.mount("/static", StaticFiles(packages=[("hourglass.web", "static")]), name="static")
 
-    @app.get("/", include_in_schema=False)
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     def index() -> Response:
         return Response(STATIC.joinpath("index.html").read_bytes(), media_type="text/html; charset=utf-8")
 
@@ -77,33 +87,34 @@ def create_app(scene: Scene, hosts: Sequence[str] = guard.LOOPBACK) -> FastAPI:
 
 def _add_views(app: FastAPI, scene: Scene) -> None:
     """What there is to see, whoever asks."""
-
-    def answer(content: Any) -> Response:
-        if content is None:
-            raise HTTPException(404, "the page cannot run this network itself; POST to /api/decode or /api/analyse.")
-        return Response(pack(*content), media_type=OCTETS)
-
     view: dict[str, Any] = {"response_class": Response, "responses": _BYTES | {404: _REFUSALS[404]}}
 
+    async def learned(name: str) -> Response:
+        """What takes its time: who waits for it takes no thread from those who ask for something else."""
+        return Response(pack(*await asyncio.wrap_future(scene.begin(name))), media_type=OCTETS)
+
     @app.get("/api/scene", **view)
-    def overview() -> Response:
+    async def overview() -> Response:
         """Facts, codes and labels."""
-        return answer(scene.overview())
+        return await learned("overview")
 
     @app.get("/api/decoder", **view)
     def decoder() -> Response:
         """The decoder's steps and weights."""
-        return answer(scene.part("decoder"))
+        content = scene.part("decoder")
+        if content is None:
+            raise HTTPException(404, "the page cannot run this network itself; POST to /api/decode or /api/analyse.")
+        return Response(pack(*content), media_type=OCTETS)
 
     @app.get("/api/density", **view)
-    def density() -> Response:
+    async def density() -> Response:
         """The mixture of Gaussians over the codes; learned when it is first asked for."""
-        return answer(scene.density())
+        return await learned("density")
 
     @app.get("/api/plane", **view)
-    def plane() -> Response:
+    async def plane() -> Response:
         """A learned map of the codes; learned when it is first asked for."""
-        return answer(scene.plane())
+        return await learned("plane")
 
 
 def _add_questions(app: FastAPI, scene: Scene) -> None:
@@ -148,14 +159,18 @@ def _add_questions(app: FastAPI, scene: Scene) -> None:
         return Response(pack({}, {"code": codes[0], "reconstruction": reconstructions[0]}), media_type=OCTETS)
 
     @app.post("/api/score", responses=_REFUSALS, openapi_extra=_takes(f"The pixels of an image: uint8, {n_values}."))
-    def score(body: Body) -> dict[str, Any]:
+    async def score(body: Body) -> dict[str, Any]:
         """How normal an image is: score, threshold, anomaly."""
-        return scene.score(one_image(body))
+        image = one_image(body)
+        await asyncio.wrap_future(scene.begin("detector"))
+        return await run_in_threadpool(scene.score, image)
 
     @app.post("/api/compress", responses=_REFUSALS, openapi_extra=_takes(f"The pixels of an image: uint8, {n_values}."))
-    def compress(body: Body) -> dict[str, Any]:
+    async def compress(body: Body) -> dict[str, Any]:
         """The bytes of a .hgc file of an image, and of its pixels: bytes, raw."""
-        return scene.compress(one_image(body))
+        image = one_image(body)
+        await asyncio.wrap_future(scene.begin("compressor"))
+        return await run_in_threadpool(scene.compress, image)
 
 
 def _numbers(body: bytes, dtype: str, columns: int, most: int = MOST_AT_ONCE) -> NDArray[Any]:
@@ -172,5 +187,7 @@ def _times(shape: tuple[int, ...]) -> str:
 
 def _refused(_: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
-        return JSONResponse({"error": str(error.detail)}, error.status_code, headers=error.headers)
+        allowed = (error.headers or {}).get("Allow", "other methods")
+        plain = {"Not Found": "there is nothing here; the page is at /.", "Method Not Allowed": f"this takes {allowed} only."}
+        return JSONResponse({"error": plain.get(error.detail, error.detail)}, error.status_code, headers=error.headers)
     return JSONResponse({"error": " ".join(str(error).split())}, 400)

@@ -51,7 +51,7 @@ def _page(scene: Scene) -> str:
 
 
 def _data(scene: Scene) -> bytes:
-    facts, arrays = scene.overview()
+    facts, arrays = scene.begin("overview").result()
     for name in ("encoder", "decoder"):
         part = scene.part(name)
         if part is None:
@@ -60,7 +60,8 @@ def _data(scene: Scene) -> bytes:
                 "Without --export a server runs it."
             )
         facts, arrays = facts | part[0], arrays | part[1]
-    for more_facts, more_arrays in (scene.density(), *([scene.plane()] if scene.n_codes > 2 else [])):
+    for name in ("density", "plane")[: 1 if scene.n_codes <= 2 else 2]:
+        more_facts, more_arrays = scene.begin(name).result()
         facts, arrays = facts | more_facts, arrays | more_arrays
     return pack(facts, arrays | {"images": scene.images})
 

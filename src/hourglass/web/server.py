@@ -9,8 +9,11 @@ import uvicorn
 
 from hourglass.errors import ParameterError
 from hourglass.web.app import create_app
-from hourglass.web.guard import LOOPBACK
+from hourglass.web.guard import ANY_ADDRESS, LOOPBACK
 from hourglass.web.scene import Scene
+
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # if the user says so
+_MOST_CONNECTIONS = 256
 
 
 def serve(scene: Scene, host: str, port: int, ready: Callable[[str], None]) -> None:
@@ -42,7 +45,18 @@ def serve(scene: Scene, host: str, port: int, ready: Callable[[str], None]) -> N
             raise ParameterError(f"{host}:{port} cannot be listened at ({error.strerror}); choose another --port.") from error
         listener.listen(128)
         name = f"[{host}]" if family == socket.AF_INET6 else host
-        app = create_app(scene, (*LOOPBACK, name))
-        config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=1)
+        if host in _EVERYWHERE:
+            name = socket.gethostname()
+            hosts: tuple[str, ...] = (*LOOPBACK, name, ANY_ADDRESS)
+        else:
+            hosts = (*LOOPBACK, name)
+        config = uvicorn.Config(
+            create_app(scene, hosts),
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+            limit_concurrency=_MOST_CONNECTIONS,
+        )
         ready(f"http://{name}:{listener.getsockname()[1]}/")
         uvicorn.Server(config).run(sockets=[listener])

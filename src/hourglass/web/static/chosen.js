@@ -4,26 +4,27 @@ import { errorMap, squaredError, strip } from "./pictures.js";
 
 const N_NEIGHBOURS = 10;
 
-/** Shows an image in `root`; `choose(row)` is what a click on a neighbour does. */
+/** Shows an image in the panel `root`; `choose(row)` is what a click on a neighbour does. */
 export class Chosen {
   constructor(root, source, choose) {
-    Object.assign(this, { root, source, choose, turn: 0 });
+    Object.assign(this, { title: root.querySelector("h2"), body: root.querySelector("#chosen-body"), source, choose });
+    this.empty = [...this.body.childNodes];
   }
 
-  /** Show `pixels`, called `title`; `row` is where they stand among the images, or -1. Gives their code. */
-  async show(pixels, title, row = -1) {
+  clear() {
+    this.body.replaceChildren(...this.empty);
+  }
+
+  /** Show `pixels` and what was found of them; `row` is where they stand among the images, or -1. */
+  async show(pixels, { code, reconstruction }, title, row, isCurrent) {
     const { source } = this;
-    this.turn += 1;
-    const { turn } = this;
-    const { code, reconstruction } = await source.analyse(pixels);
-    if (turn !== this.turn) return code; // another has been chosen meanwhile
     const neighbours = nearestCodes(source.arrays.codes, code, N_NEIGHBOURS, row);
-    const images = await source.images(neighbours.rows);
-    if (turn !== this.turn) return code;
-    const error = squaredError(pixels, reconstruction);
-    const [table, judge] = facts(source, error);
+    const images = neighbours.rows.length > 0 ? await source.images(neighbours.rows) : [];
+    if (!isCurrent()) return;
+    const [table, judge] = findings(source, squaredError(pixels, reconstruction));
     const { shape } = source.facts;
-    this.root.replaceChildren(
+    const hadFocus = this.body.contains(document.activeElement);
+    this.body.replaceChildren(
       paragraph(title),
       strip(
         [
@@ -35,7 +36,7 @@ export class Chosen {
         "strip wide",
       ),
       table,
-      paragraph("Nearest by code"),
+      paragraph("Nearest by code, and how far"),
       strip(
         neighbours.rows.map((other, i) => {
           const image = images.subarray(i * source.size, (i + 1) * source.size);
@@ -44,13 +45,13 @@ export class Chosen {
         shape,
       ),
     );
-    await judge(pixels);
-    return code;
+    if (hadFocus) this.title.focus(); // the neighbour that had it is gone
+    await judge(pixels, isCurrent);
   }
 }
 
-/** [<table>, (pixels) -> fills in what the server says of them] */
-function facts(source, error) {
+/** [<table>, (pixels, isCurrent) -> fills in what the server says of them] */
+function findings(source, error) {
   const table = document.createElement("table");
   const cell = (name) => {
     const line = table.insertRow();
@@ -66,22 +67,23 @@ function facts(source, error) {
     return [table, async () => {}];
   }
   const [anomaly, bytes] = [cell("anomaly"), cell("compressed")];
-  anomaly.textContent = bytes.textContent = "…";
-  const judge = async (pixels) => {
-    const fill = async (place, asked, words) => {
+  anomaly.textContent = bytes.textContent = "… (learned once)";
+  const judge = async (pixels, isCurrent) => {
+    const fill = async (place, ask, words) => {
+      if (!isCurrent()) return; // nobody looks at this table any more
       try {
-        place.replaceChildren(...words(await asked));
-      } catch (error_) {
-        place.textContent = error_.message;
+        place.replaceChildren(...words(await ask(pixels)));
+      } catch (failure) {
+        place.textContent = failure.message;
       }
     };
-    await fill(anomaly, source.score(pixels), ({ score, threshold, anomaly: isAnomaly }) => {
+    await fill(anomaly, source.score, ({ score, threshold, anomaly: isAnomaly }) => {
       const verdict = document.createElement("span");
       verdict.className = isAnomaly ? "anomaly" : "";
       verdict.textContent = isAnomaly ? "unusual" : "normal";
       return [verdict, ` (score ${score.toFixed(2)}, threshold ${threshold.toFixed(2)})`];
     });
-    await fill(bytes, source.compress(pixels), (told) => [`${told.bytes} bytes, of ${told.raw} as pixels`]);
+    await fill(bytes, source.compress, (told) => [`${told.bytes} bytes, of ${told.raw} as pixels`]);
   };
   return [table, judge];
 }
@@ -94,25 +96,24 @@ export function nearestCodes(codes, code, count, but = -1) {
     let sum = 0;
     for (let i = 0; i < width; i += 1) sum += (codes[row * width + i] - code[i]) ** 2;
     if ((rows.length === count && sum >= distances[count - 1]) || row === but) continue;
-    let at = rows.length;
-    while (at > 0 && distances[at - 1] > sum) at -= 1;
-    rows.splice(at, 0, row);
-    distances.splice(at, 0, sum);
+    let place = rows.length;
+    while (place > 0 && distances[place - 1] > sum) place -= 1;
+    rows.splice(place, 0, row);
+    distances.splice(place, 0, sum);
     if (rows.length > count) [rows.length, distances.length] = [count, count];
   }
   return { rows, distances: distances.map(Math.sqrt) };
 }
 
-/** What an image is called: its label and number. */
+/** What an image is called, with its label. */
 export function nameOf(source, row) {
-  const { names } = source.facts;
-  return names.length > 0 ? `${names[source.arrays.labels[row]]} (no. ${row})` : `no. ${row}`;
+  const { classes, names } = source.facts;
+  return classes.length > 0 ? `${classes[source.arrays.labels[row]]} (${names[row]})` : names[row];
 }
 
 function captionOf(source, row, distance) {
-  const { names } = source.facts;
-  const name = names.length > 0 ? names[source.arrays.labels[row]] : `no. ${row}`;
-  return `${name}, ${distance.toPrecision(2)}`;
+  const { classes, names } = source.facts;
+  return `${classes.length > 0 ? classes[source.arrays.labels[row]] : names[row]}, ${distance.toPrecision(2)}`;
 }
 
 function paragraph(text) {

@@ -2,15 +2,16 @@
 
 import { pictureOf } from "./pictures.js";
 
-const SIDE = 40; // of a tile, in the view's pixels; between this and half as much again
-const MOST_KEPT = 6000;
+const SIDE = 40; // of a tile, in the view's pixels, at least; at most twice that
+const MOST_SHOWN = 2000; // tiles: of a larger view they are larger
+const MOST_KEPT = 3 * MOST_SHOWN;
 const SPARE = 7; // milliseconds a frame
 
 /** Tiles at places that stay the same while the view moves, decoded a few a frame, those in the middle first. */
 export class Manifold {
   /** `decode(places)` gives pictures, at once or as a promise; `changed` is called when there is more to paint. */
-  constructor(decode, shape, changed) {
-    Object.assign(this, { decode, shape, changed });
+  constructor(decode, shape, changed, fault) {
+    Object.assign(this, { decode, shape, changed, fault });
     this.kept = new Map();
     this.missing = [];
     this.batch = 8;
@@ -23,7 +24,8 @@ export class Manifold {
   }
 
   paint(context, view, ratio) {
-    const level = Math.ceil(Math.log2(SIDE / view.scale));
+    const least = Math.max(SIDE, Math.sqrt((view.width * view.height) / MOST_SHOWN));
+    const level = Math.ceil(Math.log2(least / view.scale));
     const step = 2 ** level;
     const [left, top] = view.toPlane(0, 0);
     const [right, bottom] = view.toPlane(view.width, view.height);
@@ -69,9 +71,12 @@ export class Manifold {
         if (this.kept.size <= MOST_KEPT) break;
         this.kept.delete(key); // the oldest
       }
-    } finally {
+    } catch (error) {
+      this.fault(error); // and wait for the next change of view before asking again
       this.isBusy = false;
+      return;
     }
+    this.isBusy = false;
     this.changed();
   }
 }

@@ -4,57 +4,59 @@ import { download, pictureOf } from "./pictures.js";
 
 const A_LINE = 10; // pictures
 const ENLARGED = 4; // times, in the file
+const MOST = 100; // pictures
+const WIDTH = 3.6; // of a picture on the page at most, in rem
 
 /** Writes labels in generated pictures below `root`. */
 export class Numbers {
   constructor(root, source, say, fault) {
-    Object.assign(this, { source, say, form: root.querySelector("form"), canvas: root.querySelector("#written") });
+    Object.assign(this, { source, say, canvas: root.querySelector("#written"), text: "" });
     this.input = root.querySelector("#text");
     this.temperature = root.querySelector("#temperature");
     this.known = root.querySelector("#known");
     this.save = root.querySelector("#save");
-    const { names } = source.facts;
-    this.known.textContent = names.length > 0 ? `Labels: ${names.join(", ")}.` : "Without labels: write how many.";
-    this.input.value = names.length === 0 ? "8" : names.every((name) => name.length === 1) ? "2026" : names.slice(0, 3).join(" ");
-    this.input.value = this.#wanted(names) === null ? names.slice(0, 4).join("") : this.input.value;
-    this.form.addEventListener("submit", (event) => {
+    const { classes } = source.facts;
+    const some = classes.every((name) => name.length === 1) ? classes.slice(0, 4).join("") : classes.slice(0, 3).join(", ");
+    this.input.value = classes.length === 0 ? "8" : wanted("2026", classes) === null ? some : "2026";
+    this.#tell(classes);
+    root.querySelector("form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#write().catch(fault);
     });
-    this.save.addEventListener("click", () => this.#download());
+    this.save.addEventListener("click", () => this.#download().catch(fault));
+  }
+
+  #tell(classes) {
+    this.known.textContent = classes.length > 0 ? `Labels: ${classes.join(", ")}.` : "There are no labels: write how many pictures.";
   }
 
   async #write() {
-    this.known.textContent = this.density === undefined ? "Learning how the codes of each label are spread (once) …" : this.known.textContent;
-    this.density ??= await this.source.density();
-    const { classes } = this.density.facts;
-    const labels = this.#wanted(classes);
-    this.known.textContent = classes.length > 1 ? `Labels: ${classes.join(", ")}.` : "";
-    if (labels === null || labels.length === 0) throw new Error(`Write labels that the model knows: ${classes.join(", ") || "a number of pictures"}.`);
-    const codes = labels.map((label) => draw(this.density.arrays, label, this.temperature.valueAsNumber));
-    const all = new Float32Array(labels.length * this.source.facts.n_codes);
-    codes.forEach((code, i) => all.set(code, i * code.length));
-    this.#show(await this.source.decode(all), labels.length);
-    this.canvas.setAttribute("aria-label", `Generated: ${this.input.value}`);
-    this.say(`Generated ${this.input.value}.`);
-  }
-
-  /** Which classes are asked for: one a letter, or a word each; null if one is unknown. */
-  #wanted(classes) {
-    const text = this.input.value.trim();
-    if (classes.length === 0 || (classes.length === 1 && classes[0] === "")) {
-      const count = Number(text);
-      return Number.isInteger(count) && count > 0 && count <= 100 ? Array(count).fill(0) : null;
+    if (this.density === undefined) this.known.textContent = "Learning how the codes of each label are spread (once) …";
+    try {
+      this.density ??= await this.source.density();
+    } finally {
+      this.#tell(this.density?.facts.drawn ?? this.source.facts.classes);
     }
-    const parts = classes.every((name) => name.length === 1) ? [...text.replaceAll(/\s/g, "")] : text.split(/[\s,]+/).filter(Boolean);
-    const labels = parts.map((part) => classes.indexOf(part));
-    return labels.includes(-1) ? null : labels;
+    const { drawn } = this.density.facts;
+    const text = this.input.value.trim();
+    const labels = wanted(text, drawn);
+    if (labels === null) {
+      throw new Error(drawn.length > 0 ? `Write labels that the model knows: ${drawn.join(", ")}.` : `Write a number from 1 to ${MOST}.`);
+    }
+    const all = new Float32Array(labels.length * this.source.facts.n_codes);
+    labels.forEach((label, i) => all.set(draw(this.density.arrays, label, this.temperature.valueAsNumber), i * this.source.facts.n_codes));
+    this.#show(await this.source.decode(all), labels.length);
+    this.text = text;
+    this.canvas.setAttribute("aria-label", `Generated: ${text}`);
+    this.say(`Generated ${text}.`);
   }
 
   #show(pictures, count) {
     const { shape } = this.source.facts;
     const [height, width] = shape;
-    Object.assign(this.canvas, { width: Math.min(count, A_LINE) * width, height: Math.ceil(count / A_LINE) * height, hidden: false });
+    const columns = Math.min(count, A_LINE);
+    Object.assign(this.canvas, { width: columns * width, height: Math.ceil(count / A_LINE) * height, hidden: false });
+    this.canvas.style.setProperty("width", `min(100%, ${columns * WIDTH}rem)`);
     const context = this.canvas.getContext("2d");
     const { size } = this.source;
     for (let i = 0; i < count; i += 1) {
@@ -70,8 +72,23 @@ export class Numbers {
     const context = large.getContext("2d");
     context.imageSmoothingEnabled = false;
     context.drawImage(this.canvas, 0, 0, width * ENLARGED, height * ENLARGED);
-    download(await large.convertToBlob({ type: "image/png" }), `${this.input.value.trim()}.png`);
+    download(await large.convertToBlob({ type: "image/png" }), `${this.text}.png`);
   }
+}
+
+/** Which classes a text asks for, with or without spaces and commas between their names; null if it is none of them. */
+export function wanted(text, classes) {
+  if (classes.length === 0) return /^\d+$/.test(text) && text > 0 && text <= MOST ? Array(Number(text)).fill(0) : null;
+  const longestFirst = classes.map((name, label) => [name, label]).sort(([a], [b]) => b.length - a.length);
+  const labels = [];
+  let rest = text.trim();
+  while (rest !== "") {
+    const found = longestFirst.find(([name]) => name !== "" && rest.startsWith(name));
+    if (found === undefined || labels.length === MOST) return null;
+    labels.push(found[1]);
+    rest = rest.slice(found[0].length).replace(/^[\s,]+/, "");
+  }
+  return labels.length > 0 ? labels : null;
 }
 
 /** A code of class `label`: a component of its mixture by weight, then mean + temperature · factor · noise. */

@@ -44,7 +44,7 @@ export class Scatter {
   /** Of a dot, in the view's pixels: small where they are many, larger as one comes closer. */
   radius(view) {
     const area = view.width * view.height;
-    const close = view.scale / (this.fitted ?? view.scale);
+    const close = view.scale / view.fitted;
     return Math.min(6, Math.max(0.9, 0.28 * Math.sqrt(area / this.n)) * Math.min(4, Math.max(1, Math.sqrt(close))));
   }
 

@@ -140,7 +140,9 @@ class Embedded extends Source {
 
 async function ask(path, body) {
   const options = body === undefined ? {} : { method: "POST", body, headers: { "content-type": "application/octet-stream" } };
-  const response = await fetch(path, options);
+  const response = await fetch(path, options).catch(() => {
+    throw new Error("The server no longer answers; start it again.");
+  });
   if (response.ok) return response;
   const told = await response.json().catch(() => ({}));
   throw new Error(told.error ?? `The server answered ${response.status}.`);

@@ -32,7 +32,6 @@ export class Stage {
 
   fit() {
     this.view.fit(this.scatter.places);
-    this.scatter.fitted = this.view.scale;
     this.isFitted = true;
     this.repaint();
   }
@@ -128,7 +127,11 @@ export class Stage {
       if (!this.pointers.has(event.pointerId) && event.timeStamp - this.lookedAt >= PACE) this.#hover(event);
     });
     overlay.addEventListener("pointerup", (event) => this.#up(event));
-    overlay.addEventListener("pointercancel", (event) => this.pointers.delete(event.pointerId));
+    overlay.addEventListener("pointercancel", (event) => {
+      this.pointers.delete(event.pointerId);
+      this.trace = [];
+      this.repaint("overlay");
+    });
     overlay.addEventListener("keydown", (event) => this.#key(event));
     overlay.addEventListener(
       "wheel",
@@ -147,8 +150,9 @@ export class Stage {
     const at = [event.offsetX, event.offsetY];
     this.pointers.set(event.pointerId, { at, from: at, hasMoved: false });
     this.trace = [];
+    this.isPinch = this.pointers.size > 1; // until all fingers are up
     if (event.pointerType !== "mouse") this.callbacks.look(...this.view.toPlane(...at));
-    if (this.tool !== "move") this.trace = [this.view.toPlane(...at)];
+    if (this.tool !== "move" && !this.isPinch) this.trace = [this.view.toPlane(...at)];
   }
 
   #move(event) {
@@ -163,9 +167,9 @@ export class Stage {
     pointer.at = at;
     pointer.hasMoved ||= Math.hypot(at[0] - pointer.from[0], at[1] - pointer.from[1]) > STILL;
     if (!pointer.hasMoved) return;
-    if (this.pointers.size > 1) {
+    if (this.isPinch && this.pointers.size === 1) return;
+    if (this.isPinch) {
       const after = this.#fingers();
-      this.trace = [];
       this.move(after.x - before.x, after.y - before.y);
       this.zoom(after.apart / before.apart, after.x, after.y);
     } else if (this.tool !== "move") {
@@ -190,7 +194,7 @@ export class Stage {
   #up(event) {
     const pointer = this.pointers.get(event.pointerId);
     this.pointers.delete(event.pointerId);
-    if (pointer === undefined || this.pointers.size > 0) return;
+    if (pointer === undefined || this.pointers.size > 0 || this.isPinch) return;
     if (!pointer.hasMoved) {
       this.trace = [];
       this.#choose(...this.view.toPlane(...pointer.at), NEAR[event.pointerType] ?? NEAR.mouse);
@@ -223,7 +227,8 @@ export class Stage {
       ArrowRight: () => this.#go(x + step, y),
       ArrowUp: () => this.#go(x, y + step),
       ArrowDown: () => this.#go(x, y - step),
-      Enter: () => this.#choose(x, y, Infinity),
+      Enter: () => (this.trace.length > 2 ? this.#close() : this.#choose(x, y, Infinity)),
+      " ": () => this.#corner(x, y),
       "+": () => this.zoom(1.3),
       "-": () => this.zoom(1 / 1.3),
       0: () => this.fit(),
@@ -231,6 +236,18 @@ export class Stage {
     if (keys[event.key] === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     keys[event.key]();
+  }
+
+  /** By keys: a walk's beginning and end, a lasso's next corner. */
+  #corner(x, y) {
+    if (this.tool === "move") return;
+    this.trace = [...(this.tool === "walk" ? this.trace.slice(-1) : this.trace), [x, y]];
+    if (this.tool === "walk" && this.trace.length === 2) this.callbacks.walk(...this.trace);
+    this.repaint("overlay");
+  }
+
+  #close() {
+    if (this.tool === "lasso") this.callbacks.lasso(this.trace);
   }
 
   /** Look at a place, and bring it onto the screen. */

@@ -1,9 +1,11 @@
 // The part of the plane that is on the screen.
 
+const [FARTHEST, CLOSEST] = [1 / 50, 1e4]; // of the scale that shows all
+
 /** Pixels = centre of the stage + scale · (place - centre); y grows upward in the plane. */
 export class View {
   constructor() {
-    Object.assign(this, { x: 0, y: 0, scale: 1, width: 1, height: 1 });
+    Object.assign(this, { x: 0, y: 0, scale: 1, fitted: 1, width: 1, height: 1 });
   }
 
   toScreen(x, y) {
@@ -22,7 +24,7 @@ export class View {
   /** `factor` times as close, with the place at (left, top) kept where it is. */
   zoom(factor, left = this.width / 2, top = this.height / 2) {
     const [x, y] = this.toPlane(left, top);
-    this.scale *= factor;
+    this.scale = Math.min(CLOSEST * this.fitted, Math.max(FARTHEST * this.fitted, this.scale * factor));
     const [nowX, nowY] = this.toPlane(left, top);
     this.x += x - nowX;
     this.y += y - nowY;
@@ -34,7 +36,7 @@ export class View {
     const [bottom, top] = middle(places, 1);
     this.x = (left + right) / 2;
     this.y = (bottom + top) / 2;
-    this.scale = 0.86 * Math.min(this.width / (right - left || 1), this.height / (top - bottom || 1));
+    this.scale = this.fitted = 0.86 * Math.min(this.width / (right - left || 1), this.height / (top - bottom || 1));
   }
 }
 
