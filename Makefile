@@ -32,6 +32,10 @@ results: .venv/.demo
 explorer: .venv/.dev
 	$(BIN)/python tools/explorer.py
 
+# docs/reliability.md: every promise of SECURITY.md kept some thousand times, in about ten minutes.
+reliability: .venv/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python tools/reliability.py
+
 # docs/performance.md: about twenty minutes on two cores that do nothing else.
 performance: .venv/.demo
 	$(BIN)/hourglass bench --data mnist --rounds 3 -o docs
@@ -51,4 +55,4 @@ performance: .venv/.demo
 clean:
 	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: demo test check docs results explorer performance clean
+.PHONY: demo test check docs results explorer reliability performance clean

@@ -266,10 +266,105 @@ def test_the_keyboard_reaches_everything(visit: Any) -> None:
     page.wait_for_selector("#chosen-body table")
     page.wait_for_timeout(900)
     assert page.locator("#said").inner_text() != ""
+    page.get_by_text("Walk", exact=True).first.click()
+    page.locator("#overlay").focus()
+    page.keyboard.press("Space")
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Space")
+    page.wait_for_selector("#walk-body canvas")
+    page.wait_for_selector("#said >> text=A walk of 12 pictures", state="attached")
+    page.get_by_text("Lasso", exact=True).first.click()
+    page.locator("#overlay").focus()
+    page.keyboard.press("0")
+    for key in ("ArrowLeft", "ArrowUp", "ArrowRight", "ArrowRight", "ArrowDown", "ArrowDown", "ArrowLeft", "ArrowLeft"):
+        for _ in range(3):
+            page.keyboard.press(f"Shift+{key}")
+        page.keyboard.press("Space")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#region-body p")
+    page.wait_for_selector("#said >> text=image", state="attached")
+    page.locator("#chosen-body figure button").first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(500)
+    assert page.evaluate("document.activeElement.id") == "chosen-title"  # not lost with the neighbour
     page.locator("#pad").focus()
     for _ in range(6):
         page.keyboard.press("Shift+ArrowDown")
     page.wait_for_selector("#chosen-body p >> text=your drawing")
+
+
+def test_late_answers_do_not_take_the_place_of_later_ones(visit: Any) -> None:
+    here = visit("wide")
+    shown = here.page.evaluate(
+        """async () => {
+          const { images } = Object.getPrototypeOf(explorer.source);
+          const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+          explorer.source.images = async function (rows) {
+            if (rows.length === 1 && rows[0] === 5) await wait(400);
+            return images.call(this, rows);
+          };
+          explorer.source.region = async (rows) => {
+            if (rows.length === explorer.stage.scatter.n) await wait(400);
+            return { mean: new Uint8Array(64), spread: new Uint8Array(64) };
+          };
+          const [[left, bottom], [right, top]] = [[-1e6, -1e6], [1e6, 1e6]];
+          const [x, y] = explorer.stage.scatter.places.slice(0, 2);
+          explorer.choose(5);
+          explorer.choose(9);
+          explorer.region([[left, bottom], [right, bottom], [right, top], [left, top]]);
+          explorer.region([[x - 1e-3, y - 1e-3], [x + 1e-3, y - 1e-3], [x + 1e-3, y + 1e-3], [x - 1e-3, y + 1e-3]]);
+          await wait(900);
+          return [document.querySelector("#chosen-body p").textContent, document.querySelector("#region-body p").textContent];
+        }"""
+    )
+    assert "(9)" in shown[0]
+    assert shown[1].startswith("1 ")
+
+
+def test_planes_have_two_directions_and_zoom_has_ends(visit: Any) -> None:
+    here = visit("wide")
+    page = here.page
+    page.select_option("#plane", "numbers")
+    page.wait_for_selector("html[data-plane=numbers]")
+    page.select_option("#across", "1")  # which is up's
+    assert [page.locator(f"#{name}").input_value() for name in ("across", "up")] == ["1", "0"]
+    page.wait_for_timeout(200)
+    back = page.evaluate("Array.from(explorer.plane.project(explorer.lift(Float32Array.of(1, 3))))")
+    assert np.allclose(back, [1, 3], atol=1e-5)
+    page.locator("#overlay").focus()
+    for key in ("+", "-"):
+        for _ in range(200):
+            page.keyboard.press(key)
+        page.wait_for_timeout(300)
+        assert 1e-3 < page.evaluate("explorer.stage.view.scale / explorer.stage.view.fitted") < 1e5
+    page.mouse.move(*here.at(0.5, 0.5))
+    page.mouse.wheel(0, 500_000)
+    page.wait_for_timeout(300)
+    assert page.evaluate("Number.isFinite(explorer.stage.view.x) && explorer.stage.view.scale > 0")
+
+
+def test_a_map_that_cannot_be_had_leaves_the_plane(visit: Any) -> None:
+    here = visit("wide")
+    here.page.route("**/api/plane", lambda route: route.abort())
+    here.page.select_option("#plane", "learned")
+    here.page.wait_for_selector("#fault >> text=no longer answers")
+    assert here.page.locator("#plane").input_value() == "principal"
+    assert here.page.locator("#waiting").inner_text() == ""
+    here.page.get_by_role("button", name="Close").click()
+    assert not here.page.locator("#fault").is_visible()
+    here.complaints = [told for told in here.complaints if "ERR_FAILED" not in told]
+
+
+def test_labels_of_several_words_can_be_written(visit: Any) -> None:
+    here = visit("wide")
+    answers = here.page.evaluate(
+        """async () => {
+          const { wanted } = await import("/static/numbers.js");
+          const names = ["hot dog", "ankle boot", "T-shirt, red", "hot"];
+          return [wanted("hot dog, hotT-shirt, red", names), wanted("cold", names), wanted("0x10", []), wanted("3", [])];
+        }"""
+    )
+    assert answers == [[0, 3, 2], None, None, [0, 0, 0]]
 
 
 def test_fingers_look_choose_and_pinch(visit: Any) -> None:
@@ -279,7 +374,7 @@ def test_fingers_look_choose_and_pinch(visit: Any) -> None:
     page.touchscreen.tap(*here.at(0.8, 0.2))
     assert page.locator("#place").inner_text() != ""
     touch = here.context.new_cdp_session(page)
-    scale = page.evaluate("explorer.stage.view.scale")
+    scale, chosen = page.evaluate("[explorer.stage.view.scale, explorer.stage.chosen]")
     (x, y), apart = here.at(0.5, 0.5), 40
 
     def fingers(kind: str, distance: float) -> None:
@@ -291,6 +386,7 @@ def test_fingers_look_choose_and_pinch(visit: Any) -> None:
         fingers("touchMove", apart + 8 * step)
     fingers("touchEnd", 0)
     assert 1.5 < page.evaluate("explorer.stage.view.scale") / scale < 2.2
+    assert page.evaluate("explorer.stage.chosen") == chosen  # a pinch is no tap
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

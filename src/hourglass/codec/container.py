@@ -35,8 +35,10 @@ from hourglass.errors import DataError, FormatError
 MAGIC, VERSION = b"\x89HGC", 1
 _MODEL_TABLES, _SIZES, _NAMES = 1, 2, 4
 _DIGEST = 8
-_MAX_SYMBOLS = 1 << 28  # 1 GiB of integers: more is no file of ours, or better cut into several
-_MAX_NAMES = 1 << 28
+MAX_SYMBOLS = 1 << 28
+"""Integers in one file, 1 GiB of them: more is no file of ours, or better cut into several. Assign to it to change it."""
+MAX_NAMES = 1 << 28
+"""Bytes of all names of its images. Assign to it to change it."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def pack(container: Container, model_tables: Tables) -> bytes:
         If a name holds a zero byte, or there is more than one file can hold.
     """
     symbols = container.symbols
-    if symbols.size > _MAX_SYMBOLS:
+    if symbols.size > MAX_SYMBOLS:
         raise DataError(f"{len(symbols):,} codes of {symbols.shape[1]} numbers are too many for one file; make several.")
     own = count(symbols)
     written = own.to_bytes()
@@ -126,7 +128,7 @@ def unpack(content: bytes, model: bytes, model_tables: Tables) -> Container:
         raise FormatError(
             f"it claims {n} codes of {n_components} numbers for samples of shape {shape}; this model has no such."
         )
-    if n_components * n > _MAX_SYMBOLS:
+    if n_components * n > MAX_SYMBOLS:
         raise FormatError(f"it claims {n} codes of {n_components} numbers; that is more than can be read at once.")
     sizes = _read_sizes(reader, shape, n) if flags & _SIZES else None
     names = _read_names(reader, n if sizes is None else len(sizes)) if flags & _NAMES else None
@@ -144,10 +146,10 @@ def _read_sizes(reader: Reader, shape: tuple[int, ...], n: int) -> list[tuple[in
 def _read_names(reader: Reader, n_images: int) -> list[str]:
     inflate = zlib.decompressobj()
     try:
-        text = inflate.decompress(reader.take(reader.varint()), _MAX_NAMES).decode(errors="surrogateescape")
+        text = inflate.decompress(reader.take(reader.varint()), MAX_NAMES)
     except zlib.error as error:
         raise FormatError(f"the names of its images cannot be read ({error}).") from error
-    names = text.split("\0")
-    if inflate.unconsumed_tail or len(names) != n_images:
-        raise FormatError(f"it holds {len(names)} names for {n_images} images.")
-    return names
+    n_names = text.count(b"\0") + 1
+    if inflate.unconsumed_tail or n_names != n_images:  # before a string is made of each
+        raise FormatError(f"it holds {n_names} names or more for {n_images} images.")
+    return text.decode(errors="surrogateescape").split("\0")

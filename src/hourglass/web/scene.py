@@ -30,7 +30,8 @@ MOST_LEARNED = 5000
 _MOST_LABELS = 200  # with more, they are taken for names of the images
 _MAP_RATE = Rate(2e-4)
 """Keeps the learned map even: without it most codes crowd in its middle, and a strong one mixes their labels."""
-_CHUNK = 4096  # images that are encoded, or whose mean is taken, at once
+_CHUNK = 4096  # images whose mean is taken at once
+_STRETCH = 20_000  # images that are encoded before it is seen whether one should go on
 
 
 class Scene:
@@ -125,9 +126,9 @@ class Scene:
 
     def _codes(self) -> Float32:
         codes = np.empty((len(self.images), self.n_codes), dtype=np.float32)
-        for start in range(0, len(codes), _CHUNK):
+        for start in range(0, len(codes), _STRETCH):
             self._go_on()
-            codes[start : start + _CHUNK] = self.model.encode(self._samples[start : start + _CHUNK])
+            codes[start : start + _STRETCH] = self.model.encode(self._samples[start : start + _STRETCH])
         return codes
 
     def _overview(self) -> Content:

@@ -1,0 +1,96 @@
+"""Small files that would become large: what memory it takes to refuse them, as a multiple of the limit."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import hourglass as hg
+from hourglass.codec import Container, container, count, pack, unpack
+from hourglass.data import files
+
+BYTES, PIXELS = 32 << 20, 4_000_000
+"""The limits that are set meanwhile."""
+_TIMES = 8  # so much more is in the files
+
+
+def peaks(folder: Path) -> dict[str, float]:
+    """Peak memory while each is refused, over the limit that refuses it; AssertionError if one is not."""
+    kept = files.MAX_BYTES, files.MAX_PIXELS, container.MAX_NAMES
+    files.MAX_BYTES, files.MAX_PIXELS, container.MAX_NAMES = BYTES, PIXELS, BYTES
+    try:
+        return {name: _peak(attempt) / limit for name, limit, attempt in _cases(folder)}
+    finally:
+        files.MAX_BYTES, files.MAX_PIXELS, container.MAX_NAMES = kept
+
+
+def _peak(attempt: Callable[[], object]) -> float:
+    """Bytes that the process grew by at most."""
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
+    before = _status("VmRSS")
+    try:
+        attempt()
+    except hg.HourglassError:
+        return max(0, _status("VmHWM") - before)
+    raise AssertionError("it was read")
+
+
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
+
+
+def _cases(folder: Path) -> list[tuple[str, int, Callable[[], object]]]:
+    many = _TIMES * BYTES
+    side = int((_TIMES * PIXELS) ** 0.5)
+    head = b"\0\0\x08\x03" + struct.pack(">3I", many // 64, 8, 8)
+    cases: list[tuple[str, int, Callable[[], object]]] = []
+
+    def file(name: str, content: bytes, limit: int) -> None:
+        (folder / name).write_bytes(content)
+        cases.append((name, limit, lambda: hg.load(str(folder / name))))
+
+    file("declares-much.gz", gzip.compress(head + bytes(many), 1), BYTES)
+    file("holds-more-than-it-declares.gz", gzip.compress(b"\0\0\x08\x03" + struct.pack(">3I", 2, 8, 8) + bytes(many), 1), BYTES)
+    npy = io.BytesIO()
+    np.lib.format.write_array_header_1_0(npy, {"descr": "|u1", "fortran_order": False, "shape": (many // 64, 8, 8)})
+    file("declares-much.npy", npy.getvalue() + bytes(64), BYTES)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as opened:
+        opened.writestr("images.npy", npy.getvalue() + bytes(many))
+    file("images.npz", archive.getvalue(), BYTES)
+    for kind, options in (("png", {}), ("tiff", {"compression": "tiff_adobe_deflate"}), ("jpeg", {}), ("bmp", {})):
+        stream = io.BytesIO()
+        Image.new("L", (side, side)).save(stream, kind, **options)
+        file(f"large.{kind}", stream.getvalue(), PIXELS)
+    stream = io.BytesIO()
+    Image.new("L", (side, side)).convert("RGB").save(stream, "WEBP", lossless=True, method=0)
+    file("large.webp", stream.getvalue(), PIXELS)
+    cases.append(("names.hgc", BYTES, _names_bomb(many)))
+    return cases
+
+
+def _names_bomb(n_bytes: int) -> Callable[[], object]:
+    """A .hgc file whose names unpack to so many bytes, and whose checksum fits."""
+    symbols = np.zeros((3, 2), np.int32)
+    tables = count(symbols)
+    plain = zlib.compress("\0".join("abc").encode(), 9)
+    bomb = zlib.compress(bytes(n_bytes), 9)
+    whole = pack(Container(b"modelsum", (8, 8), symbols, None, list("abc")), tables)
+    at = whole.index(plain)
+
+    def varint(number: int) -> bytes:
+        return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)
+
+    body = whole[: at - 1] + varint(len(bomb)) + bomb + whole[at + len(plain) : -8]
+    content = body + hashlib.sha256(body).digest()[:8]
+    return lambda: unpack(content, b"modelsum", tables)

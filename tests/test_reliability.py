@@ -1,0 +1,169 @@
+"""A little of each exercise in tests/reliability; `make reliability` does all of them."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hourglass as hg
+from hourglass.data import files
+from hourglass.data.write import claimed, replace_file
+from reliability import bombs, damage, hostile, interrupts, kills, mutations, oddities, pressure, repeats
+
+PACKAGE = Path(hg.__file__).parent
+FORMATS = Path(__file__).parent / "formats"
+NAMES = ("IDX", "IDX, gzip", "npy", "npz", "images", "config.json", "model.safetensors", "checkpoint", ".hgc")
+
+
+def test_hostile_files_are_refused_and_none_of_their_code_runs(tmp_path: Path) -> None:
+    refused, others = hostile.refused(tmp_path)
+    assert others == []
+    assert len(refused) >= 12
+
+
+def test_nothing_that_could_run_what_it_reads_is_called_anywhere() -> None:
+    """No pickle, eval or the like in the package, however it is written."""
+    banned = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "runpy", "code", "yaml"}
+    calls = {"eval", "exec", "compile", "__import__", "execfile"}
+    for module in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            where = f"{module.relative_to(PACKAGE)}:{getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.Import):
+                assert not {alias.name.split(".")[0] for alias in node.names} & banned, where
+            elif isinstance(node, ast.ImportFrom):
+                assert (node.module or "").split(".")[0] not in banned, where
+            elif isinstance(node, ast.Call):
+                assert not (isinstance(node.func, ast.Name) and node.func.id in calls), where
+                assert ast.unparse(node.func) not in {"torch.load", "os.system"}, where
+                assert ast.unparse(node.func) != "np.load" or "allow_pickle=False" in ast.unparse(node), where
+                for keyword in node.keywords:
+                    is_on = isinstance(keyword.value, ast.Constant) and keyword.value.value in (True, "True")
+                    assert not (keyword.arg in ("allow_pickle", "shell") and is_on), where
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_mutated_files_are_refused_or_read(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MAX_BYTES", 64 << 20)
+    monkeypatch.setattr(files, "MAX_PIXELS", 4_000_000)
+    outcome = mutations.attack(name, *mutations.formats(tmp_path)[name], amount=300, seed=1)
+    assert outcome.crashes == []
+    assert outcome.refused > 0
+
+
+def test_flipped_bits_are_noticed(tmp_path: Path) -> None:
+    assert damage.flip_model(tmp_path, 100, 1) == (100, 100)
+    assert damage.flip_hgc(100, 1) == (100, 100)
+
+
+def test_kills_lose_an_epoch_at_most_and_leave_nothing(tmp_path: Path) -> None:
+    losses = kills.in_own_process(8, 1, tmp_path)
+    assert losses.kills == 8
+    assert losses.unloadable == losses.left_behind == 0
+    assert losses.most_epochs_lost <= 1
+
+
+def test_a_part_that_is_being_written_is_not_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hourglass.data import write
+
+    monkeypatch.setattr(write, "_NEW", -1.0)
+    stale = tmp_path / ".x.bin.00000000.part"
+    stale.write_bytes(b"left by a killed process")
+    with replace_file(tmp_path / "x.bin") as outer:
+        outer.write_bytes(b"slow")
+        assert not stale.exists()
+        with replace_file(tmp_path / "x.bin") as inner:  # another writer meanwhile
+            inner.write_bytes(b"fast")
+        assert outer.exists()
+    assert (tmp_path / "x.bin").read_bytes() == b"slow"
+    assert [path.name for path in tmp_path.iterdir()] == ["x.bin"]
+
+
+def test_a_full_disk_keeps_the_epoch_before(tmp_path: Path) -> None:
+    told = kills.fill(tmp_path)
+    if told.startswith("not tried"):
+        pytest.skip(told)
+
+
+@pytest.mark.parametrize("kind", repeats.kinds())
+def test_interrupted_at_any_step_is_uninterrupted(kind: str, tmp_path: Path) -> None:
+    assert repeats.differing(kind, tmp_path, times=2, seed=1) == 0
+
+
+def test_two_processes_come_to_the_same_weights(tmp_path: Path) -> None:
+    assert len(repeats.hashes(tmp_path, "denoiser")) == 1
+
+
+def test_bombs_are_refused_within_twice_the_limit(tmp_path: Path) -> None:
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("peak memory is measured by Linux's /proc")
+    peaks = bombs.peaks(tmp_path)
+    assert len(peaks) >= 8
+    assert max(peaks.values()) <= 2, peaks
+
+
+@pytest.mark.parametrize("case", oddities.CASES)
+def test_odd_images_and_runs_end_as_they_should(case: str) -> None:
+    assert oddities.CASES[case]()
+
+
+def test_the_explorer_holds_under_load(tmp_path: Path) -> None:
+    digits = hg.load("digits").train
+    hg.Generator(2, epochs=1, random_state=0).fit(digits.images, digits.labels).save(tmp_path / "m.hg")
+    told = pressure.press(tmp_path / "m.hg", n_clients=20, seconds=2.0, seed=1)
+    assert told.wrong == []
+    assert len(told.latencies) > 100
+
+
+def test_ctrl_c_ends_a_verb_and_a_second_run_is_refused(tmp_path: Path) -> None:
+    told = interrupts.second_refused(tmp_path)
+    assert "another run is writing to it" in told
+    assert told.count("\n") == 0
+    arguments = ["train", "--data", "digits", "--epochs", "100000", "-o", str(tmp_path / "new.hg")]
+    for after in (0.2, 1.0, 5.0):
+        _, code, said = interrupts.interrupt(arguments, after)
+        assert code == 130
+        assert said.strip().endswith("interrupted.")
+        assert "Traceback" not in said
+    assert "add --resume to go on" in said
+    with claimed(tmp_path / "new.hg"), pytest.raises(hg.ParameterError, match="another run"), claimed(tmp_path / "new.hg"):
+        pass
+
+
+def test_messages_name_no_path_that_the_user_did_not_give(run, tmp_path: Path) -> None:
+    (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 nothing")
+    (tmp_path / "bad.hg").mkdir()
+    for arguments in (
+        ["train", "--data", tmp_path / "bad.npz", "-o", tmp_path / "x.hg"],
+        ["info", tmp_path / "bad.hg"],
+        ["denoise", tmp_path / "none.hg", "digits", "-o", tmp_path / "x.npy"],
+    ):
+        code, out, err = run(*arguments)
+        assert code == 2
+        paths = re.findall(r"/[\w.\-/]+", out + err)
+        assert paths
+        assert all(path.startswith(str(tmp_path)) for path in paths), paths
+
+
+def test_files_of_every_format_version_are_read() -> None:
+    """tests/formats holds a model and a .hgc of each version, and what they gave when they were written."""
+    versions = sorted(FORMATS.glob("model-*.hg"))
+    assert versions
+    for path in versions:
+        number = path.stem.removeprefix("model-")
+        wanted = np.load(FORMATS / f"expected-{number}.npz")
+        model = hg.load_model(path)
+        assert json.loads((path / "config.json").read_text())["format"] == int(number)
+        assert np.allclose(model.reconstruct(wanted["images"]), wanted["reconstructions"], atol=1e-5)
+        blob = (FORMATS / f"digits-{number}.hgc").read_bytes()
+        assert np.allclose(model.decompress(blob), wanted["decompressed"], atol=1e-5)
+
+
+def test_every_package_that_is_installed_is_pinned() -> None:
+    lines = (PACKAGE.parents[1] / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.\-]+==[\w.+!]+", pin) for pin in pins)
