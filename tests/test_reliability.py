@@ -124,8 +124,8 @@ def test_ctrl_c_ends_a_verb_and_a_second_run_is_refused(tmp_path: Path) -> None:
     assert "another run is writing to it" in told
     assert told.count("\n") == 0
     arguments = ["train", "--data", "digits", "--epochs", "100000", "-o", str(tmp_path / "new.hg")]
-    for after in (0.2, 1.0, 5.0):
-        _, code, said = interrupts.interrupt(arguments, after)
+    for after, sign in ((0.2, None), (1.0, None), (0.3, tmp_path / "new.hg.checkpoint")):
+        _, code, said = interrupts.interrupt(arguments, after, sign)
         assert code == 130
         assert said.strip().endswith("interrupted.")
         assert "Traceback" not in said

@@ -41,12 +41,17 @@ def verbs(folder: Path) -> dict[str, list[str]]:
     }
 
 
-def interrupt(arguments: list[str], after: float) -> tuple[float, int, str]:
-    """(seconds from SIGINT to the end, exit code, standard error) of a verb; 0 seconds if it had ended before."""
+def interrupt(arguments: list[str], after: float, sign: Path | None = None) -> tuple[float, int, str]:
+    """(seconds from SIGINT to the end, exit code, standard error) of a verb; 0 seconds if it had ended before.
+
+    SIGINT comes so many seconds `after` it began, or the file `sign` appeared.
+    """
     process = subprocess.Popen(
         [*COMMAND, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     try:
+        if sign is not None:
+            _wait(sign)
         _, told = process.communicate(timeout=after)
         return 0.0, process.returncode, told
     except subprocess.TimeoutExpired:
@@ -72,15 +77,19 @@ def broken(folder: Path, amount: int, seed: int) -> tuple[int, float, list[str]]
     return n_interrupts, slowest, wrong + [f"left behind: {name}" for name in left]
 
 
+def _wait(path: Path) -> None:
+    """Until there is such a file, or a minute is over."""
+    until = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+
+
 def second_refused(folder: Path) -> str:
     """What a second run into the same output says, while the first goes on."""
     arguments = [*COMMAND, "train", "--data", "digits", "--epochs", "100000", "-o", str(folder / "same.hg")]
     first = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        checkpoint = folder / "same.hg.checkpoint"
-        until = time.monotonic() + 60
-        while not checkpoint.exists() and time.monotonic() < until:
-            time.sleep(0.05)
+        _wait(folder / "same.hg.checkpoint")
         second = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
         assert second.returncode == 2, second.stderr
         assert first.poll() is None
