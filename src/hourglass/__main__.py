@@ -1,6 +1,62 @@
-"""`python -m hourglass` is the command `hourglass`."""
+"""The command `hourglass`, and `python -m hourglass`."""
 
-from hourglass.cli.main import main
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+_INTERRUPTED = 130
+_AGAIN = 0.5  # seconds after which an interrupt that came to nothing is raised again
+
+
+class Interrupts:
+    """Ctrl-C ends the command, also where it comes while other libraries are imported.
+
+    Some of these turn KeyboardInterrupt into an error of their own, or drop it; so it is raised anew until it has come through.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
+            signal.signal(signal.SIGINT, self.interrupt)
+
+    def interrupt(self, *_: object) -> NoReturn:
+        self.count += 1
+        if hasattr(signal, "setitimer"):
+            signal.signal(signal.SIGALRM, self.remind)
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN, _AGAIN)
+        raise KeyboardInterrupt
+
+    def remind(self, _: int, __: FrameType | None) -> None:
+        if not isinstance(sys.exception(), KeyboardInterrupt):  # else it is on its way, and things are put in order
+            raise KeyboardInterrupt
+
+    def end(self) -> None:
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def run() -> NoReturn:
+    """`cli.main`, which Ctrl-C ends with exit code 130 at any moment."""
+    interrupts = Interrupts()
+    try:
+        from hourglass.cli.main import main
+
+        main()
+    except BaseException as error:
+        interrupts.end()
+        is_told = isinstance(error, SystemExit) and error.code == _INTERRUPTED
+        if not is_told and (interrupts.count == 0 or isinstance(error, SystemExit)):
+            raise
+        if not is_told:
+            print("interrupted.", file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_INTERRUPTED)  # where an interrupt came through C code, Python would end by a signal in place of an exit code
+
 
 if __name__ == "__main__":
-    main()
+    run()
