@@ -20,7 +20,8 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.count = 0
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
+        self.is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not where it is ignored
+        if self.is_heard:
             signal.signal(signal.SIGINT, self.interrupt)
 
     def interrupt(self, *_: object) -> NoReturn:
@@ -35,6 +36,9 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def end(self) -> None:
+        """All is done but for Python's own end, which an interrupt could only disturb."""
+        if self.is_heard:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0)
 
