@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -70,6 +71,27 @@ def loaders_survive(folder: Path, seed: int) -> Iterator[Kept]:
         is_kept = not outcome.crashes and outcome.slowest <= 1 and outcome.memory_mb <= 64
         yield Kept("Every loader survives garbage", how, "0 crashes, 0 over 1 s, memory within 64 MB", figure, is_kept)
     files.MAX_BYTES, files.MAX_PIXELS = kept
+
+
+def loaders_survive_guided(folder: Path, seed: int) -> Iterator[Kept]:
+    failed, last = [], ""
+    for name in ("IDX", "IDX, gzip", "npy", "npz", "images", "model.safetensors", ".hgc"):
+        (folder / name).mkdir()
+        command = [
+            sys.executable,
+            str(ROOT / "tools" / "fuzz.py"),
+            name,
+            str(folder / name),
+            f"-runs={MUTATIONS}",
+            f"-seed={seed}",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", cwd=folder, check=False)
+        if done.returncode:
+            failed.append(name)
+            last = next((line for line in reversed(done.stderr.splitlines()) if "Error" in line), done.stderr[-100:])
+    how = f"atheris, guided by the lines that are reached, {MUTATIONS:,} inputs a format: all but config.json and checkpoints"
+    figure = "no crash, none over 1 s" if not failed else f"failed: {', '.join(failed)}: {last}"
+    yield Kept("Every loader survives garbage", how, "0 crashes, 0 over 1 s", figure, not failed)
 
 
 def damage_is_noticed(folder: Path, seed: int) -> Iterator[Kept]:
@@ -150,7 +172,7 @@ def interrupts_are_clean(folder: Path, seed: int) -> Iterator[Kept]:
 
 
 EXERCISES: tuple[Callable[[Path, int], Iterator[Kept]], ...] = (
-    *(no_code_runs, loaders_survive, damage_is_noticed, kills_lose_an_epoch, repeats_are_equal),
+    *(no_code_runs, loaders_survive, loaders_survive_guided, damage_is_noticed, kills_lose_an_epoch, repeats_are_equal),
     *(bombs_are_cheap, numbers_stay_honest, explorer_holds, interrupts_are_clean),
 )
 
