@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -135,7 +137,38 @@ def test_a_kill_between_the_two_renames_loses_nothing(model: hg.Denoiser, tmp_pa
         model.save(path)
     monkeypatch.undo()
     assert not path.exists()
-    hg.load_model(path)
+    with pytest.warns(hg.HourglassWarning, match="put aside"):
+        hg.load_model(path)
+
+
+def test_a_model_that_is_replaced_is_read_as_it_was_or_as_it_will_be(model: hg.Denoiser, tmp_path: Path) -> None:
+    model.save(tmp_path / "m.hg")
+    faults: list[Exception] = []
+    until = time.monotonic() + 2
+
+    def again(work) -> None:
+        try:
+            while time.monotonic() < until:
+                work()
+        except (hg.HourglassError, OSError) as error:
+            faults.append(error)
+
+    works = [lambda: model.save(tmp_path / "m.hg")] * 2 + [lambda: hg.load_model(tmp_path / "m.hg")] * 2
+    threads = [threading.Thread(target=again, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+
+
+def test_a_link_is_written_through(model: hg.Denoiser, tmp_path: Path) -> None:
+    model.save(tmp_path / "real.hg")
+    (tmp_path / "link.hg").symlink_to("real.hg")
+    for _ in range(2):
+        model.save(tmp_path / "link.hg")
+    assert (tmp_path / "link.hg").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.hg", "real.hg"]
 
 
 def test_the_device_is_the_loaders(model: hg.Denoiser, tmp_path: Path) -> None:

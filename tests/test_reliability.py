@@ -17,7 +17,10 @@ from reliability import bombs, damage, hostile, interrupts, kills, mutations, od
 
 PACKAGE = Path(hg.__file__).parent
 FORMATS = Path(__file__).parent / "formats"
-NAMES = ("IDX", "IDX, gzip", "npy", "npz", "images", "config.json", "model.safetensors", "checkpoint", ".hgc")
+NAMES = (
+    *("IDX", "IDX, gzip", "npy", "npz", "images", "config.json", "model.safetensors"),
+    *("models of all kinds", "checkpoint", ".hgc"),
+)
 
 
 def test_hostile_files_are_refused_and_none_of_their_code_runs(tmp_path: Path) -> None:

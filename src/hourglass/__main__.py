@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -32,8 +33,12 @@ class Interrupts:
         raise KeyboardInterrupt
 
     def remind(self, _: int, __: FrameType | None) -> None:
-        if not isinstance(sys.exception(), KeyboardInterrupt):  # else it is on its way, and things are put in order
-            raise KeyboardInterrupt
+        error = sys.exception()
+        while error is not None:
+            if isinstance(error, KeyboardInterrupt):  # it is on its way, and things are put in order
+                return
+            error = error.__context__
+        raise KeyboardInterrupt
 
     def end(self) -> None:
         """All is done but for Python's own end, which an interrupt could only disturb."""
@@ -55,10 +60,13 @@ def run() -> NoReturn:
         is_told = isinstance(error, SystemExit) and error.code == _INTERRUPTED
         if not is_told and (interrupts.count == 0 or isinstance(error, SystemExit)):
             raise
-        if not is_told:
-            print("interrupted.", file=sys.stderr)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # nobody may be reading any more
+            if not is_told:
+                if not isinstance(error, KeyboardInterrupt):
+                    print(f"{type(error).__name__}: {error}", file=sys.stderr)
+                print("interrupted.", file=sys.stderr)
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(_INTERRUPTED)  # where an interrupt came through C code, Python would end by a signal in place of an exit code
 
 

@@ -28,6 +28,7 @@ from safetensors.numpy import save as to_safetensors
 import hourglass as hg
 from hourglass.codec import Container, count, pack, unpack
 from hourglass.data import files
+from hourglass.estimators import ESTIMATORS
 from hourglass.estimators.persistence import CONFIG, WEIGHTS
 from hourglass.training import checkpoints
 
@@ -137,6 +138,7 @@ def formats(folder: Path) -> dict[str, tuple[Mutate, Read]]:
         "images": _images(),
         "config.json": _model_config(folder / "config.hg"),
         "model.safetensors": _model_weights(folder / "weights.hg"),
+        "models of all kinds": _any_model(folder / "kinds"),
         "checkpoint": _checkpoint(folder / "run.checkpoint"),
         ".hgc": _hgc(),
     }
@@ -195,11 +197,35 @@ def _images() -> tuple[Mutate, Read]:
 
 
 def _model(path: Path) -> dict[str, Any]:
-    digits = hg.load("digits").train
+    """A saved generator; its config.json."""
     if not path.exists():
-        hg.Generator(3, epochs=1, random_state=0).fit(digits.images[:100], digits.labels[:100]).save(path)
+        _saved("generator", path)
     config: dict[str, Any] = json.loads((path / CONFIG).read_text())
     return config
+
+
+def _saved(kind: str, path: Path) -> None:
+    """A small estimator of this kind, fitted to digits and saved."""
+    digits = hg.load("digits").train
+    small = {"epochs": 1, "random_state": 0}
+    model: Any = ESTIMATORS[kind](**small) if kind == "enhancer" else ESTIMATORS[kind](3, **small)
+    model.fit(digits.images[:100], digits.labels[:100] if kind == "generator" else None).save(path)
+
+
+def use(model: Any) -> None:
+    """What each kind of model is for, on a blank image."""
+    blank = np.zeros((1, *model.layout_.shape), np.uint8)
+    model.reconstruct(blank)
+    model.score(blank)
+    if isinstance(model, hg.Generator):
+        model.sample(3, random_state=0)
+        model.score_samples(blank)
+    elif isinstance(model, hg.AnomalyDetector):
+        model.predict(blank)
+    elif isinstance(model, hg.Retriever):
+        model.kneighbors(blank, 1)
+    elif isinstance(model, hg.Compressor):
+        model.decompress(model.compress(blank))
 
 
 def sign(config: Any) -> str:
@@ -222,7 +248,7 @@ def _model_config(path: Path) -> tuple[Mutate, Read]:
 
     def read(content: bytes) -> object:
         (path / CONFIG).write_bytes(content)
-        return hg.load_model(path).reconstruct(np.zeros((1, 8, 8), np.uint8))  # what loads, works
+        return use(hg.load_model(path))  # what loads, works
 
     return mutated, read
 
@@ -241,15 +267,70 @@ def _model_weights(path: Path) -> tuple[Mutate, Read]:
         (path / WEIGHTS).write_bytes(content)
         told = config | {"payload": {"file": WEIGHTS, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}}
         (path / CONFIG).write_text(sign(told))
-        return hg.load_model(path).reconstruct(np.zeros((1, 8, 8), np.uint8))  # what loads, works
+        return use(hg.load_model(path))  # what loads, works
 
     return mutated, read
 
 
+def _any_model(folder: Path) -> tuple[Mutate, Read]:
+    """All kinds, with what they learned beside the network: arrays of other shapes and numbers, under checksums that fit."""
+    whole: dict[str, tuple[Any, dict[str, np.ndarray]]] = {}
+    for kind in ESTIMATORS:
+        _saved(kind, folder / f"{kind}.hg")
+        config = json.loads((folder / f"{kind}.hg" / CONFIG).read_text())
+        whole[kind] = config, _tensors((folder / f"{kind}.hg" / WEIGHTS).read_bytes())
+
+    def mutated(chance: random.Random) -> bytes:
+        config, tensors = whole[chance.choice(list(whole))]
+        tensors = dict(tensors)
+        learned = [name for name in tensors if name.startswith("learned:")]
+        if learned and chance.random() < 0.7:
+            name = chance.choice(learned)
+            tensors[name] = _mutated_array(tensors[name], chance)
+        else:
+            fitted = mutate_json({"parameters": config["parameters"], "fitted": config["fitted"]}, chance)
+            config = config | fitted
+        payload = to_safetensors(tensors)
+        told = {"file": WEIGHTS, "bytes": len(payload), "sha256": hashlib.sha256(payload).hexdigest()}
+        text = sign(config | {"payload": told}).encode()
+        return len(text).to_bytes(4, "little") + text + payload
+
+    def read(content: bytes) -> object:
+        path, end = folder / "mutated.hg", 4 + int.from_bytes(content[:4], "little")
+        path.mkdir(exist_ok=True)
+        (path / CONFIG).write_bytes(content[4:end])
+        (path / WEIGHTS).write_bytes(content[end:])
+        return use(hg.load_model(path))
+
+    return mutated, read
+
+
+def _mutated_array(array: np.ndarray, chance: random.Random) -> np.ndarray:
+    kind = chance.randrange(6)
+    if kind == 0 and array.ndim:
+        return np.ascontiguousarray(array[: chance.randint(0, len(array))])
+    if kind == 1:
+        return np.ascontiguousarray(array.reshape(-1))
+    if kind == 2:
+        return array[None].copy()
+    if kind == 3:
+        return np.zeros_like(array)
+    if kind == 4:
+        return array.astype(chance.choice(("float32", "float64", "int64", "uint8")))
+    changed = array.copy().reshape(-1)
+    if len(changed):
+        changed[chance.randrange(len(changed))] = chance.choice((0, 1, 127))
+    return changed.reshape(array.shape)
+
+
 def _checkpoint(path: Path) -> tuple[Mutate, Read]:
     digits = hg.load("digits").train.images[:64]
-    hg.Autoencoder(3, hidden=(8,), epochs=1, random_state=0).fit(digits, checkpoint=path)
-    whole = path.read_bytes()
+    made = {"n_components": 3, "hidden": (8,), "epochs": 2, "optimizer": "adam", "random_state": 0}
+    try:
+        hg.Autoencoder(**made).fit(digits, checkpoint=path, callbacks=[_StopInSecond()])
+    except InterruptedError:
+        pass
+    whole = path.read_bytes()  # of the first of two epochs: steps are taken with what it holds
     start = 8 + int.from_bytes(whole[:8], "little")
     header = json.loads(whole[8:start])
 
@@ -259,17 +340,27 @@ def _checkpoint(path: Path) -> tuple[Mutate, Read]:
         state = json.loads(header["__metadata__"]["state"])
         text = json.dumps(mutate_json(state, chance))
         tensors = _tensors(whole)
+        name = chance.choice(list(tensors))
         if chance.random() < 0.3:
-            tensors.pop(chance.choice(list(tensors)))
+            tensors.pop(name)
+        elif chance.random() < 0.5:
+            tensors[name] = _mutated_array(tensors[name], chance)
         digest = checkpoints._digest({name: _torch(array) for name, array in tensors.items()}, text)
         return to_safetensors(tensors, {"state": text, "sha256": digest})
 
     def read(content: bytes) -> object:
         path.write_bytes(content)
-        model = hg.Autoencoder(3, hidden=(8,), epochs=1, random_state=0)
-        return model.fit(digits, checkpoint=path, resume=True)
+        return hg.Autoencoder(**made).fit(digits, checkpoint=path, resume=True)
 
     return mutated, read
+
+
+class _StopInSecond(hg.Callback):
+    """Ends a run in its second epoch."""
+
+    def on_batch_end(self, run: Any) -> None:
+        if run.epoch == 1:
+            raise InterruptedError
 
 
 def _tensors(content: bytes) -> dict[str, np.ndarray]:

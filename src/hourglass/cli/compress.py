@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import click
 
-from hourglass.cli.options import SizeType, device_option, json_option, output_option, seed_option
+from hourglass.cli.options import SizeType, claim, device_option, json_option, output_option, seed_option
 
 _TILE = (16, 16)
+_LONGEST_NAME = 100  # letters of a part of a path, the last ones
 _LARGEST = 64  # arrays of images with longer sides are cut into tiles too
 
 
@@ -52,9 +54,10 @@ def compress(
     else:
         if output.with_suffix(".hg").exists():
             raise ParameterError(f"{output.with_suffix('.hg')} exists; compress with it by --model, or choose another -o.")
+        model = output.with_suffix(".hg")
+        claim(click.get_current_context(), None, model)
         compressor = Compressor(quality=50 if quality is None else quality, random_state=seed, device=device)
         _train(compressor, source, tile)
-        model = output.with_suffix(".hg")
         compressor.save(model)
     images, names, pixels = _images(source, compressor)
     blob = compressor.compress(images, names)
@@ -88,13 +91,14 @@ def decompress(source: Path, output: Path, model: Path | None, device: str, as_j
     from hourglass.cli.models import load_as
     from hourglass.cli.output import report_written
     from hourglass.data.files import write_array, write_image
+    from hourglass.data.write import standing_folder
     from hourglass.errors import DataError, FormatError, ParameterError
     from hourglass.estimators import Compressor
 
     if not source.is_file():
         raise DataError(f"{source}: no such file.")
     model = model or source.with_suffix(".hg")
-    if not model.exists():
+    if not standing_folder(model).exists():
         raise DataError(f"{model}: no such model; name the one that compressed {source} with --model.")
     compressor = load_as(Compressor, model, device)
     try:
@@ -147,15 +151,25 @@ def _images(source: str, compressor: Any) -> tuple[Any, list[str] | None, int]:
 
 
 def _places(output: Path, names: list[str]) -> list[Path]:
-    """A PNG below `output` for each name; where two would meet, as cat.jpg and cat.bmp, they keep their endings."""
-    places = [_below(name).with_suffix(".png") for name in names]
-    return [
-        output / (place if places.count(place) == 1 else _below(name).with_name(f"{_below(name).name}.png"))
-        for place, name in zip(places, names, strict=True)
-    ]
+    """A PNG below `output` for each name; where two would meet, as cat.jpg and cat.bmp, they keep endings or get numbers."""
+    from hourglass.errors import FormatError
+
+    plain = [_below(name) for name in names]
+    first = Counter(path.with_suffix(".png") for path in plain)
+    taken: Counter[Path] = Counter()
+    places = []
+    for path in plain:
+        place = path.with_suffix(".png") if first[path.with_suffix(".png")] == 1 else path.with_name(f"{path.name}.png")
+        taken[place] += 1
+        places.append(place if taken[place] == 1 else place.with_name(f"{place.stem}-{taken[place]}.png"))
+    known = set(places)
+    if len(known) < len(places) or any(parent in known for place in known for parent in place.parents):
+        raise FormatError("its images have names that cannot stand beside each other; -o NAME.npy takes them without.")
+    return [output / place for place in places]
 
 
 def _below(name: str) -> Path:
-    """`name` without what would lead out of a folder."""
+    """`name` without what would lead out of a folder, or what no file is called."""
     parts = [part for part in Path(name).parts if part not in ("/", "\\", "..", ".") and ":" not in part]
-    return Path(*parts or ["image"])
+    plain = ("".join(letter if letter.isprintable() else "_" for letter in part) for part in parts or ["image"])
+    return Path(*(part[-_LONGEST_NAME:] for part in plain))

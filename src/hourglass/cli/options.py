@@ -21,7 +21,7 @@ BAD_INPUT, INTERRUPTED = 2, 130  # exit codes
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def claim(context: click.Context, _: click.Parameter, output: Path | None) -> Path | None:
+def claim(context: click.Context, _: click.Parameter | None, output: Path | None) -> Path | None:
     """`output`, which until the verb ends no other process may write to. ParameterError if one does."""
     from hourglass.data.write import claimed
 

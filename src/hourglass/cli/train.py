@@ -11,6 +11,7 @@ from hourglass.cli.options import (
     PENALTY,
     SizeType,
     WidthsType,
+    claim,
     combined,
     corruption_option,
     data_option,
@@ -99,6 +100,7 @@ def train(
     model: Any = ESTIMATORS[task](**given, corruption=combined(corruptions), random_state=seed)
     named = {"generator": train_part.labels, "retriever": names_of(train_part, f"{data}:train")}
     checkpoint = output.with_name(f"{output.name}.checkpoint")
+    claim(click.get_current_context(), None, checkpoint)
     progress = ShowProgress(f"{task}, {model.preset}")
     try:
         model.fit(train_part.images, named.get(task), callbacks=[progress], checkpoint=checkpoint, resume=resume)

@@ -37,6 +37,8 @@ _MODEL_TABLES, _SIZES, _NAMES = 1, 2, 4
 _DIGEST = 8
 MAX_SYMBOLS = 1 << 28
 """Integers in one file, 1 GiB of them: more is no file of ours, or better cut into several. Assign to it to change it."""
+MAX_VALUES = 1 << 28
+"""Pixels, times channels, of all its images or tiles, 1 GiB as the numbers that a decoder gives. Assign to it to change it."""
 MAX_NAMES = 1 << 28
 """Bytes of all names of its images. Assign to it to change it."""
 
@@ -79,7 +81,7 @@ def pack(container: Container, model_tables: Tables) -> bytes:
         If a name holds a zero byte, or there is more than one file can hold.
     """
     symbols = container.symbols
-    if symbols.size > MAX_SYMBOLS:
+    if symbols.size > MAX_SYMBOLS or len(symbols) * math.prod(container.shape) > MAX_VALUES:
         raise DataError(f"{len(symbols):,} codes of {symbols.shape[1]} numbers are too many for one file; make several.")
     own = count(symbols)
     written = own.to_bytes()
@@ -128,8 +130,8 @@ def unpack(content: bytes, model: bytes, model_tables: Tables) -> Container:
         raise FormatError(
             f"it claims {n} codes of {n_components} numbers for samples of shape {shape}; this model has no such."
         )
-    if n_components * n > MAX_SYMBOLS:
-        raise FormatError(f"it claims {n} codes of {n_components} numbers; that is more than can be read at once.")
+    if n_components * n > MAX_SYMBOLS or n * math.prod(shape) > MAX_VALUES:
+        raise FormatError(f"it claims {n} samples of shape {shape}; that is more than is read at once.")
     sizes = _read_sizes(reader, shape, n) if flags & _SIZES else None
     names = _read_names(reader, n if sizes is None else len(sizes)) if flags & _NAMES else None
     tables = model_tables if flags & _MODEL_TABLES else Tables.from_reader(reader, n_components)
@@ -138,7 +140,7 @@ def unpack(content: bytes, model: bytes, model_tables: Tables) -> Container:
 
 def _read_sizes(reader: Reader, shape: tuple[int, ...], n: int) -> list[tuple[int, int]]:
     sizes = [(reader.varint(), reader.varint()) for _ in range(reader.varint(at_most=n))]
-    if len(shape) < 2 or sum(n_tiles(size, shape) for size in sizes) != n:
+    if len(shape) < 2 or any(0 in size for size in sizes) or sum(n_tiles(size, shape) for size in sizes) != n:
         raise FormatError("the sizes of its images do not fit the number of its codes.")
     return sizes
 

@@ -38,6 +38,17 @@ class Tables:
     values: list[Symbols]
     counts: list[NDArray[np.int64]]
 
+    def check(self, n_columns: int) -> None:
+        """ValueError unless they are tables of `n_columns` columns, none empty, of rising integers that occur."""
+        columns = list(zip(self.values, self.counts, strict=True))
+        for values, counts in columns:
+            if values.shape != counts.shape or values.ndim != 1 or not len(values) or len(values) > MAX_TABLE:
+                raise ValueError(f"a table of {values.shape} integers and {counts.shape} counts")
+            if not ((np.diff(values) > 0).all() and (counts > 0).all() and counts.sum() <= 1 << 52):
+                raise ValueError("a table whose integers do not rise, or do not occur")
+        if len(columns) != n_columns:
+            raise ValueError(f"{len(columns)} tables for {n_columns} numbers")
+
     def cover(self, symbols: Symbols) -> bool:
         """Whether every integer of `symbols` (n, columns) has a count."""
         return len(self.values) == symbols.shape[1] and all(

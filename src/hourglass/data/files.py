@@ -46,6 +46,7 @@ _IDX_SUFFIXES = (".idx", ".idx1", ".idx3", "-ubyte", ".gz")
 # What the decoders raise on broken files; the syntax and token errors are numpy's, from a broken header.
 _BROKEN = (
     *(ValueError, EOFError, OSError, KeyError, TypeError, SyntaxError, RecursionError),
+    *(OverflowError, MemoryError, IndexError, ZeroDivisionError, AttributeError),
     *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
 )
 
@@ -402,7 +403,7 @@ def write_table(path: Path, columns: dict[str, Array]) -> None:
 def _check_declared(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     """The bytes that a header declares, if they are within the limit."""
     declared = math.prod(shape) * dtype.itemsize
-    if declared > MAX_BYTES:
+    if declared > MAX_BYTES or any(not 0 <= side < 1 << 48 for side in shape):
         raise DataError(f"{path}: declares {declared:,} bytes; the limit is {MAX_BYTES:,}.")
     return declared
 

@@ -168,6 +168,11 @@ class AnomalyDetector(OutlierMixin, Downstream):
             self.offset_ = float(np.percentile(scores, 100 * self.contamination))
         self.labels_ = (scores < self.offset_).astype(np.int64)
 
+    def _use(self, blank: Float32) -> None:
+        if self.whitening_.shape[1] != self.reference_.codes.shape[1] or self.scale_.shape != (2, 2) or not len(self.labels_):
+            raise ValueError(f"whitening {self.whitening_.shape}, scale {self.scale_.shape}")
+        self.decision_function(blank)
+
     def _held_out(self, n_samples: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """(rows that only set the scale and the threshold, the others); where they are too few, all stand for both."""
         if self._keeps_network:

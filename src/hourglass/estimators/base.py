@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
@@ -161,6 +163,16 @@ class ImageEstimator(FittedEstimator):
 
     def _restore(self, state: dict[str, Any]) -> None:
         """Take up what `_state` gave."""
+
+    def _try_out(self) -> None:
+        """Do once what the estimator is for: a model that was loaded fails here, if it fails, and not in the midst of work."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that a blank sample's features have no names
+            self._use(np.zeros((1, *self.layout_.shape), dtype=np.float32))
+
+    def _use(self, blank: Float32) -> None:
+        """Do what it is for with one blank sample, (1, *shape)."""
+        self.reconstruct(blank)
 
 
 class Float32Transformer(TransformerMixin):

@@ -224,6 +224,12 @@ class Compressor(Downstream):
         steps = np.sqrt(12 * allowed / len(spread) / np.maximum(influence, influence.max() * 1e-6 + 1e-30))
         return np.clip(steps, 1e-4 * spread, 1e4 * spread).astype(np.float32), 2 * allowed / len(spread) / self.layout_.scale**2
 
+    def _use(self, blank: Float32) -> None:
+        if self.steps_.shape != (self.settings_["n_components"],) or not (self.steps_ > 0).all() or not self.price_ >= 0:
+            raise ValueError(f"steps {self.steps_}, price {self.price_}")
+        self.tables_.check(len(self.steps_))
+        self.decompress(self.compress(blank))
+
     def _state(self) -> dict[str, Any]:
         return {
             "steps": self.steps_,

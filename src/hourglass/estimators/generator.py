@@ -182,6 +182,11 @@ class Generator(Downstream):
         self.classes_, members = (np.empty(0), None) if y is None else np.unique(y, return_inverse=True)
         self.density_ = fit_mixture(self._encode(samples), members, self.n_gaussians, self._seeds()[-1])
 
+    def _use(self, blank: Float32) -> None:
+        self.density_.check(self.encode(blank).shape[1], max(1, len(self.classes_)))
+        self.sample(1, random_state=0)
+        self.score_samples(blank)
+
     def _class_of(self, label: Any) -> int:
         found = np.flatnonzero(self.classes_ == label)
         if not len(found):

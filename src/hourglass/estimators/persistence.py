@@ -88,11 +88,11 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         text = file.read_bytes().decode()
         config: dict[str, Any] = json.loads(text)
-        claimed = config["sha256"]
-        rest = {key: value for key, value in config.items() if key != "sha256"}
+        ending = f',\n "sha256": "{config["sha256"]}"\n}}\n'
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FormatError(f"{file}: damaged, not the JSON that was written ({error}).") from error
-    if text != _dump(config) or claimed != hashlib.sha256(_dump(rest).encode()).hexdigest():
+    rest = text.removesuffix(ending) + "\n}\n"  # as text: a hostile tree would grow when it is written anew
+    if not text.endswith(ending) or config["sha256"] != hashlib.sha256(rest.encode()).hexdigest():
         raise FormatError(f"{file}: damaged or edited (SHA-256 differs). Copy the model again, or save it anew.")
     if config.get("format") != FORMAT:
         raise FormatError(
@@ -107,11 +107,13 @@ def read_weights(path: Path, config: dict[str, Any]) -> dict[str, Tensor]:
     file = path / WEIGHTS
     if not file.is_file():
         raise FormatError(f"{path}: {WEIGHTS} is missing.")
-    payload = file.read_bytes()
     with untrusted(f"{path / CONFIG}: does not say which weights are the model's"):
-        named, claimed = config["payload"]["file"], config["payload"]["sha256"]
+        named, n_bytes, claimed = (config["payload"][name] for name in ("file", "bytes", "sha256"))
     if named != WEIGHTS:
         raise FormatError(f"{path / CONFIG}: names {named!r} for the weights; allowed: {WEIGHTS}.")
+    if (size := file.stat().st_size) != n_bytes:
+        raise FormatError(f"{file}: damaged ({size} bytes for {n_bytes}). Copy the model again, or save it anew.")
+    payload = file.read_bytes()
     if hashlib.sha256(payload).hexdigest() != claimed:
         raise FormatError(f"{file}: damaged (SHA-256 differs). Copy the model again, or save it anew.")
     try:
@@ -129,6 +131,9 @@ def split_weights(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[s
     """(the network's weights, the estimator's own arrays)"""
     weights = {key: tensor for key, tensor in tensors.items() if not key.startswith(_LEARNED)}
     arrays = {key.removeprefix(_LEARNED): tensor.numpy() for key, tensor in tensors.items() if key.startswith(_LEARNED)}
+    strange = [key for key, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
+    if strange:
+        raise FormatError(f"what was learned holds numbers that are not finite ({', '.join(strange)}).")
     return weights, arrays
 
 
@@ -136,8 +141,15 @@ def restore_fitted(model: CheckedEstimator, fitted: dict[str, Any]) -> None:
     """Set on `model` what was learned beside the weights."""
     model.layout_ = _checked_layout(**fitted["layout"])
     model.settings_ = restore_parameters(fitted["settings"])
-    model.history_ = fitted["history"]
-    model.n_iter_ = len(fitted["history"])
+    corruption, penalty = model.settings_["corruption"], model.settings_["penalty"]
+    penalties = penalty if isinstance(penalty, tuple) else (penalty,)
+    if not isinstance(corruption, Corruption | None) or not all(isinstance(one, Penalty | None) for one in penalties):
+        raise TypeError(f"corruption {corruption!r}, penalty {penalty!r}")
+    model.history_ = [dict(row) for row in fitted["history"]]
+    for row in model.history_:
+        if not all(isinstance(row[name], float | int) for name in ("epoch", "loss")):
+            raise TypeError(f"a row of history: {row}")
+    model.n_iter_ = len(model.history_)
     model.n_features_in_ = int(fitted["n_features_in"])
     if fitted["feature_names_in"] is not None:
         model.feature_names_in_ = np.array(fitted["feature_names_in"], dtype=object)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hourglass.data.untrusted import untrusted
-from hourglass.data.write import standing_folder
+from hourglass.data.write import in_turn, standing_folder
 from hourglass.errors import FormatError, ParameterError
 from hourglass.estimators.anomaly_detector import AnomalyDetector
 from hourglass.estimators.autoencoder import Autoencoder
@@ -47,9 +47,11 @@ def load_model(path: str | Path, *, network: Any = None, device: str = "auto") -
     ParameterError
         If it needs `network`, or `device` cannot be used.
     """
-    path = standing_folder(Path(path))
-    config = read_config(path)
-    weights, arrays = split_weights(read_weights(path, config))
+    path = Path(path)
+    with in_turn(path):  # a model that is being replaced is read as it was, or as it will be
+        path = standing_folder(path)
+        config = read_config(path)
+        weights, arrays = split_weights(read_weights(path, config))
     with untrusted(f"{path}: config.json does not describe a model that this version knows"):
         if config["estimator"] not in ESTIMATORS:
             raise FormatError(f"{path}: estimator {config['estimator']!r} is unknown here; known: {', '.join(ESTIMATORS)}.")
@@ -65,4 +67,5 @@ def load_model(path: str | Path, *, network: Any = None, device: str = "auto") -
         model._check_parameters()
         model._load(weights)
         model._restore(config["fitted"]["state"] | arrays)
+        model._try_out()
     return model

@@ -112,6 +112,11 @@ class Retriever(Downstream):
         self.names_ = y
         self.index_ = NeighbourIndex(self._encode(samples), self.metric, self.backend)
 
+    def _use(self, blank: Float32) -> None:
+        if self.names_.shape != (len(self.index_),):
+            raise ValueError(f"{len(self.names_)} names for {len(self.index_)} images")
+        self.kneighbors(blank, 1)
+
     def _named(self, y: Any, n: int, first: int) -> NDArray[Any]:
         names = np.arange(first, first + n) if y is None else np.asarray(y)
         if names.shape != (n,):

@@ -102,6 +102,16 @@ class Mixture:
         codes = self.means[chosen] + np.einsum("nij,nj->ni", self.factors[chosen], white)
         return codes.astype(np.float32), self.classes[chosen]
 
+    def check(self, n_components: int, n_classes: int) -> None:
+        """ValueError unless it is a mixture over codes of `n_components` numbers in which each class has a part."""
+        n = len(self.weights)
+        shapes = [array.shape for array in (self.weights, self.means, self.factors, self.classes)]
+        is_proper = bool((self.weights > 0).all()) and abs(float(self.weights.sum()) - 1) < 1e-6
+        if shapes != [(n,), (n, n_components), (n, n_components, n_components), (n,)] or not is_proper:
+            raise ValueError(f"a mixture of shapes {shapes} over codes of {n_components} numbers")
+        if np.unique(self.classes).tolist() != list(range(n_classes)):
+            raise ValueError(f"a mixture of classes {np.unique(self.classes).tolist()}; there are {n_classes}")
+
     def to_state(self) -> dict[str, Any]:
         """The arrays, by name."""
         return {f"density.{name}": value for name, value in asdict(self).items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,9 @@ def load_checkpoint(path: Path, run: Run, identity: dict[str, Any]) -> None:
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
     except (SafetensorError, OSError, ValueError) as error:
         raise FormatError(f"{path}: not a readable checkpoint ({error}). Start again without resume.") from error
-    if metadata.get("sha256") != _digest(tensors, metadata.get("state", "")):
-        raise FormatError(f"{path}: damaged (SHA-256 differs). Start again without resume.")
     with untrusted(f"{path}: not what a checkpoint holds"):
+        if metadata.get("sha256") != _digest(tensors, metadata.get("state", "")):
+            raise FormatError(f"{path}: damaged (SHA-256 differs). Start again without resume.")
         _restore(path, run, json.loads(metadata["state"]), identity, tensors)
 
 
@@ -88,25 +89,50 @@ def _restore(path: Path, run: Run, state: dict[str, Any], identity: dict[str, An
     def part(prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
-    run.network.load_state_dict(part("network."))
+    run.optimizer.begin()  # which shows what it keeps
+    weights, kept = run.network.state_dict(), _kept(run)
+    _check_like(part("network."), weights, path)
+    _check_like(part("optimizer."), kept, path)
     run.best = part("best.") or None
+    if run.best is not None:
+        _check_like(run.best, weights, path)
+    run.network.load_state_dict(part("network."))
     for name, tensor in part("optimizer.").items():
-        index, _, key = name.partition(".")
-        parameter = run.optimizer.parameters[int(index)]
-        run.optimizer.state[parameter][key] = _laid_out_as(parameter, tensor)
+        kept[name].copy_(tensor)
     run.order.set_state(tensors["random.order"])
     run.noise.set_state(tensors["random.noise"])
     run.epoch, run.step, run.stop = int(state["epoch"]), int(state["step"]), bool(state["stop"])
-    run.history = [{name: row[name] for name in _ROW} for row in state["history"]]
-    if not 0 < run.epoch == len(run.history):
-        raise FormatError(f"{path}: {len(run.history)} rows of history for {run.epoch} epochs.")
+    run.history = [_checked_row(row) for row in state["history"]]
+    measured = {row["validation_loss"] is not None for row in run.history}
+    if not 0 < run.epoch == len(run.history) or run.step < run.epoch or len(measured) > 1:
+        raise FormatError(
+            f"{path}: its history of {len(run.history)} epochs does not fit {run.epoch} epochs, {run.step} steps."
+        )
+    if identity.get("early_stopping") and measured != {True}:
+        raise FormatError(f"{path}: early stopping needs the validation loss of every epoch.")
 
 
-def _laid_out_as(parameter: Tensor, state: Tensor) -> Tensor:
-    """`state` with its parameter's device, and strides: a fused step walks through both in the order of memory."""
-    if state.shape != parameter.shape:
-        return state.to(parameter.device)
-    return torch.empty_like(parameter, requires_grad=False).copy_(state)
+def _kept(run: Run) -> dict[str, Tensor]:
+    """What the optimiser keeps, by the number of the parameter and what it is called."""
+    return {
+        f"{index}.{name}": tensor
+        for index, parameter in enumerate(run.optimizer.parameters)
+        for name, tensor in run.optimizer.state[parameter].items()
+    }
+
+
+def _check_like(given: dict[str, Tensor], wanted: dict[str, Tensor], path: Path) -> None:
+    """Whether they have the same names, shapes and types: what follows walks through their memory unasked."""
+    if {name: (t.shape, t.dtype) for name, t in given.items()} != {name: (t.shape, t.dtype) for name, t in wanted.items()}:
+        raise FormatError(f"{path}: its tensors are not those of such a run.")
+
+
+def _checked_row(row: dict[str, Any]) -> dict[str, Any]:
+    checked = {name: row[name] for name in _ROW}
+    for name, value in checked.items():
+        if not (name == "validation_loss" and value is None) and (type(value) not in (int, float) or not math.isfinite(value)):
+            raise FormatError(f"a row of its history says {name} {value!r}.")
+    return checked
 
 
 def _digest(tensors: dict[str, Tensor], state: str) -> str:
@@ -114,5 +140,6 @@ def _digest(tensors: dict[str, Tensor], state: str) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+        if tensor.numel():
+            digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -14,7 +14,7 @@ from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
 from hourglass.data import Split
-from hourglass.errors import DataError, ModelError
+from hourglass.errors import DataError, HourglassError, ModelError
 from hourglass.estimators import AnomalyDetector, Autoencoder, Compressor, Generator, ImageEstimator
 from hourglass.images import Array, Float32, to_uint8
 from hourglass.networks.description import Step, steps_of
@@ -78,11 +78,14 @@ class Scene:
     def begin(self, name: str) -> Future[Any]:
         """Make "codes", "overview", "generator", "detector", "compressor", "density" or "plane", unless that has begun.
 
-        Each is made once, one after the other, in threads that do not keep the process alive; failures are not kept.
+        Each is made once, one after the other, in threads that do not keep the process alive. What failed is tried anew, but
+        for an error of ours, which would come again.
         """
         with self._asking:
             future = self._futures.get(name)
-            if future is None or (future.done() and future.exception() is not None):
+            if future is None or (future.done() and not isinstance(future.exception(), HourglassError | None)):
+                self._go_on()
+                self._threads = [thread for thread in self._threads if thread.is_alive()]
                 future = self._futures[name] = Future()
                 future.set_running_or_notify_cancel()  # so that a client who leaves does not end it for the others
                 self._threads.append(threading.Thread(target=self._make, args=(name, future), daemon=True))

@@ -55,6 +55,7 @@ def serve(scene: Scene, host: str, port: int, ready: Callable[[str], None]) -> N
             log_level="error",
             access_log=False,
             server_header=False,
+            lifespan="off",
             timeout_graceful_shutdown=1,
             limit_concurrency=_MOST_CONNECTIONS,
         )
