@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import json
 import re
 from pathlib import Path
@@ -15,6 +16,9 @@ from hourglass.data import files
 from hourglass.data.write import claimed, replace_file
 from reliability import bombs, damage, hostile, interrupts, kills, mutations, oddities, pressure, repeats
 
+INSTALLED = {
+    re.sub(r"[-_.]+", "-", found.metadata["Name"]).lower(): found.version for found in importlib.metadata.distributions()
+}
 PACKAGE = Path(hg.__file__).parent
 FORMATS = Path(__file__).parent / "formats"
 NAMES = (
@@ -40,6 +44,8 @@ def test_nothing_that_could_run_what_it_reads_is_called_anywhere() -> None:
                 assert not {alias.name.split(".")[0] for alias in node.names} & banned, where
             elif isinstance(node, ast.ImportFrom):
                 assert (node.module or "").split(".")[0] not in banned, where
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                assert not names & {"torch.load", "numpy.load", "os.system"}, where
             elif isinstance(node, ast.Call):
                 assert not (isinstance(node.func, ast.Name) and node.func.id in calls), where
                 assert ast.unparse(node.func) not in {"torch.load", "os.system"}, where
@@ -168,5 +174,17 @@ def test_files_of_every_format_version_are_read() -> None:
 
 def test_every_package_that_is_installed_is_pinned() -> None:
     lines = (PACKAGE.parents[1] / "constraints.txt").read_text().splitlines()
-    pins = [line for line in lines if line and not line.startswith("#")]
-    assert all(re.fullmatch(r"[\w.\-]+==[\w.+!]+", pin) for pin in pins)
+    pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    pinned = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pins.items()}
+    wanted, seen = ["hourglass"], set[str]()
+    while wanted:  # all that the package and its extras need, and what these need
+        name = re.sub(r"[-_.]+", "-", wanted.pop()).lower()
+        if name in seen or (name != "hourglass" and name not in INSTALLED):  # for another system or Python
+            continue
+        seen.add(name)
+        needs = importlib.metadata.requires(name) or []
+        ours = [need for need in needs if "extra ==" not in need or name == "hourglass"]
+        wanted += [re.split(r"[\s\[<>=!~;(]", need, maxsplit=1)[0] for need in ours]
+    unpinned = {"hourglass", "pip", "setuptools"}  # as pip freeze has it
+    different = {name: INSTALLED[name] for name in seen - unpinned if pinned.get(name) != INSTALLED[name].partition("+")[0]}
+    assert different == {}
