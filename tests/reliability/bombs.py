@@ -25,12 +25,13 @@ _TIMES = 8  # so much more is in the files
 
 def peaks(folder: Path) -> dict[str, float]:
     """Peak memory while each is refused, over the limit that refuses it; AssertionError if one is not."""
-    kept = files.MAX_BYTES, files.MAX_PIXELS, container.MAX_NAMES
-    files.MAX_BYTES, files.MAX_PIXELS, container.MAX_NAMES = BYTES, PIXELS, BYTES
+    kept = files.MAX_BYTES, files.MAX_PIXELS, container.MAX_NAMES, container.MAX_VALUES
+    cases = _cases(folder)
+    files.MAX_BYTES, files.MAX_PIXELS, container.MAX_NAMES, container.MAX_VALUES = BYTES, PIXELS, BYTES, PIXELS
     try:
-        return {name: _peak(attempt) / limit for name, limit, attempt in _cases(folder)}
+        return {name: _peak(attempt) / limit for name, limit, attempt in cases}
     finally:
-        files.MAX_BYTES, files.MAX_PIXELS, container.MAX_NAMES = kept
+        files.MAX_BYTES, files.MAX_PIXELS, container.MAX_NAMES, container.MAX_VALUES = kept
 
 
 def _peak(attempt: Callable[[], object]) -> float:
@@ -76,7 +77,17 @@ def _cases(folder: Path) -> list[tuple[str, int, Callable[[], object]]]:
     Image.new("L", (side, side)).convert("RGB").save(stream, "WEBP", lossless=True, method=0)
     file("large.webp", stream.getvalue(), PIXELS)
     cases.append(("names.hgc", BYTES, _names_bomb(many)))
+    cases.append(("images.hgc", PIXELS, _images_bomb(_TIMES * PIXELS)))
     return cases
+
+
+def _images_bomb(pixels: int) -> Callable[[], object]:
+    """A .hgc file of some dozens of bytes that stands for images of so many pixels in all."""
+    symbols = np.zeros((pixels // 64, 2), np.int32)
+    tables = count(symbols)
+    content = pack(Container(b"modelsum", (8, 8), symbols), tables)
+    assert len(content) < 100
+    return lambda: unpack(content, b"modelsum", tables)
 
 
 def _names_bomb(n_bytes: int) -> Callable[[], object]:
