@@ -75,7 +75,7 @@ class Compressor(Downstream):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Downstream._parameter_constraints,
         "quality": [Interval(Real, 0, 100, closed="both")],
-        "sweeps": [Interval(Integral, 0, None, closed="left")],
+        "sweeps": [Interval(Integral, 0, 1000, closed="both")],
     }
 
     def __init__(

@@ -13,6 +13,7 @@ Symbols = NDArray[np.int32]
 Decode = Callable[[Symbols], Float32]
 
 _BATCH = 1024
+_MOST_LEVELS = 1 << 20
 _UNSEEN = 0.1  # what an integer that does not occur yet counts for, so that it has a price
 
 
@@ -33,17 +34,23 @@ def refine(symbols: Symbols, targets: Callable[[slice], Float32], decode: Decode
     price : float
         Of a nat, in mean squared error.
     sweeps : int
+        At most: it ends when nothing moves. Integers that are more than a million apart stay as they are.
 
     Returns
     -------
     ndarray (n, n_components), int32
     """
     best = symbols.copy()
+    if int(symbols.max()) - int(symbols.min()) > _MOST_LEVELS:
+        return best
     for _ in range(sweeps):
         low, prices = _prices(best, price)
+        before = best.copy()
         for start in range(0, len(best), _BATCH):
             rows = slice(start, start + _BATCH)
             best[rows] = _swept(best[rows], targets(rows), decode, low, prices)
+        if np.array_equal(best, before):
+            break
     return best
 
 
