@@ -47,7 +47,12 @@ def interrupt(arguments: list[str], after: float, sign: Path | None = None) -> t
     SIGINT comes so many seconds `after` it began, or the file `sign` appeared.
     """
     process = subprocess.Popen(
-        [*COMMAND, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*COMMAND, *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_hear,
     )
     try:
         if sign is not None:
@@ -75,6 +80,11 @@ def broken(folder: Path, amount: int, seed: int) -> tuple[int, float, list[str]]
                 wrong.append(f"{name}: exit code {code}, {told.strip()[-200:]!r}")
     left = [path.name for path in folder.rglob("*.part")]
     return n_interrupts, slowest, wrong + [f"left behind: {name}" for name in left]
+
+
+def _hear() -> None:
+    """Take SIGINT as a terminal's processes do: in the background of a shell it is ignored, and children would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _wait(path: Path) -> None:
