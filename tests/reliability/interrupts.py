@@ -52,7 +52,7 @@ def interrupt(arguments: list[str], after: float, sign: Path | None = None) -> t
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=_hear,
+        preexec_fn=_hear,  # noqa: PLW1509  # it takes no lock
     )
     try:
         if sign is not None:
