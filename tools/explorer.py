@@ -208,7 +208,7 @@ def to_markdown(content: dict[str, Any]) -> str:
             "Left over: requests that half a second after the burst were not answered, or began only then.",
             "",
             "Not reached: *usable within 2 s* for `skip`, and by some rounds for `conv`: encoding 70,000 images takes most of",
-            "it. Smaller batches, which stay in the cache, took almost half of that, and the server and the page start",
+            "it. Smaller batches, which stay in the cache, shortened that, and the server and the page start",
             "meanwhile; `--most N` shows fewer images.",
             "",
             f"One page without a server (`--export`), {content['n_exported']:,} test images: {pages} (bar: 12 MB).",

@@ -47,7 +47,7 @@ class Enlarging(nn.Conv2d):
 
     Computed as one convolution of the small maps, with four results at each place: of three neighbours in an enlarged row two
     are the same pixel, so each of the four sees 2×2 small pixels, weighted with sums of the weights (as "sub-pixel"
-    convolutions; Shi et al. 2016). The same numbers, but for rounding, at half the time: the large maps are never made.
+    convolutions; Shi et al. 2016). The same numbers, but for rounding, and the large maps are never made.
     """
 
     def __init__(self, fan_in: int, fan_out: int, size: tuple[int, int]) -> None:
