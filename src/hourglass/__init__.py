@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         SaltAndPepper,
         Warp,
     )
-    from hourglass.data import Dataset, Split, load
+    from hourglass.data import Dataset, Split, Stream, load, stream
     from hourglass.errors import (
         DataError,
         DivergenceError,
@@ -69,7 +69,7 @@ _HOMES = {
         "SaltAndPepper",
         "Warp",
     ),
-    "hourglass.data": ("Dataset", "Split", "load"),
+    "hourglass.data": ("Dataset", "Split", "Stream", "load", "stream"),
     "hourglass.errors": (
         "DataError",
         "DivergenceError",
@@ -134,10 +134,12 @@ __all__ = [
     "Rotation",
     "SaltAndPepper",
     "Split",
+    "Stream",
     "Warp",
     "__version__",
     "load",
     "load_model",
+    "stream",
     "to_float",
     "to_uint8",
 ]

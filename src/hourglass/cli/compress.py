@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from hourglass.cli.options import SizeType, claim, device_option, json_option, output_option, seed_option
+from hourglass.cli.parts import shard_options
 
 _TILE = (16, 16)
 _LONGEST_NAME = 100  # letters of a part of a path, the last ones
@@ -17,10 +18,11 @@ _LARGEST = 64  # arrays of images with longer sides are cut into tiles too
 
 @click.command()
 @click.argument("source")
-@output_option(what="The .hgc file.")
+@output_option(what="The .hgc file; of shards, a folder.")
 @click.option("--model", type=click.Path(path_type=Path), help="Of --task compressor. Without, one is trained on SOURCE.")
 @click.option("--quality", type=click.FloatRange(0, 100), help="When it is trained: 0 small … 100 true; 50 by default.")
 @click.option("--tile", type=SizeType(), help="Trained on tiles of this size; 16x16 for files.")
+@shard_options
 @device_option
 @seed_option
 @json_option
@@ -30,6 +32,9 @@ def compress(
     model: Path | None,
     quality: float | None,
     tile: tuple[int, int] | None,
+    stream: bool,
+    workers: int | None,
+    strict: bool,
     device: str,
     seed: int,
     as_json: bool,
@@ -38,15 +43,23 @@ def compress(
 
     The file is read again with the model alone. One that is trained here is written beside the file, as OUTPUT with .hg for
     .hgc, where decompress looks for it. Of DATA with a test part, the training part trains and the test part is compressed.
+
+    Of shards (see --stream), with --model, it writes a .hgc file each, and beside it a Parquet file with key and number in it.
     """
     from hourglass.cli.models import load_as
     from hourglass.cli.output import print_json
+    from hourglass.cli.parts import goes_by_parts, work_through
     from hourglass.data.write import replace_file
     from hourglass.errors import ParameterError
     from hourglass.estimators import Compressor
 
+    if goes_by_parts(source, output, stream, (".hgc",)):
+        if model is None:
+            raise ParameterError("of shards, --model must name a compressor: hourglass train --task compressor makes one.")
+        work_through("compress", model, source, output, device, strict=strict, workers=workers, as_json=as_json)
+        return
     if output.suffix != ".hgc":
-        raise ParameterError(f"-o {output}; allowed: a name that ends in .hgc.")
+        raise ParameterError(f"-o {output}; allowed: a name that ends in .hgc; of shards, a folder.")
     if model is not None and quality is not None:
         raise ParameterError("--quality is for training; a MODEL has its own.")
     if model is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from hourglass.cli.options import device_option, json_option, output_option
+from hourglass.cli.parts import shard_options
 
 
 @click.command()
@@ -14,13 +15,26 @@ from hourglass.cli.options import device_option, json_option, output_option
 @click.argument("source")
 @output_option(what="A folder for anomalies.csv and overlays/.")
 @click.option("--overlays", default=100, show_default=True, type=click.IntRange(0), help="At most so many, strangest first.")
+@shard_options
 @device_option
 @json_option
-def detect(model: Path, source: str, output: Path, overlays: int, device: str, as_json: bool) -> None:
+def detect(
+    model: Path,
+    source: str,
+    output: Path,
+    overlays: int,
+    stream: bool,
+    workers: int | None,
+    strict: bool,
+    device: str,
+    as_json: bool,
+) -> None:
     """Score the images in SOURCE (a folder or DATA) with MODEL (of --task detector, trained on normal images alone).
 
     Writes anomalies.csv, strangest first: path, score (above 0 is an anomaly), verdict; and for the strangest a picture with
     the places that the model cannot explain marked in red. Of DATA with a test part, that part is scored.
+
+    Of shards (see --stream) it writes a Parquet file each, with key, score, verdict.
     """
     import csv
 
@@ -28,17 +42,21 @@ def detect(model: Path, source: str, output: Path, overlays: int, device: str, a
 
     from hourglass.cli.models import asked_for, load_as
     from hourglass.cli.output import print_json
+    from hourglass.cli.parts import goes_by_parts, work_through
     from hourglass.data.files import read_image, write_image
     from hourglass.data.write import replace_file
     from hourglass.estimators import AnomalyDetector
     from hourglass.report import overlay
 
+    if goes_by_parts(source, output, stream):
+        work_through("detect", model, source, output, device, strict=strict, workers=workers, as_json=as_json)
+        return
     detector = load_as(AnomalyDetector, model, device)
     split, names = asked_for(detector, source)
     scores = -detector.decision_function(split.images)
     order = np.argsort(-scores, kind="stable")
-    with replace_file(output / "anomalies.csv") as beside, beside.open("w", newline="", encoding="utf-8") as stream:
-        table = csv.writer(stream)
+    with replace_file(output / "anomalies.csv") as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
         table.writerow(["path", "score", "verdict"])
         table.writerows([names[row], f"{scores[row]:.6g}", "anomaly" if scores[row] > 0 else "normal"] for row in order)
     shown = order[:overlays]

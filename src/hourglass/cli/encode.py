@@ -7,30 +7,40 @@ from pathlib import Path
 import click
 
 from hourglass.cli.options import device_option, json_option, output_option
+from hourglass.cli.parts import shard_options
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("source")
-@output_option(what="A .npz or .parquet file.")
+@output_option(what="A .npz or .parquet file; of shards, a folder.")
+@shard_options
 @device_option
 @json_option
-def encode(model: Path, source: str, output: Path, device: str, as_json: bool) -> None:
+def encode(
+    model: Path, source: str, output: Path, stream: bool, workers: int | None, strict: bool, device: str, as_json: bool
+) -> None:
     """Write the codes that MODEL (of any task) gives the images in SOURCE, a folder or DATA: all parts of it.
 
     npz: codes (n, n_components), paths, labels where there are any. parquet: a column each of path and label, and one a number
     of the code: code0, code1, …
+
+    Of shards (see --stream) it writes a Parquet file each, with key in place of path.
     """
     import numpy as np
 
     from hourglass.cli.models import names_of, parts_for
     from hourglass.cli.output import report_written
+    from hourglass.cli.parts import goes_by_parts, work_through
     from hourglass.data.files import write_arrays, write_table
     from hourglass.errors import ParameterError
     from hourglass.estimators import load_model
 
+    if goes_by_parts(source, output, stream, (".npz", ".parquet")):
+        work_through("encode", model, source, output, device, strict=strict, workers=workers, as_json=as_json)
+        return
     if output.suffix not in (".npz", ".parquet"):
-        raise ParameterError(f"-o {output}; allowed: a name that ends in .npz or .parquet.")
+        raise ParameterError(f"-o {output}; allowed: a name that ends in .npz or .parquet; of shards, a folder.")
     loaded = load_model(model, device=device)
     parts = parts_for(loaded, source)
     codes = np.concatenate([loaded.encode(split.images) for split in parts.values()])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,12 +25,12 @@ def load_as(kind: type[ImageEstimator], path: Path, device: str) -> Any:
 
 def are_files(source: str) -> bool:
     """Whether the images of `source` are files of their own, of any size."""
-    from hourglass.data import NAMED
+    from hourglass.data import NAMED, is_sharded
     from hourglass.data.files import IDX_NAMES, IMAGE_FORMATS, idx_file
 
     path = Path(source)
     in_folder = path.is_dir() and not idx_file(path, IDX_NAMES["train"][0])
-    return source not in NAMED and (in_folder or path.suffix.lower() in IMAGE_FORMATS)
+    return source not in NAMED and ((in_folder and not is_sharded(source)) or path.suffix.lower() in IMAGE_FORMATS)
 
 
 def parts_for(model: Any, source: str) -> dict[str, Split]:
@@ -39,23 +38,25 @@ def parts_for(model: Any, source: str) -> dict[str, Split]:
 
     The keys are what `names_of` calls them: the source, and for arrays its part.
     """
-    from hourglass.data import Split, load
+    from hourglass.data import Split, is_sharded, load
     from hourglass.errors import ModelError
     from hourglass.images import with_channels
 
     shape = model.layout_.shape
     if len(shape) == 1:
         raise ModelError("the model was fitted on flat features, not on images.")
-    dataset = load(source, size=(shape[0], shape[1])) if are_files(source) else load(source)
+    dataset = load(source, size=(shape[0], shape[1])) if are_files(source) or is_sharded(source) else load(source)
     parts = {"train": dataset.train} | ({"test": dataset.test} if dataset.has_test else {})
     return {
-        f"{source}:{part}": Split(with_channels(split.images, shape), split.labels, split.paths)
+        f"{source}:{part}": Split(with_channels(split.images, shape), split.labels, split.paths, split.keys)
         for part, split in parts.items()
     }
 
 
 def names_of(split: Split, source: str) -> list[str]:
     """What each image is called: its path, or for arrays `source` and its number in it, as in mnist:test#7."""
+    if split.keys is not None:
+        return list(split.keys)
     if split.paths is None:
         return [f"{source}#{row}" for row in range(len(split))]
     return [str(path) for path in split.paths]
@@ -73,7 +74,8 @@ def transform_files(source: Path, output: Path, transform: Callable[[Array], Arr
     Notes of the library are shown once, whatever the number of images.
     """
     from hourglass.data.files import find_images, read_image, write_image
-    from hourglass.errors import DataError, HourglassWarning, ParameterError
+    from hourglass.errors import DataError, ParameterError
+    from hourglass.estimators.anysize import one_note
     from hourglass.images import to_uint8
 
     if not source.exists():
@@ -84,15 +86,9 @@ def transform_files(source: Path, output: Path, transform: Callable[[Array], Arr
     targets = {output / (file.relative_to(source) if source.is_dir() else file.name): file for file in files}
     if any(target.resolve() == file.resolve() for target, file in targets.items()):
         raise ParameterError("-o names the source itself; the originals would be lost.")
-    notes = set()
-    for target, file in targets.items():
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", HourglassWarning)
+    with one_note():
+        for target, file in targets.items():
             write_image(target, to_uint8(transform(read_image(file))))
-        notes |= {str(warning.message) for warning in caught}
-    if notes:
-        more = f" (and {len(notes) - 1} other sizes)" if len(notes) > 1 else ""
-        warnings.warn(f"{min(notes)}{more}", HourglassWarning, stacklevel=1)
     return list(targets)
 
 

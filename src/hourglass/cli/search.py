@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from hourglass.cli.options import device_option, json_option, output_option
+from hourglass.cli.parts import shard_options
 
 
 @click.command()
@@ -15,21 +16,39 @@ from hourglass.cli.options import device_option, json_option, output_option
 @output_option(required=False, what="A folder for neighbours.csv and sheet.png.")
 @click.option("--n", default=10, show_default=True, type=click.IntRange(1), help="Neighbours of each.")
 @click.option("--add", "added", metavar="DATA", help="First add these images to MODEL's index, and save it.")
+@shard_options
 @device_option
 @json_option
-def search(model: Path, query: str, output: Path | None, n: int, added: str | None, device: str, as_json: bool) -> None:
+def search(
+    model: Path,
+    query: str,
+    output: Path | None,
+    n: int,
+    added: str | None,
+    stream: bool,
+    workers: int | None,
+    strict: bool,
+    device: str,
+    as_json: bool,
+) -> None:
     """Find the images most like those in QUERY (an image, a folder, DATA) in MODEL's index (of --task retriever).
 
     Prints the nearest images of each as path and distance. The sheet shows at most 20 queries, each before its neighbours.
+
+    Of shards (see --stream) it writes a Parquet file each, with key, rank, path, distance.
     """
     from hourglass.cli.models import asked_for, images_named, load_as, names_of, parts_for
     from hourglass.cli.output import print_json, print_table
+    from hourglass.cli.parts import goes_by_parts, work_through
     from hourglass.data.files import write_image
     from hourglass.data.write import replace_file
     from hourglass.estimators import Retriever
     from hourglass.images import to_uint8, with_channels
     from hourglass.report import sheet
 
+    if output is not None and added is None and goes_by_parts(query, output, stream):
+        work_through("search", model, query, output, device, strict=strict, workers=workers, as_json=as_json, n_neighbors=n)
+        return
     retriever = load_as(Retriever, model, device)
     if added is not None:
         for label, split in parts_for(retriever, added).items():
@@ -49,8 +68,8 @@ def search(model: Path, query: str, output: Path | None, n: int, added: str | No
 
         import numpy as np
 
-        with replace_file(output / "neighbours.csv") as beside, beside.open("w", newline="", encoding="utf-8") as stream:
-            csv.writer(stream).writerows([headings, *found])
+        with replace_file(output / "neighbours.csv") as beside, beside.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([headings, *found])
         shape = retriever.layout_.shape
         pictures = []
         for index in range(min(20, len(asked))):

@@ -57,6 +57,9 @@ from hourglass.cli.options import (
 @click.option("--early-stopping", is_flag=True, help="End when the validation loss no longer falls.")
 @click.option("--size", type=SizeType(), help="Resize a folder's images to this.")
 @click.option("--tile", type=SizeType(), help="Cut images, of any sizes, into tiles of this: for photographs.")
+@click.option("--stream", is_flag=True, help="Read images as they are needed, for more than memory holds; shards always are.")
+@click.option("--workers", type=click.IntRange(0), help="Of a stream: processes that read and decode; 0: none but this.")
+@click.option("--buffer", type=click.IntRange(1), help="Of a stream: images that are shuffled together.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run of the same command stopped.")
 @device_option
 @seed_option
@@ -68,6 +71,9 @@ def train(
     corruptions: tuple[Any, ...],
     size: tuple[int, int] | None,
     tile: tuple[int, int] | None,
+    stream: bool,
+    workers: int | None,
+    buffer: int | None,
     resume: bool,
     seed: int,
     as_json: bool,
@@ -75,12 +81,11 @@ def train(
 ) -> None:
     """Train a model on the training images of DATA and save it.
 
-    After every epoch the run is saved in OUTPUT.checkpoint, which is removed when the model is written.
+    After every epoch, and every minute of a longer one, the run is saved in OUTPUT.checkpoint, which is removed when the model
+    is written.
     """
-    from hourglass.cli.models import names_of
     from hourglass.cli.output import print_json
     from hourglass.cli.progress import ShowProgress
-    from hourglass.data import load
     from hourglass.errors import ParameterError
     from hourglass.estimators import ESTIMATORS
     from hourglass.training import describe_epoch
@@ -91,22 +96,21 @@ def train(
         raise ParameterError(f"{output} exists and is no model; choose another name with -o.")
     if task in ("retriever", "detector") and tile is not None:
         raise ParameterError(f"a {task} is given whole images later: use --size, not --tile.")
-    train_part = load(data, size=size, tile=tile).train
+    samples, names = _samples(data, size, tile, stream, {"workers": workers, "buffer": buffer})
     parameters["penalty"] = parameters["penalty"] or None
     given = {name: value for name, value in parameters.items() if value is not None}
     foreign = sorted(set(given) - set(ESTIMATORS[task]._get_param_names()))
     if foreign:
         raise ParameterError(f"--{foreign[0]} is not for --task {task}.")
     model: Any = ESTIMATORS[task](**given, corruption=combined(corruptions), random_state=seed)
-    named = {"generator": train_part.labels, "retriever": names_of(train_part, f"{data}:train")}
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     claim(click.get_current_context(), None, checkpoint)
     progress = ShowProgress(f"{task}, {model.preset}")
     try:
-        model.fit(train_part.images, named.get(task), callbacks=[progress], checkpoint=checkpoint, resume=resume)
+        model.fit(samples, names.get(task), callbacks=[progress], checkpoint=checkpoint, resume=resume)
     except KeyboardInterrupt:
-        if progress.finished:
-            click.echo(f"stopped; {checkpoint} holds epoch {progress.finished}: add --resume to go on.", err=True)
+        if checkpoint.exists():
+            click.echo(f"stopped after {progress.finished} epochs; {checkpoint}: add --resume to go on.", err=True)
         raise
     model.save(output)
     checkpoint.unlink(missing_ok=True)
@@ -114,3 +118,22 @@ def train(
         print_json({"model": str(output), "history": model.history_})
         return
     click.echo(f"{output}: {describe_epoch(model.history_[-1])}.")
+
+
+def _samples(
+    data: str, size: tuple[int, int] | None, tile: tuple[int, int] | None, streams: bool, of_stream: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """(what to fit on, what each task calls these images)"""
+    from hourglass.cli.models import names_of
+    from hourglass.data import is_sharded, load, stream
+    from hourglass.errors import ParameterError
+
+    if streams or is_sharded(data):
+        if tile is not None:
+            raise ParameterError("--tile is for images in memory; of a stream, --size resizes image files.")
+        return stream(data, size=size, **of_stream), {}
+    given = [name for name, value in of_stream.items() if value is not None]
+    if given:
+        raise ParameterError(f"--{given[0]} is for streams; add --stream.")
+    split = load(data, size=size, tile=tile).train
+    return split.images, {"generator": split.labels, "retriever": names_of(split, f"{data}:train")}

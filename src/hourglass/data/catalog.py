@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 from hourglass.data.dataset import Dataset, Split
 from hourglass.data.files import IDX_NAMES, idx_file, read, read_idx_pair
+from hourglass.data.sources import is_sharded
+from hourglass.data.streaming import stream
 from hourglass.data.write import replace_file
 from hourglass.errors import DataError, DownloadError, HourglassWarning, ParameterError
 from hourglass.images import Array
@@ -56,8 +58,8 @@ def load(
         ``"sample-photos"`` (scikit-learn's two photographs, 427 rows in
         colour: the left 420 columns of both, and the right 220 as test part),
         ``"auto"`` (``mnist`` if it is at hand or can be fetched, else ``mnist-5k``), or a path: IDX (plain or gzip), npy,
-        npz, an image, a folder of images whose subfolders are labels. A path that exists wins only if it has a separator
-        or no data set has its name.
+        npz, an image, a folder of images whose subfolders are labels, Parquet or tar files (see `stream`). A path that exists
+        wins only if it has a separator or no data set has its name.
     size : (height, width), optional
         Resize the images of a folder to this.
     tile : (height, width), optional
@@ -96,6 +98,9 @@ def load(
     path = Path(os.path.expanduser(text))  # Path.expanduser raises where there is no such user
     if not path.exists() and path.parent == Path() and not path.suffix:
         raise DataError(f"{text}: neither a data set ({', '.join(NAMED)}) nor a file or folder here.")
+    if is_sharded(path):
+        dataset = Dataset(path.name, stream(path, size=size).in_memory(), str(path))
+        return dataset if tile is None else dataset.tiled(tile)
     return read(path, size, tile)
 
 

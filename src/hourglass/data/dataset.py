@@ -26,11 +26,14 @@ class Split:
         Integers, or the names of the subfolders the images came from.
     paths : tuple of Path, or None
         Where each image was read, if each has a file of its own.
+    keys : tuple of str, or None
+        What each image is called in the shard that it came from.
     """
 
     images: Array
     labels: NDArray[Any] | None = None
     paths: tuple[Path, ...] | None = None
+    keys: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "images", check_images(self.images))
@@ -63,6 +66,7 @@ class Split:
             self.images[rows],
             None if self.labels is None else self.labels[rows],
             None if self.paths is None else tuple(self.paths[row] for row in rows),
+            None if self.keys is None else tuple(self.keys[row] for row in rows),
         )
 
 

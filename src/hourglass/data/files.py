@@ -11,6 +11,7 @@ import gzip
 import io
 import math
 import struct
+import tarfile
 import tokenize
 import warnings
 import zipfile
@@ -43,12 +44,12 @@ IMAGE_FORMATS = {
 }
 _IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _IDX_SUFFIXES = (".idx", ".idx1", ".idx3", "-ubyte", ".gz")
-# What the decoders raise on broken files; the syntax and token errors are numpy's, from a broken header.
-_BROKEN = (
+BROKEN = (
     *(ValueError, EOFError, OSError, KeyError, TypeError, SyntaxError, RecursionError),
     *(OverflowError, MemoryError, IndexError, ZeroDivisionError, AttributeError),
-    *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error, tokenize.TokenError),
 )
+"""What the decoders raise on broken files; the syntax and token errors are numpy's, from a broken header."""
 
 # The four files of an IDX data set, as MNIST and its successors name them.
 IDX_NAMES = {
@@ -145,8 +146,8 @@ def read_idx(path: Path) -> Array:
                 return _parse_idx(stream, path)
     except DataError:
         raise
-    except _BROKEN as error:
-        raise DataError(f"{path}: not a readable IDX file ({_reason(error)}).") from error
+    except BROKEN as error:
+        raise DataError(f"{path}: not a readable IDX file ({reason_of(error)}).") from error
 
 
 def _parse_idx(stream: BinaryIO | gzip.GzipFile, path: Path) -> Array:
@@ -184,18 +185,24 @@ def read_npy(path: Path) -> Array:
             return _parse_npy(stream, path, path.stat().st_size)
     except DataError:
         raise
-    except _BROKEN as error:
-        raise DataError(f"{path}: not a readable npy file ({_reason(error)}).") from error
+    except BROKEN as error:
+        raise DataError(f"{path}: not a readable npy file ({reason_of(error)}).") from error
 
 
-def _parse_npy(stream: Any, path: Path, available: int) -> Array:
+def npy_header(stream: Any, path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """(shape, whether in Fortran order, dtype) of the npy file in `stream`, which then stands where its data begin."""
     version = np.lib.format.read_magic(stream)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that a header looks like one of Python 2: read all the same
-        shape, _, dtype = read_header(stream)
+        shape, is_fortran, dtype = read_header(stream)
     if dtype.hasobject:
         raise DataError(f"{path}: holds pickled Python objects, which are never loaded; save plain arrays.")
+    return shape, is_fortran, dtype
+
+
+def _parse_npy(stream: Any, path: Path, available: int) -> Array:
+    shape, _, dtype = npy_header(stream, path)
     if _check_declared(path, shape, dtype) > available - stream.tell():
         raise DataError(f"{path}: truncated; its header declares shape {shape} of {dtype}.")
     stream.seek(0)
@@ -247,8 +254,8 @@ def read_npz(path: Path) -> tuple[Split, Split | None]:
             return train, split("test")
     except DataError:
         raise
-    except (*_BROKEN, RuntimeError) as error:  # an encrypted member, or a way of packing that zipfile does not know
-        raise DataError(f"{path}: not a readable npz file ({_reason(error)}).") from error
+    except (*BROKEN, RuntimeError) as error:  # an encrypted member, or a way of packing that zipfile does not know
+        raise DataError(f"{path}: not a readable npz file ({reason_of(error)}).") from error
 
 
 # --- images ----------------------------------------------------------------------------------------------------------
@@ -262,7 +269,7 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.ui
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file.") from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({_reason(error)}).") from error
+        raise DataError(f"{path}: cannot be read ({reason_of(error)}).") from error
 
 
 def decode_image(
@@ -303,8 +310,8 @@ def decode_image(
         raise DataError(f"{name}: not a readable image; allowed: {', '.join(allowed)}.") from error
     except Image.DecompressionBombError as error:  # Pillow's own limit, beyond ours
         raise DataError(f"{name}: more pixels than Pillow opens; the limit is {limit:,}.") from error
-    except _BROKEN as error:
-        raise DataError(f"{name}: not a readable image ({_reason(error)}); allowed: {', '.join(allowed)}.") from error
+    except BROKEN as error:
+        raise DataError(f"{name}: not a readable image ({reason_of(error)}); allowed: {', '.join(allowed)}.") from error
 
 
 def _eight_bits(image: Image.Image, size: tuple[int, int] | None) -> NDArray[np.uint8]:
@@ -374,6 +381,13 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
         )
 
 
+def encode_image(image: NDArray[np.uint8]) -> bytes:
+    """One uint8 image, (h, w) or (h, w, c), as the bytes of a PNG file."""
+    stream = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image).save(stream, format="PNG")
+    return stream.getvalue()
+
+
 def write_array(path: Path, array: Array) -> None:
     """Write an array as npy: beside first, then renamed."""
     with replace_file(path) as beside, beside.open("wb") as stream:
@@ -388,13 +402,20 @@ def write_arrays(path: Path, arrays: dict[str, Array]) -> None:
 
 def write_table(path: Path, columns: dict[str, Array]) -> None:
     """Write columns of equal length as Parquet: beside first, then renamed. ParameterError if pyarrow is not installed."""
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ModuleNotFoundError as error:
-        raise ParameterError(f'{path}: Parquet needs pyarrow: pip install "hourglass[parquet]", or write .npz.') from error
+    pq = parquet(path)
+    import pyarrow as pa
+
     with replace_file(path) as beside:
         pq.write_table(pa.table({name: pa.array(column) for name, column in columns.items()}), beside)
+
+
+def parquet(path: Path) -> Any:
+    """The module pyarrow.parquet. ParameterError if it is not installed: `path` needs it."""
+    try:
+        import pyarrow.parquet
+    except ModuleNotFoundError as error:
+        raise ParameterError(f'{path}: Parquet needs pyarrow: pip install "hourglass[parquet]".') from error
+    return pyarrow.parquet
 
 
 # --- shared ----------------------------------------------------------------------------------------------------------
@@ -408,6 +429,7 @@ def _check_declared(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) ->
     return declared
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """The first line of what `error` says, or its name."""
     first = str(error).split("\n")[0].strip(" .")
     return first or type(error).__name__

@@ -18,6 +18,7 @@ from sklearn.utils._param_validation import (  # private, but the one table of c
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from hourglass.corruption import Corruption
+from hourglass.data import Stream
 from hourglass.errors import DataError, ParameterError
 from hourglass.estimators.presets import PRESETS
 from hourglass.images import Array, Float32, Layout, check_images
@@ -147,6 +148,9 @@ class CheckedEstimator(BaseEstimator):
         """`samples` as an array that keeps the image contract, or a table of finite numbers; of the fitted shape
         unless `reset`.
         """
+        if isinstance(samples, Stream):
+            self._check_stream(samples, reset=reset)
+            return samples  # type: ignore[return-value]  # goes where an array does until something is taken from it
         try:
             given = samples if hasattr(samples, "ndim") or hasattr(samples, "__array__") else np.asarray(samples)
             if getattr(given, "ndim", 2) <= 2:
@@ -164,6 +168,15 @@ class CheckedEstimator(BaseEstimator):
                 f"{name} has samples of shape {array.shape[1:]}; {type(self).__name__} was fitted on {self.layout_.shape}."
             )
         return array
+
+    def _check_stream(self, source: Stream, *, reset: bool) -> None:
+        if reset:
+            self.n_features_in_ = math.prod(source.shape[1:])
+            self.__dict__.pop("feature_names_in_", None)
+        elif source.shape[1:] != self.layout_.shape:
+            raise DataError(
+                f"X has images of shape {source.shape[1:]}; {type(self).__name__} was fitted on {self.layout_.shape}."
+            )
 
     def _check_targets(self, targets: Array) -> Array:
         """Clean samples that stand beside damaged ones: the same contract, and nothing is learned from them."""

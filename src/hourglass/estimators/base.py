@@ -12,6 +12,7 @@ import torch
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from hourglass.data import Stream
 from hourglass.errors import ModelError, ParameterError
 from hourglass.estimators.arguments import Shared
 from hourglass.estimators.documentation import documented_fit
@@ -19,6 +20,9 @@ from hourglass.estimators.fitting import FittedEstimator
 from hourglass.estimators.persistence import write_model
 from hourglass.images import Array, Float32
 from hourglass.training import Callback
+
+_LEARNED_FROM = 20_000
+"""Images of a stream from which a use learns what it needs beside the network."""
 
 
 class ImageEstimator(FittedEstimator):
@@ -60,8 +64,9 @@ class ImageEstimator(FittedEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features)
-            uint8 in 0..255 or float in 0..1; features in any units.
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features), or Stream
+            uint8 in 0..255 or float in 0..1; features in any units. Of a `Stream`, at most 10,000 images are held out, and what
+            is learned beside the network is learned from these and 20,000 others; it brings its own labels.
         y : array-like, optional
             What the class says; ignored where it says nothing.
         {fit_parameters}
@@ -75,7 +80,10 @@ class ImageEstimator(FittedEstimator):
         y = self._check_y(targets, y)
         if not self._keeps_network:
             self._train(targets, inputs, callbacks=callbacks, checkpoint=checkpoint, resume=resume)
-        self._learn(targets, y)
+        if isinstance(targets, Stream):
+            self._learn_streamed(targets)
+        else:
+            self._learn(targets, y)
         return self
 
     def encode(self, X: Any) -> Float32:
@@ -152,6 +160,20 @@ class ImageEstimator(FittedEstimator):
     def _check_y(self, samples: Array, y: Any) -> Any:
         """`y` as `_learn` takes it. DataError if it is not what the class says."""
         return y
+
+    def _learn_streamed(self, source: Stream) -> None:
+        """`_learn` from some of a stream's images and labels, those first that were held out from training."""
+        others = source.draw(_LEARNED_FROM, self._seeds()[-1])
+        if self._keeps_network:
+            some = source.take(others)
+            self._learn(some.images, some.labels)
+            return
+        parts = [source.take(np.setdiff1d(others, self.validation_rows_))]
+        if len(self.validation_rows_):
+            parts.insert(0, source.take(self.validation_rows_))
+        self.validation_rows_ = np.arange(len(parts[0]) if len(parts) > 1 else 0)
+        labels = None if any(part.labels is None for part in parts) else np.concatenate([part.known_labels for part in parts])
+        self._learn(np.concatenate([part.images for part in parts]), labels)
 
     def _learn(self, samples: Array, y: Any) -> None:
         """Learn what the use needs from the trained network and the checked `samples`: the attributes in `_learned`."""

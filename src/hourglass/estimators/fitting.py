@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_random_state
 from torch import Tensor
 
 from hourglass.corruption import Corruption, seeded
+from hourglass.data import Stream
 from hourglass.errors import FormatError, ParameterError
 from hourglass.estimators.arguments import CheckedEstimator
 from hourglass.estimators.presets import PRESETS, resolve
@@ -27,6 +28,7 @@ from hourglass.training import (
     Plan,
     PrintEpochs,
     Run,
+    StreamedExamples,
     Threads,
     WholeSet,
     WriteCheckpoint,
@@ -37,6 +39,7 @@ from hourglass.training import (
 )
 
 VALIDATION_SHARE = 0.1
+MOST_HELD_OUT = 10_000  # of a stream; they are kept in memory
 _CENTERING_SAMPLES = 1000
 _BATCH = 1024  # samples a forward pass outside training
 _CONVOLVED = 200_000  # their values where it convolves: what it makes of more leaves the cache
@@ -128,8 +131,10 @@ class FittedEstimator(CheckedEstimator):
         seeds: list[int] = check_random_state(self.random_state).randint(2**31 - 1, size=6).tolist()
         return seeds
 
-    def _split(self, targets: Array, inputs: Array | None, seeds: list[int]) -> tuple[Examples, Examples | None]:
+    def _split(self, targets: Array | Stream, inputs: Array | None, seeds: list[int]) -> tuple[Examples, Examples | None]:
         """(training, validation) examples, and `settings_` for so many of them."""
+        if isinstance(targets, Stream):
+            return self._split_stream(targets, seeds)
         order = np.random.default_rng(seeds[0]).permutation(len(targets))
         share = self._validation_share(len(targets), inputs)
         n_validation = int(share * len(targets))
@@ -149,6 +154,25 @@ class FittedEstimator(CheckedEstimator):
             for part in (self.validation_rows_, rows)
         )
         return training, validation if n_validation else None
+
+    def _split_stream(self, source: Stream, seeds: list[int]) -> tuple[Examples, Examples | None]:
+        """(training examples that are read as they are needed, validation examples in memory)"""
+        share = VALIDATION_SHARE if self.validation_fraction is None else self.validation_fraction
+        n_validation = min(int(share * len(source)), MOST_HELD_OUT)
+        if self.early_stopping and n_validation == 0:
+            raise ParameterError(f"early_stopping needs a validation part; {share} of {len(source)} images is none.")
+        self.settings_ = self._resolve(len(source) - n_validation, None)
+        corruption, n_views = self.settings_["corruption"], self._n_views()
+        if corruption is not None and not self.settings_["redraw"]:
+            raise ParameterError("redraw=False keeps a damaged copy of all images in memory; a stream needs redraw=True.")
+        rows = self.validation_rows_ = source.draw(n_validation, seeds[0])
+        some = source.take(source.draw(_CENTERING_SAMPLES, seeds[2])).images
+        training = StreamedExamples(
+            source, self.layout_, some, without=rows, corruption=corruption, n_views=n_views, part=(0, 1)
+        )
+        if not n_validation:
+            return training, None
+        return training, Examples(source.take(rows).images, self.layout_, corruption=corruption, n_views=n_views)
 
     def _validation_share(self, n_samples: int, inputs: Array | None) -> float:
         if self.validation_fraction is not None:
@@ -176,7 +200,7 @@ class FittedEstimator(CheckedEstimator):
         settings = self.settings_
         network = self._build(weight_seed)
         if settings["initialization"] == "centered" and isinstance(settings["network"], str):
-            first = torch.arange(min(len(examples), _CENTERING_SAMPLES))
+            first = torch.arange(min(len(examples.rows), _CENTERING_SAMPLES))
             center(network, *examples.batch(first, seeded(noise_seed)))
         device = _device(self.device)
         return Run(
@@ -380,7 +404,9 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _fingerprint(array: Array) -> str:
+def _fingerprint(array: Array | Stream) -> str:
     """Tells another data set from this one, from 64 of its samples."""
+    if isinstance(array, Stream):
+        return array.fingerprint
     rows = np.linspace(0, len(array) - 1, min(len(array), 64)).astype(int)
     return f"{array.dtype} {array.shape} {zlib.crc32(array[rows].tobytes()):08x}"

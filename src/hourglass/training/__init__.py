@@ -8,6 +8,7 @@ from hourglass.training.machine import Threads, threads_now
 from hourglass.training.optimizers import OPTIMIZERS, Muon
 from hourglass.training.plan import SCHEDULES, Plan
 from hourglass.training.run import PRECISIONS, Callback, Run
+from hourglass.training.streamed import StreamedExamples
 
 __all__ = [
     "OPTIMIZERS",
@@ -19,6 +20,7 @@ __all__ = [
     "Plan",
     "PrintEpochs",
     "Run",
+    "StreamedExamples",
     "Threads",
     "WholeSet",
     "WriteCheckpoint",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,33 @@ from torch import Tensor
 from hourglass.data.untrusted import untrusted
 from hourglass.data.write import replace_file
 from hourglass.errors import FormatError, ParameterError
-from hourglass.training.run import Callback, Run
+from hourglass.training.run import Callback, Mean, Run, chance, set_chance
 
-FORMAT = 2
+FORMAT = 3
+SECONDS = 60.0
+"""An epoch that lasts longer than this is saved in its midst, so often."""
 _ROW = ("epoch", "loss", "validation_loss", "learning_rate", "seconds", "images_per_second")
 
 
 class WriteCheckpoint(Callback):
-    """Save the run after every epoch to the file `path`; `identity` is what a run must share to go on from it."""
+    """Save the run to the file `path` after every epoch, and in long ones every `seconds`; `identity` is what a run must share
+    to go on from it.
+    """
 
-    def __init__(self, path: Path, identity: dict[str, Any]) -> None:
-        self.path, self.identity = path, identity
+    def __init__(self, path: Path, identity: dict[str, Any], seconds: float = SECONDS) -> None:
+        self.path, self.identity, self.seconds = path, identity, seconds
+        self._saved = time.monotonic()
+
+    def on_batch_end(self, run: Run) -> None:
+        if time.monotonic() - self._saved >= self.seconds:
+            self._save(run)
 
     def on_epoch_end(self, run: Run) -> None:
+        self._save(run)
+
+    def _save(self, run: Run) -> None:
         save_checkpoint(self.path, run, self.identity)
+        self._saved = time.monotonic()
 
 
 def save_checkpoint(path: Path, run: Run, identity: dict[str, Any]) -> None:
@@ -38,7 +52,8 @@ def save_checkpoint(path: Path, run: Run, identity: dict[str, Any]) -> None:
     tensors |= {f"best.{name}": tensor for name, tensor in (run.best or {}).items()}
     for index, parameter in enumerate(run.optimizer.parameters):
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in run.optimizer.state[parameter].items()}
-    tensors |= {"random.order": run.order.get_state(), "random.noise": run.noise.get_state()}
+    order, noise = run.drawn if run.batch else (run.order.get_state(), run.noise.get_state())
+    tensors |= {"random.order": order, "random.noise": noise, "random.chance": chance(run.device)}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     state = json.dumps(
         {
@@ -46,6 +61,8 @@ def save_checkpoint(path: Path, run: Run, identity: dict[str, Any]) -> None:
             "identity": identity,
             "epoch": run.epoch,
             "step": run.step,
+            "batch": run.batch,
+            "losses": [float(run.losses.total), run.losses.count],
             "stop": run.stop,
             "history": run.history,
         },
@@ -102,13 +119,19 @@ def _restore(path: Path, run: Run, state: dict[str, Any], identity: dict[str, An
     run.order.set_state(tensors["random.order"])
     run.noise.set_state(tensors["random.noise"])
     run.epoch, run.step, run.stop = int(state["epoch"]), int(state["step"]), bool(state["stop"])
+    run.batch, run.losses = int(state["batch"]), _checked_mean(state["losses"])
+    if run.batch:
+        with torch.random.fork_rng(devices=[]):
+            set_chance(run.device, tensors["random.chance"])  # which checks it
+        run.chance = tensors["random.chance"]
     run.history = [_checked_row(row) for row in state["history"]]
     measured = {row["validation_loss"] is not None for row in run.history}
-    if not 0 < run.epoch == len(run.history) or run.step < run.epoch or len(measured) > 1:
-        raise FormatError(
-            f"{path}: its history of {len(run.history)} epochs does not fit {run.epoch} epochs, {run.step} steps."
-        )
-    if identity.get("early_stopping") and measured != {True}:
+    is_begun = run.batch > 0 and run.losses.count > 0
+    if not 0 <= run.epoch == len(run.history) or run.epoch + is_begun < 1 or len(measured) > 1 or not 0 <= run.batch < 1 << 40:
+        raise FormatError(f"{path}: its history of {len(run.history)} epochs does not fit {run.epoch} epochs.")
+    if run.step < run.epoch + run.batch:
+        raise FormatError(f"{path}: {run.step} steps do not fit {run.epoch} epochs and {run.batch} batches.")
+    if identity.get("early_stopping") and run.history and measured != {True}:
         raise FormatError(f"{path}: early stopping needs the validation loss of every epoch.")
 
 
@@ -125,6 +148,13 @@ def _check_like(given: dict[str, Tensor], wanted: dict[str, Tensor], path: Path)
     """Whether they have the same names, shapes and types: what follows walks through their memory unasked."""
     if {name: (t.shape, t.dtype) for name, t in given.items()} != {name: (t.shape, t.dtype) for name, t in wanted.items()}:
         raise FormatError(f"{path}: its tensors are not those of such a run.")
+
+
+def _checked_mean(parts: Any) -> Mean:
+    total, count = parts
+    if type(total) is not float or not math.isfinite(total) or type(count) is not int or count < 0:
+        raise FormatError(f"the losses of its epoch are {parts!r}.")
+    return Mean(total, count)
 
 
 def _checked_row(row: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -97,17 +98,23 @@ class Examples:
         return inputs, targets
 
     def shuffled(
-        self, batch_size: int, order: torch.Generator, noise: torch.Generator, memory: Memory | None = None
+        self,
+        batch_size: int,
+        order: torch.Generator,
+        noise: torch.Generator,
+        memory: Memory | None = None,
+        *,
+        first: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """All batches of one epoch in an order drawn from `order`; `noise` is a generator on the device.
+        """Batches of one epoch from number `first` on, in an order drawn from `order`; `noise` is a generator on the device.
 
         Where samples go as they are, they are written to the `memory` that the engine reads them from, and each batch
         overwrites the one before.
         """
         positions = torch.randperm(len(self), generator=order)
         if memory is None or self.corruption is not None or self.n_views == 2:
-            return self._batches(positions, batch_size, noise)
-        return self._written(positions, batch_size, memory)
+            return itertools.islice(self._batches(positions, batch_size, noise), first, None)  # damage is drawn in turn
+        return self._written(positions[first * batch_size :], batch_size, memory)
 
     def in_order(self, batch_size: int, noise: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """All batches in the order of the samples."""
@@ -182,7 +189,13 @@ class WholeSet(Examples):
     """Largest number of values a sample: C has the square of it."""
 
     def shuffled(
-        self, batch_size: int, order: torch.Generator, noise: torch.Generator, memory: Memory | None = None
+        self,
+        batch_size: int,
+        order: torch.Generator,
+        noise: torch.Generator,
+        memory: Memory | None = None,
+        *,
+        first: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         batch = self._points, self._points
         if memory is not None:
@@ -190,7 +203,7 @@ class WholeSet(Examples):
             place.inputs.copy_(self._points.flatten(1))
             place.targets.copy_(self._points.flatten(1))
             batch = place.batches[0]
-        for _ in range(0, len(self), batch_size):
+        for _ in range(first * batch_size, len(self), batch_size):
             yield batch
 
     @functools.cached_property

@@ -16,7 +16,7 @@ from hourglass.training.engine import Engine, engine_for, output_of
 from hourglass.training.examples import Examples
 from hourglass.training.machine import kept_memory
 from hourglass.training.plan import Plan
-from hourglass.training.run import Callback, Loss, Run
+from hourglass.training.run import Callback, Mean, Run, set_chance
 
 _VALIDATION_BATCH = 512
 
@@ -72,17 +72,19 @@ def train_epoch(
     ------
     DivergenceError
     """
-    start, losses = time.perf_counter(), Mean()
+    start, first = time.perf_counter(), run.batch
+    run.drawn = run.order.get_state(), run.noise.get_state()
     run.network.train()
-    for inputs, targets in examples.shuffled(plan.batch_size, run.order, run.noise, engine.memory):
+    for inputs, targets in examples.shuffled(plan.batch_size, run.order, run.noise, engine.memory, first=first):
         run.optimizer.set_rate(plan.rate(run.step, plan.epochs * run.n_batches))
         run.loss = engine.step(inputs, targets)
-        losses.add(run.loss, len(targets))
-        run.step += 1
+        run.losses.add(run.loss, len(targets))
+        run.step, run.batch = run.step + 1, run.batch + 1
         for callback in callbacks:
             callback.on_batch_end(run)
 
-    run.epoch += 1
+    losses, run.losses = run.losses, Mean()
+    run.epoch, run.batch = run.epoch + 1, 0
     loss = losses.value  # on a GPU, waits for the last step
     seconds = time.perf_counter() - start
     run.history.append(
@@ -92,7 +94,7 @@ def train_epoch(
             "validation_loss": None if validation is None else evaluate(run, engine.objective, validation),
             "learning_rate": plan.rate(run.step - 1, plan.epochs * run.n_batches),
             "seconds": round(seconds, 4),
-            "images_per_second": round(len(examples) / seconds, 1),
+            "images_per_second": round(len(examples) * (1 - first / run.n_batches) / seconds, 1),
         }
     )
     check_finite(run)
@@ -111,22 +113,6 @@ def evaluate(run: Run, objective: Objective, examples: Examples) -> float:
     return losses.value
 
 
-class Mean:
-    """A mean over batches of different sizes."""
-
-    def __init__(self) -> None:
-        self.total: Loss = 0.0
-        self.count = 0
-
-    def add(self, value: Loss, count: int) -> None:
-        self.total = self.total + value * count
-        self.count += count
-
-    @property
-    def value(self) -> float:
-        return float(self.total) / self.count
-
-
 @contextlib.contextmanager
 def own_chance(run: Run) -> Iterator[None]:
     """Layers that draw for themselves, as dropout does, draw from the run's seed and epoch; torch's global state stays."""
@@ -136,6 +122,9 @@ def own_chance(run: Run) -> Iterator[None]:
         torch.default_generator.manual_seed(run.seed + run.epoch)
         if on_gpu:
             torch.cuda.manual_seed(run.seed + run.epoch)
+        if run.chance is not None:
+            set_chance(run.device, run.chance)
+            run.chance = None
         yield
 
 

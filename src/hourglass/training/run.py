@@ -18,6 +18,34 @@ Loss = float | Tensor
 """A number; on a GPU a tensor without axes, for reading its value would wait for all that is under way."""
 
 
+class Mean:
+    """A mean over batches of different sizes."""
+
+    def __init__(self, total: Loss = 0.0, count: int = 0) -> None:
+        self.total, self.count = total, count
+
+    def add(self, value: Loss, count: int) -> None:
+        self.total = self.total + value * count
+        self.count += count
+
+    @property
+    def value(self) -> float:
+        return float(self.total) / self.count
+
+
+def chance(device: torch.device) -> Tensor:
+    """The state of torch's own generator for `device`."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.default_generator.get_state()
+
+
+def set_chance(device: torch.device, state: Tensor) -> None:
+    """Let torch's own generator for `device` go on from `state`."""
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.default_generator.set_state(state)
+
+
 @dataclass
 class Run:
     """A training run between two steps: all that a checkpoint holds, and what callbacks may read.
@@ -26,6 +54,14 @@ class Run:
     ----------
     epoch, step : int
         How many of each are finished.
+    batch : int
+        How many batches of the epoch under way are finished.
+    losses : Mean
+        Of these.
+    drawn : tuple of Tensor
+        What state `order` and `noise` had at the beginning of the epoch under way.
+    chance : Tensor, optional
+        The state in which layers that draw for themselves go on, where an epoch is taken up in its midst.
     history : list of dict
         A row an epoch: epoch, loss, validation_loss (None without validation), learning_rate, seconds, images_per_second.
     best : dict of str to Tensor, optional
@@ -47,6 +83,10 @@ class Run:
     precision: str = "float32"
     epoch: int = 0
     step: int = 0
+    batch: int = 0
+    losses: Mean = field(default_factory=Mean)
+    drawn: tuple[Tensor, ...] = ()
+    chance: Tensor | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Tensor] | None = None
     stop: bool = False

@@ -1,0 +1,71 @@
+"""npy files, read by position.
+
+Not mapped into memory: the pages of a map count as the process's own, and a file that shrinks under it is a bus error.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hourglass.data.files import npy_header
+from hourglass.data.shards.base import IMAGES_A_BLOCK, Block, Form, Piece, Shard, cut, fitted, readable
+from hourglass.errors import DataError
+from hourglass.images import Array
+
+
+@dataclass(frozen=True)
+class NpyShard(Shard):
+    """An npy file of images (n, h, w) or (n, h, w, c). A block's place is the number of its first row."""
+
+    kind = "npy"
+
+    def blocks(self) -> list[Block]:
+        shape, _, _ = self._header()
+        return [Block(first, first, count) for first, count in cut(shape[0], IMAGES_A_BLOCK)]
+
+    def read(self, block: Block, rows: NDArray[np.int64] | None, form: Form) -> Piece:
+        wanted = np.arange(block.n_images) if rows is None else rows
+        first, last = int(wanted[0]), int(wanted[-1]) + 1
+        images = self._rows(block.first + first, last - first)
+        chosen = images if len(wanted) == len(images) else images[wanted - first]
+        return fitted(chosen, block.first + wanted, self.key, form)
+
+    def _rows(self, first: int, count: int) -> Array:
+        shape, dtype, start = self._header()
+        images = np.empty((count, *shape[1:]), dtype)
+        with Path(self.path).open("rb", buffering=0) as stream:
+            stream.seek(start + first * (images.nbytes // count))
+            view = memoryview(images.data).cast("B")
+            while view:
+                n = stream.readinto(view)
+                if not n:
+                    raise DataError(f"{self.path}: truncated; its header declares shape {shape} of {dtype}.")
+                view = view[n:]
+        return images
+
+    def _header(self) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+        """(shape, dtype, where the data begin)"""
+
+        def read() -> tuple[tuple[int, ...], np.dtype[Any], int]:
+            with Path(self.path).open("rb") as stream:
+                shape, fortran_order, dtype = npy_header(stream, Path(self.path))
+                start = stream.tell()
+                available = Path(self.path).stat().st_size - start
+            if len(shape) not in (3, 4) or 0 in shape or dtype.kind not in "buf" or (dtype.kind == "u" and dtype.itemsize > 1):
+                raise DataError(
+                    f"{self.path}: holds {dtype} of shape {shape}; images are uint8 or float, (n, h, w) or (n, h, w, c)."
+                )
+            if fortran_order:
+                raise DataError(f"{self.path}: is in Fortran order, in which no image lies in one piece; save it in C order.")
+            if math.prod(shape) * dtype.itemsize > available:
+                raise DataError(f"{self.path}: truncated; its header declares shape {shape} of {dtype}.")
+            return shape, dtype, start
+
+        header: tuple[tuple[int, ...], np.dtype[Any], int] = readable(self.path, "npy file", read)
+        return header

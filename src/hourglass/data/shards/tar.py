@@ -1,0 +1,122 @@
+"""tar files in WebDataset's layout: files of one key, as 0001.png and 0001.cls, are a sample."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hourglass.data.files import IMAGE_FORMATS
+from hourglass.data.shards.base import IMAGES_A_BLOCK, MAX_ENCODED, Block, Encoded, Form, Piece, Shard, decoded, readable
+from hourglass.errors import DataError
+
+_LABEL = "cls"
+_LONGEST_LABEL = 1000  # bytes
+
+
+class _Sample(NamedTuple):
+    start: int
+    """Where its first header begins."""
+    image: tarfile.TarInfo
+    label: tarfile.TarInfo | None
+
+
+@dataclass(frozen=True)
+class TarShard(Shard):
+    """A plain tar file. Nothing is unpacked: members are read where they lie. A block's place is where its first header is."""
+
+    kind = "tar"
+
+    def blocks(self) -> list[Block]:
+        def read() -> list[Block]:
+            starts, count = [], 0
+            with Path(self.path).open("rb") as stream:
+                for sample in _samples(stream):
+                    if count % IMAGES_A_BLOCK == 0:
+                        starts.append(sample.start)
+                    count += 1
+            if not count:
+                raise DataError(f"{self.path}: holds no image; looked for {', '.join(sorted(IMAGE_FORMATS))}.")
+            firsts = range(0, count, IMAGES_A_BLOCK)
+            return [
+                Block(start, first, min(IMAGES_A_BLOCK, count - first)) for start, first in zip(starts, firsts, strict=True)
+            ]
+
+        blocks: list[Block] = readable(self.path, "tar file (plain, not compressed)", read)
+        return blocks
+
+    def read(self, block: Block, rows: NDArray[np.int64] | None, form: Form) -> Piece:
+        wanted = set(range(block.n_images) if rows is None else rows.tolist())
+
+        def files(stream: IO[bytes]) -> Iterator[Encoded]:
+            stream.seek(block.place)
+            for number, sample in enumerate(_samples(stream)):
+                if number in wanted:
+                    label = _label(stream, sample.label) if form.named else None
+                    key = f"{self.path}#{sample.image.name}"
+                    yield Encoded(block.first + number, key, label, partial(_content, stream, sample.image))
+                if number == block.n_images - 1:
+                    return
+            raise DataError(f"{self.path}: truncated; it held more images when it was opened.")
+
+        def read() -> Piece:
+            with Path(self.path).open("rb") as stream:
+                return decoded(files(stream), form)
+
+        piece: Piece = readable(self.path, "tar file", read)
+        return piece
+
+
+def _samples(stream: IO[bytes]) -> Iterator[_Sample]:
+    """The samples from where `stream` stands on; what has no image is none."""
+    key, start = None, 0
+    image = label = None
+    with tarfile.TarFile(fileobj=stream, mode="r") as archive:
+        while (member := archive.next()) is not None:
+            archive.members.clear()  # type: ignore[attr-defined]  # it keeps them all, and its stubs keep that quiet
+            if not member.isreg() or member.sparse is not None:
+                continue
+            stem, ending = _parted(member.name)
+            if stem != key:
+                if image is not None:
+                    yield _Sample(start, image, label)
+                key, start, image, label = stem, member.offset, None, None
+            if f".{ending}" in IMAGE_FORMATS and image is None:
+                image = member
+            elif ending == _LABEL:
+                label = member
+    if image is not None:
+        yield _Sample(start, image, label)
+
+
+def _parted(name: str) -> tuple[str, str]:
+    """(key, ending) of a member: what stands before and after the first dot of its last part."""
+    folder, slash, last = name.rpartition("/")
+    stem, _, ending = last.partition(".")
+    return f"{folder}{slash}{stem}", ending.lower()
+
+
+def _content(stream: IO[bytes], member: tarfile.TarInfo) -> bytes:
+    if member.size > MAX_ENCODED:
+        raise DataError(f"{member.size:,} bytes; the limit is {MAX_ENCODED:,}.")
+    back = stream.tell()
+    stream.seek(member.offset_data)
+    content = stream.read(member.size)
+    stream.seek(back)
+    if len(content) < member.size:
+        raise DataError("truncated.")
+    return content
+
+
+def _label(stream: IO[bytes], member: tarfile.TarInfo | None) -> Any:
+    """What a .cls file says: a number where it is one."""
+    if member is None or member.size > _LONGEST_LABEL:
+        return None
+    text = _content(stream, member).decode("utf-8", "replace").strip()
+    return int(text) if text.lstrip("-").isdecimal() and len(text) < 19 else text

@@ -1,0 +1,77 @@
+"""Where the shards of a source are: in a file, a folder, or what a pattern names."""
+
+from __future__ import annotations
+
+import glob
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hourglass.data.files import IMAGE_FORMATS
+from hourglass.data.shards import FILES_A_SHARD, KINDS, FileNames, FilesShard, Shard
+from hourglass.errors import DataError
+
+
+def is_sharded(source: str | Path) -> bool:
+    """Whether `source` is a Parquet or tar file, or a folder or pattern of such files or of npy files, and no images."""
+    text = os.fspath(source)
+    if Path(text).is_file():
+        return Path(text).suffix in (".parquet", ".tar")
+    return (Path(text).is_dir() or glob.has_magic(text)) and bool(_files_of(text))
+
+
+def shards_of(source: str | Path | Sequence[str | Path]) -> Sequence[Shard]:
+    """The shards of a source, sorted by name. DataError if there are none, or they are of several kinds."""
+    if not isinstance(source, (str, Path)):
+        every = [shard for one in source for shard in shards_of(one)]
+        if not every:
+            raise DataError("an empty list of sources.")
+        return every
+    path = Path(os.path.expanduser(os.fspath(source)))
+    files = [path] if path.is_file() else _files_of(str(path))
+    kinds = sorted({file.suffix.lower() for file in files})
+    if len(kinds) > 1:
+        raise DataError(f"{path}: holds {' and '.join(kinds)}; name one kind, as in {path}/*{kinds[0]}.")
+    if files:
+        if kinds[0].removeprefix(".") not in KINDS:
+            allowed = ", ".join(f".{kind}" for kind in KINDS)
+            raise DataError(f"{files[0]}: cannot be read in parts; allowed: {allowed}, or a folder of images or of such files.")
+        return [KINDS[kinds[0].removeprefix(".")](str(file)) for file in files]
+    if path.is_dir():
+        return _Files(path)
+    raise DataError(f"{path}: no such file or folder{', and no file fits the pattern' if glob.has_magic(str(path)) else ''}.")
+
+
+def _files_of(text: str) -> list[Path]:
+    """The shards below a folder, or those of a pattern; none where a folder holds images."""
+    if not Path(text).is_dir():
+        return sorted(Path(file) for file in glob.glob(text, recursive=True))
+    found = []
+    for folder, below, names in os.walk(text):
+        below[:] = [name for name in below if not name.startswith(".")]
+        for name in names:
+            ending = os.path.splitext(name)[1].lower()
+            if ending in IMAGE_FORMATS and not name.startswith("."):
+                return []
+            if ending.removeprefix(".") in KINDS and not name.startswith("."):
+                found.append(Path(folder, name))
+    return sorted(found)
+
+
+class _Files(Sequence[Shard]):
+    """The images of a folder, some a shard, each made when it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.names = folder, FileNames(folder)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.names) / FILES_A_SHARD)
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        return FilesShard(str(self.folder), self.names[number * FILES_A_SHARD : (number + 1) * FILES_A_SHARD], number)

@@ -1,0 +1,365 @@
+"""Sources larger than memory: shards that are read in parts, in order or shuffled, from any position on."""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hourglass.data import files
+from hourglass.data.dataset import Split
+from hourglass.data.decoding import Wanted, Workers, default_workers, in_turn
+from hourglass.data.shards import Block, Form, NpyShard, Piece, Shard
+from hourglass.data.shuffling import Batch, Blocks, Gathered, Window, batched, rows_of, spread
+from hourglass.data.sources import shards_of
+from hourglass.errors import DataError, HourglassWarning
+from hourglass.images import Array
+
+_BUFFER_BYTES, _BUFFER_IMAGES = 64 << 20, 16_384
+_SAMPLED_BLOCKS = 64
+_PROBED_BLOCKS = 8
+_NOTED = 1000
+
+
+def stream(
+    source: str | Path | Sequence[str | Path],
+    *,
+    size: tuple[int, int] | None = None,
+    buffer: int | None = None,
+    workers: int | None = None,
+    strict: bool = False,
+) -> Stream:
+    """Images that are read as they are needed: for more of them than memory holds.
+
+    Parameters
+    ----------
+    source : path, pattern, or sequence of paths
+        A folder of images (subfolders are labels); a folder of Parquet, tar or npy files; one such file; or a pattern such as
+        ``"train-*.tar"``. Parquet: a column ``image`` of image files as bytes (or as a struct with ``bytes``) or of pixels as
+        lists; ``label``, and ``key``, ``path`` or ``id``, if there are any. tar: WebDataset's layout, ``0001.png`` beside
+        ``0001.cls``. npy: (n, h, w) or (n, h, w, c), uint8 or float in 0..1.
+    size : (height, width), optional
+        Resize image files to this; without it they must share the size of the first.
+    buffer : int, optional
+        Images that are shuffled together, from blocks all over the source. By default 64 MiB of pixels, at most 16,384.
+    workers : int, optional
+        Processes that read and decode; 0: a thread of this one. By default 0 for arrays, else one fewer than there are cores.
+    strict : bool
+        Raise a DataError for an image that cannot be read, instead of leaving it out with a note.
+
+    Returns
+    -------
+    Stream
+        What `fit` takes in place of an array. Iterating gives `Split` after `Split`, in order.
+
+    Raises
+    ------
+    DataError
+        If there is no such source, or it holds no image.
+
+    Examples
+    --------
+    >>> import hourglass as hg, numpy as np, tempfile, os
+    >>> path = os.path.join(tempfile.mkdtemp(), "digits.npy")
+    >>> np.save(path, hg.load("digits").train.images)
+    >>> digits = hg.stream(path)
+    >>> len(digits), digits.shape
+    (1437, (1437, 8, 8))
+    >>> ae = hg.Autoencoder(8, epochs=2, random_state=0).fit(digits)
+    >>> [ae.encode(part.images).shape for part in digits][:2]
+    [(256, 8), (256, 8)]
+    """
+    return Stream(shards_of(source), size=size, buffer=buffer, workers=workers, strict=strict)
+
+
+class Stream:
+    """Images in shards. Like an array it has `shape`, `dtype`, `ndim` and a length; see `stream`."""
+
+    def __init__(
+        self,
+        shards: Sequence[Shard],
+        *,
+        size: tuple[int, int] | None = None,
+        buffer: int | None = None,
+        workers: int | None = None,
+        strict: bool = False,
+    ) -> None:
+        if buffer is not None and buffer < 1:
+            raise DataError(f"buffer={buffer}; allowed: 1 or more.")
+        if workers is not None and workers < 0:
+            raise DataError(f"workers={workers}; allowed: 0 or more.")
+        self.shards, self.size, self.strict = shards, size, strict
+        self._buffer, self._workers = buffer, workers
+        self._rejects: dict[str, str] = {}
+        self._n_told = 0
+
+    # --- what it holds ----------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return int(self._blocks.counts.sum())
+
+    def __repr__(self) -> str:
+        sides = "×".join(str(side) for side in self.shape[1:])
+        return f"<{len(self):,} images of {sides}, {self.dtype}, in {len(self.shards):,} shards>"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, h, w) or (n, h, w, c)."""
+        return (len(self), *self._first.shape[1:])
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8, or float32 where arrays hold floats."""
+        return self._first.dtype
+
+    @property
+    def buffer(self) -> int:
+        """Images that are shuffled together."""
+        if self._buffer is not None:
+            return self._buffer
+        return max(1, min(_BUFFER_IMAGES, _BUFFER_BYTES // max(1, int(self._first.nbytes))))
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells another source from this one, by the names of its shards and how many images each holds."""
+        digest = 0
+        for shard, count in zip(self.shards, self._blocks.of_shards, strict=True):
+            name = f"{Path(shard.path).name} {getattr(shard, 'names', '')} {count}"
+            digest = zlib.crc32(name.encode("utf-8", "surrogateescape"), digest)
+        return f"{self.dtype} {self.shape} {digest:08x} {self.buffer}"
+
+    @cached_property
+    def _blocks(self) -> Blocks:
+        return Blocks(self.shards)
+
+    @cached_property
+    def _first(self) -> Array:
+        """One image that can be read, (1, *shape): in colour if any of the first of some blocks is."""
+        found: Array | None = None
+        for number in np.unique(np.linspace(0, len(self._blocks.counts) - 1, _PROBED_BLOCKS).astype(int)):
+            shard, block = self._blocks[number]
+            piece = shard.read(block, np.arange(min(4, block.n_images)), Form(None, named=False))
+            for image in piece.images:
+                shape = (*(self.size or image.shape[:2]), *image.shape[2:])
+                if found is None or (len(shape) > found[0].ndim):
+                    found = np.zeros((1, *shape), image.dtype)
+        if found is None:
+            raise DataError(f"{self.shards[0].path}: the first of its images cannot be read; hourglass encode lists why.")
+        return found
+
+    @property
+    def _form(self) -> Form:
+        return Form(self._first.shape[1:], resize=self.size is not None, named=False)
+
+    @cached_property
+    def _readers(self) -> Workers:
+        n = self._workers
+        if n is None:
+            n = 0 if isinstance(self.shards[0], NpyShard) else default_workers()
+        readers = Workers(n)
+        weakref.finalize(self, readers.close)
+        return readers
+
+    # --- in order ---------------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Split]:
+        """All images that can be read, in order, some hundred at a time, with their labels."""
+        form = self._form._replace(named=True)
+        for shard in self.shards:
+            for _, piece in self.pieces(shard, form):
+                self._note(piece)
+                if len(piece.images):
+                    assert isinstance(piece.images, np.ndarray)
+                    yield Split(piece.images, None if piece.labels is None else np.array(piece.labels), None, tuple(piece.keys))
+        self._tell()
+
+    def pieces(self, shard: Shard, form: Form) -> Iterator[tuple[Block, Piece]]:
+        """A shard from its first image to its last, in the wanted form; a block that cannot be read is one reject."""
+        requests = (Wanted(shard, block, None, form) for block in shard.blocks())
+        for wanted, future in in_turn(self._readers, requests):
+            yield wanted.block, _piece(wanted, future)
+
+    def in_memory(self) -> Split:
+        """All images that can be read, as one array. DataError if that is more than `files.MAX_BYTES`."""
+        n_bytes = len(self) * int(self._first.nbytes)
+        if n_bytes > files.MAX_BYTES:
+            raise DataError(
+                f"{self.shards[0].path}: {len(self):,} images are {n_bytes:,} bytes; the limit is {files.MAX_BYTES:,}. "
+                "Use stream(…), on the command line --stream."
+            )
+        parts = list(self)
+        labels = None if any(part.labels is None for part in parts) else np.concatenate([part.known_labels for part in parts])
+        keys = tuple(key for part in parts for key in part.keys or ())
+        return Split(np.concatenate([part.images for part in parts]), labels, None, keys)
+
+    def draw(self, n: int, seed: int) -> NDArray[np.int64]:
+        """Numbers of `n` images (or all), sorted, from at most 64 blocks all over the source, for each block is read."""
+        rng, blocks = np.random.default_rng(seed), self._blocks
+        chosen = np.sort(rng.permutation(len(blocks.counts))[:_SAMPLED_BLOCKS])
+        each = spread(min(n, int(blocks.counts[chosen].sum())), blocks.counts[chosen])
+        rows = [
+            blocks.starts[block] + np.sort(rng.permutation(int(blocks.counts[block]))[:count])
+            for block, count in zip(chosen, each, strict=True)
+        ]
+        return np.concatenate(rows)
+
+    def take(self, numbers: NDArray[np.int64]) -> Split:
+        """The images of these sorted numbers that can be read, in memory. DataError if none can be."""
+        blocks = self._blocks
+        owners = np.searchsorted(blocks.starts, numbers, side="right") - 1
+        edges = np.flatnonzero(np.diff(owners)) + 1
+        form = self._form._replace(named=True)
+
+        def requests() -> Iterator[Wanted]:
+            for some in np.split(numbers, edges):
+                number = int(np.searchsorted(blocks.starts, some[0], side="right")) - 1
+                shard, block = blocks[number]
+                yield Wanted(shard, block, some - blocks.starts[number], form)
+
+        images, labels, keys = [], [], []
+        for wanted, future in in_turn(self._readers, requests()):
+            piece = _piece(wanted, future)
+            self._note(piece)
+            images += list(piece.images)
+            labels += piece.labels or [None] * len(piece.rows)
+            keys += piece.keys
+        if not images:
+            raise DataError(f"{self.shards[0].path}: none of {len(numbers)} images that were drawn can be read.")
+        known = None if any(label is None for label in labels) else np.array(labels)
+        return Split(np.stack(images), known, None, tuple(keys))
+
+    def __array__(self, *_: Any, **__: Any) -> Array:
+        raise DataError(
+            "a stream is not held in memory: fit on it, and pass on its parts, as in [model.encode(p.images) for p in it]."
+        )
+
+    # --- shuffled ---------------------------------------------------------------------------------------------------
+
+    def batches(
+        self, size: int, seed: int, *, first: int = 0, part: tuple[int, int] = (0, 1), without: NDArray[np.int64] | None = None
+    ) -> Iterator[Batch]:
+        """The batches of one epoch, in an order that `seed` alone decides; which process reads what does not change it.
+
+        Blocks are shuffled; so many of them as fill the buffer are a window, whose images are shuffled among each other.
+
+        Parameters
+        ----------
+        size : int
+            Images a batch, of all processes together.
+        seed : int
+        first : int
+            The number of the batch to begin with.
+        part : (number, how many)
+            Which contiguous part of every batch is read here.
+        without : ndarray of int, sorted, optional
+            Images that are left out.
+        """
+        left_out = np.empty(0, np.int64) if without is None else without
+        total = len(self) - len(left_out)
+        return batched(self._ahead(self._windows(seed, left_out), size, total, first, part), size, total, first)
+
+    def _ahead(self, windows: Iterator[Window], size: int, total: int, first: int, part: tuple[int, int]) -> Iterator[Gathered]:
+        """Each window's images, while the next one's are being read."""
+        waiting: list[_Reading] = []
+        try:
+            for window in windows:
+                if window.end <= first * size:
+                    continue
+                waiting.append(self._reading(window, *window.shared(size, total, first, part)))
+                if len(waiting) > 1:
+                    yield self._gathered(waiting.pop(0))
+            while waiting:
+                yield self._gathered(waiting.pop(0))
+            self._tell()
+        finally:
+            for reading in waiting:
+                for _, _, future in reading.parts:
+                    future.cancel()
+
+    def _windows(self, seed: int, left_out: NDArray[np.int64]) -> Iterator[Window]:
+        """Blocks in an order drawn with `seed`, as many together as fill the buffer."""
+        blocks, begin, number = self._blocks, 0, 0
+        order = np.random.default_rng([seed, 0]).permutation(len(blocks.counts))
+        while len(order):
+            n = 1 + int(np.searchsorted(np.cumsum(blocks.counts[order[:_BUFFER_IMAGES]]), self.buffer))
+            chosen, order, number = order[:n], order[n:], number + 1
+            rows = [rows_of(int(blocks.starts[block]), int(blocks.counts[block]), left_out) for block in chosen]
+            owners = np.repeat(chosen, [len(some) for some in rows])
+            drawn = np.random.default_rng([seed, number]).permutation(len(owners))
+            yield Window(begin, owners[drawn], np.concatenate(rows)[drawn])
+            begin += len(owners)
+
+    def _reading(self, window: Window, positions: NDArray[np.int64], chosen: NDArray[np.int64]) -> _Reading:
+        """Ask for the `chosen` images of `window`, block by block."""
+        owners, rows = window.owners[chosen], window.rows[chosen]
+        sorted_places = np.lexsort((rows, owners))
+        edges = np.flatnonzero(np.diff(owners[sorted_places])) + 1
+        parts = []
+        for places in np.split(sorted_places, edges) if len(chosen) else []:
+            shard, block = self._blocks[int(owners[places[0]])]
+            wanted = Wanted(shard, block, rows[places], self._form)
+            parts.append((places, wanted, self._readers.read(wanted)))
+        return _Reading(window.end, positions, parts)
+
+    def _gathered(self, reading: _Reading) -> Gathered:
+        """What was asked for, in the order of the epoch, without what cannot be read."""
+        images = np.empty((len(reading.positions), *self._first.shape[1:]), self.dtype)
+        is_read = np.zeros(len(images), bool)
+        while reading.parts:  # so that each part's memory goes as it is taken
+            places, wanted, future = reading.parts.pop(0)
+            piece = _piece(wanted, future)
+            self._note(piece)
+            assert wanted.rows is not None
+            known = places[np.isin(wanted.block.first + wanted.rows, piece.rows)]
+            images[known] = piece.images
+            is_read[known] = True
+        if not is_read.all():
+            return Gathered(reading.end, reading.positions[is_read], images[is_read])
+        return Gathered(reading.end, reading.positions, images)
+
+    # --- what cannot be read ----------------------------------------------------------------------------------------
+
+    def _note(self, piece: Piece) -> None:
+        if self.strict and piece.rejects:
+            key, reason = piece.rejects[0]
+            raise DataError(f"{key}: {reason}")
+        if len(self._rejects) < _NOTED:
+            self._rejects.update(piece.rejects)
+
+    def _tell(self) -> None:
+        """Say once what was left out."""
+        if len(self._rejects) > self._n_told:
+            self._n_told = len(self._rejects)
+            count = f"{self._n_told} or more" if self._n_told >= _NOTED else str(self._n_told)
+            key, reason = next(iter(self._rejects.items()))
+            words = f"{count} of {len(self):,} images cannot be read and are left out; the first: {key}: {reason}"
+            warnings.warn(words, HourglassWarning, stacklevel=2)
+
+
+def _piece(wanted: Wanted, future: Future[Piece]) -> Piece:
+    """What was read; of a block that cannot be read at all, one reject."""
+    try:
+        return future.result()
+    except DataError as error:
+        block = wanted.block
+        key = f"{wanted.shard.path}#{block.first}..{block.first + block.n_images - 1}"
+        return Piece([], [], rejects=[(key, str(error).removeprefix(f"{wanted.shard.path}: "))])
+
+
+class _Reading(NamedTuple):
+    end: int
+    positions: NDArray[np.int64]
+    parts: list[tuple[NDArray[np.int64], Wanted, Future[Piece]]]
+    """(which of the positions, what was asked for, what comes)"""

@@ -1,0 +1,97 @@
+"""Examples that are read as they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hourglass.corruption import Corruption
+from hourglass.data import Stream
+from hourglass.data.shuffling import Batch
+from hourglass.images import Array, Layout
+from hourglass.training.examples import Examples, Memory, as_tensor, network_input
+
+_DRAWN_TOGETHER = 64
+"""Images whose damage is drawn from one seed: whichever process reads an image, its damage is the same."""
+
+
+class StreamedExamples(Examples):
+    """Samples of a `Stream`, which are damaged as they come.
+
+    Parameters
+    ----------
+    source : Stream
+    some : ndarray (n, *layout.shape)
+        A few of its samples in memory, for what wants to know them before the first step.
+    without : ndarray of int, sorted
+        The numbers of those that are left out.
+    part : (number, how many)
+        Which part of every batch this process makes.
+    """
+
+    def __init__(
+        self,
+        source: Stream,
+        layout: Layout,
+        some: Array,
+        *,
+        without: NDArray[np.int64],
+        corruption: Corruption | None = None,
+        n_views: int = 1,
+        part: tuple[int, int] = (0, 1),
+    ) -> None:
+        super().__init__(some, layout, corruption=corruption, n_views=n_views)
+        self.source, self.without, self.part = source, without, part
+
+    def __len__(self) -> int:
+        return len(self.source) - len(self.without)
+
+    def to(self, device: torch.device) -> None:
+        self.device = device
+
+    def shuffled(
+        self,
+        batch_size: int,
+        order: torch.Generator,
+        noise: torch.Generator,
+        memory: Memory | None = None,
+        *,
+        first: int = 0,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """This process's part of all batches of one epoch, from number `first` on."""
+        seed, noise_seed = (
+            int(torch.randint(2**62, (), generator=generator, device=generator.device)) for generator in (order, noise)
+        )
+        for batch in self.source.batches(batch_size, seed, first=first, part=self.part, without=self.without):
+            targets = network_input(self.layout, as_tensor(batch.images).to(self.device))
+            inputs = (
+                targets.clone() if self.corruption is None else self._corrupted(self.corruption, targets, batch, noise_seed)
+            )
+            if self.n_views == 2:
+                yield torch.cat([targets, inputs]), torch.cat([targets, targets])
+            else:
+                yield inputs, targets
+
+    def _corrupted(self, corruption: Corruption, targets: Tensor, batch: Batch, seed: int) -> Tensor:
+        """Damage drawn for whole groups of the batch, also where this process has a part of one, or an image is missing."""
+        inputs = torch.empty_like(targets)
+        generator = torch.Generator(self.device)
+        groups = batch.places // _DRAWN_TOGETHER
+        for group in np.unique(groups):
+            here = np.flatnonzero(groups == group)
+            size = min(_DRAWN_TOGETHER, batch.size - int(group) * _DRAWN_TOGETHER)
+            generator.manual_seed((seed + batch.number * 1_000_003 + int(group)) % 2**63)
+            places = torch.from_numpy(batch.places[here] - group * _DRAWN_TOGETHER).to(self.device)
+            own = slice(int(here[0]), int(here[-1]) + 1)
+            whole = (
+                targets[own]
+                if len(here) == size
+                else targets.new_zeros(size, *targets.shape[1:]).index_copy_(0, places, targets[own])
+            )
+            damaged = corruption.corrupt(whole, generator)
+            inputs[own] = damaged if len(here) == size else damaged.index_select(0, places)
+        return inputs
