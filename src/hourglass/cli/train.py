@@ -75,15 +75,17 @@ def train(
 ) -> None:
     """Train a model on the training images of DATA and save it.
 
-    After every epoch the run is saved in OUTPUT.checkpoint, which is removed when the model is written.
+    After every epoch the run is saved in OUTPUT.checkpoint, which is removed when the model is written. Several processes, on
+    one host or many, share the work: torchrun --nproc-per-node N -m hourglass train ….
     """
     from hourglass.cli.models import names_of
     from hourglass.cli.output import print_json
+    from hourglass.cli.processes import is_restarted
     from hourglass.cli.progress import ShowProgress
     from hourglass.data import load
     from hourglass.errors import ParameterError
     from hourglass.estimators import ESTIMATORS
-    from hourglass.training import describe_epoch
+    from hourglass.training import current, describe_epoch, joined
 
     if task not in ESTIMATORS:
         raise ParameterError(f"--task {task}; allowed: {', '.join(ESTIMATORS)}.")
@@ -91,6 +93,7 @@ def train(
         raise ParameterError(f"{output} exists and is no model; choose another name with -o.")
     if task in ("retriever", "detector") and tile is not None:
         raise ParameterError(f"a {task} is given whole images later: use --size, not --tile.")
+    gather = click.get_current_context().with_resource(joined())
     train_part = load(data, size=size, tile=tile).train
     parameters["penalty"] = parameters["penalty"] or None
     given = {name: value for name, value in parameters.items() if value is not None}
@@ -102,12 +105,16 @@ def train(
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     claim(click.get_current_context(), None, checkpoint)
     progress = ShowProgress(f"{task}, {model.preset}")
+    resume = resume or is_restarted()
+    gather()
     try:
         model.fit(train_part.images, named.get(task), callbacks=[progress], checkpoint=checkpoint, resume=resume)
     except KeyboardInterrupt:
         if progress.finished:
             click.echo(f"stopped; {checkpoint} holds epoch {progress.finished}: add --resume to go on.", err=True)
         raise
+    if not current().is_first:
+        return
     model.save(output)
     checkpoint.unlink(missing_ok=True)
     if as_json:

@@ -12,6 +12,7 @@ import torch
 from hourglass.corruption import seeded
 from hourglass.errors import DivergenceError
 from hourglass.objectives import Objective
+from hourglass.training.distribution import current
 from hourglass.training.engine import Engine, engine_for, output_of
 from hourglass.training.examples import Examples
 from hourglass.training.machine import kept_memory
@@ -32,8 +33,13 @@ def train(
 ) -> None:
     """Train `run.network` until `plan.epochs` are finished, or patience or a callback ends it.
 
+    Several processes (`distribution.py`) all call this with the same arguments: they share each training batch, and each
+    evaluates the whole of the validation part, which gives the same numbers without a word between them.
+
     Raises
     ------
+    ProcessError
+        If one of several processes is lost.
     DivergenceError
         If the loss is no longer finite. Checkpoints of earlier epochs stay as they are.
     """
@@ -42,17 +48,22 @@ def train(
             given.to(run.device)
     run.n_images, run.n_epochs = len(examples), plan.epochs
     run.n_batches = math.ceil(len(examples) / plan.batch_size)
+    processes = current()
+    callbacks = [callback for callback in callbacks if processes.is_first or not callback.writes]
     try:
         for callback in callbacks:
             callback.on_train_begin(run)
+        processes.follow_first(run)
         with contextlib.closing(engine_for(run, objective)) as engine:
             while run.epoch < plan.epochs and not run.stop:
                 with own_chance(run):
                     train_epoch(run, plan, engine, examples, validation, callbacks)
                 for callback in callbacks:
                     callback.on_epoch_end(run)
+                processes.follow_first(run)
             if run.best is not None:
                 run.network.load_state_dict(run.best)
+                processes.follow_first(run)
     finally:
         for callback in callbacks:
             callback.on_train_end(run)
@@ -74,10 +85,10 @@ def train_epoch(
     """
     start, losses = time.perf_counter(), Mean()
     run.network.train()
-    for inputs, targets in examples.shuffled(plan.batch_size, run.order, run.noise, engine.memory):
+    for inputs, targets in examples.shuffled(plan.batch_size, run.order, run.noise, engine.memory, engine.processes):
         run.optimizer.set_rate(plan.rate(run.step, plan.epochs * run.n_batches))
         run.loss = engine.step(inputs, targets)
-        losses.add(run.loss, len(targets))
+        losses.add(run.loss, engine.count)
         run.step += 1
         for callback in callbacks:
             callback.on_batch_end(run)
@@ -116,26 +127,31 @@ class Mean:
 
     def __init__(self) -> None:
         self.total: Loss = 0.0
-        self.count = 0
+        self.count: Loss = 0
 
-    def add(self, value: Loss, count: int) -> None:
+    def add(self, value: Loss, count: Loss) -> None:
         self.total = self.total + value * count
-        self.count += count
+        self.count = self.count + count
 
     @property
     def value(self) -> float:
-        return float(self.total) / self.count
+        return float(self.total) / float(self.count)
 
 
 @contextlib.contextmanager
 def own_chance(run: Run) -> Iterator[None]:
-    """Layers that draw for themselves, as dropout does, draw from the run's seed and epoch; torch's global state stays."""
+    """Layers that draw for themselves, as dropout does, draw from the run's seed and epoch; torch's global state stays.
+
+    Each of several processes has draws of its own: its rows are others than theirs.
+    """
+    processes = current()
+    seed = run.seed + run.epoch * processes.size + processes.rank
     on_gpu = run.device.type == "cuda"
     its_own = torch.cuda.device(run.device) if on_gpu else contextlib.nullcontext()  # among several GPUs
     with its_own, torch.random.fork_rng([run.device] if on_gpu else []):
-        torch.default_generator.manual_seed(run.seed + run.epoch)
+        torch.default_generator.manual_seed(seed)
         if on_gpu:
-            torch.cuda.manual_seed(run.seed + run.epoch)
+            torch.cuda.manual_seed(seed)
         yield
 
 

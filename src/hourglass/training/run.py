@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -63,6 +63,9 @@ class Callback:
     Between the first step and the last they read the network, or copy it; its parameters and gradients stay the tensors that
     they are, for the engine may have put down where these lie.
     """
+
+    writes: ClassVar[bool] = False
+    """Whether it writes or prints: of several processes, only the first then has it."""
 
     def on_train_begin(self, run: Run) -> None:
         """Before the first epoch of this call."""
