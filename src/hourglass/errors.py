@@ -6,6 +6,7 @@
     ├── ParameterError (ValueError)   an argument that is out of range or does not fit the others
     ├── ModelError (ValueError)       a network that cannot be built, or does not fit the images
     ├── FormatError (ValueError)      a saved model or checkpoint that is damaged or of an unknown version
+    ├── ProcessError (RuntimeError)   a process that trains with others, and has lost one of them
     └── DivergenceError               a training run whose loss is no longer a finite number
 
     HourglassWarning (UserWarning)    something was converted or left out; the message says what
@@ -38,6 +39,10 @@ class ModelError(HourglassError, ValueError):
 
 class FormatError(HourglassError, ValueError):
     """A saved model or checkpoint that is damaged or of an unknown version."""
+
+
+class ProcessError(HourglassError, RuntimeError):
+    """A process that trains with others, and has lost one of them."""
 
 
 class DivergenceError(HourglassError, ArithmeticError):

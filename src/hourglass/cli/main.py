@@ -27,9 +27,10 @@ from hourglass.cli.explore import explore
 from hourglass.cli.generate import generate
 from hourglass.cli.info import info
 from hourglass.cli.options import BAD_INPUT, INTERRUPTED
+from hourglass.cli.processes import rank, say_last
 from hourglass.cli.search import search
 from hourglass.cli.train import train
-from hourglass.errors import HourglassError, HourglassWarning
+from hourglass.errors import HourglassError, HourglassWarning, ProcessError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -58,7 +59,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         arguments = sys.argv[1:] if arguments is None else arguments
         hourglass.main(arguments, prog_name="hourglass", standalone_mode=False, obj=shlex.join(["hourglass", *arguments]))
     except (KeyboardInterrupt, click.Abort):  # before RuntimeError, which an Abort is
-        print("interrupted.", file=sys.stderr)
+        say_last("interrupted.", follows=True)
         sys.exit(INTERRUPTED)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except click.ClickException as error:
         _fail(error.format_message())
     except (HourglassError, OSError) as error:
-        _fail(str(error))
+        _fail(str(error), follows=isinstance(error, ProcessError))
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and type(error).__name__ != "OutOfMemoryError":  # torch's, not imported here
             raise
@@ -74,11 +75,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     sys.exit(0)
 
 
-def _fail(message: str) -> NoReturn:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+def _fail(message: str, *, follows: bool = False) -> NoReturn:
+    say_last(f"error: {' '.join(message.split())}", follows=follows)
     sys.exit(BAD_INPUT)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    if rank() > 0:
+        return
     label = "note" if issubclass(category, HourglassWarning) else "warning"
     print(f"{label}: {message}", file=sys.stderr)

@@ -22,10 +22,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def claim(context: click.Context, _: click.Parameter | None, output: Path | None) -> Path | None:
-    """`output`, which until the verb ends no other process may write to. ParameterError if one does."""
+    """`output`, which until the verb ends no other process may write to. ParameterError if one does.
+
+    Of torchrun's processes the first claims it, for it alone writes.
+    """
+    from hourglass.cli.processes import rank
     from hourglass.data.write import claimed
 
-    if output is not None and not context.resilient_parsing:
+    if output is not None and not context.resilient_parsing and rank() == 0:
         context.find_root().with_resource(claimed(output))  # closed even if a later argument is refused
     return output
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 class ShowProgress(Callback):
     """A progress bar on a terminal (standard error): loss, images per second, time left. Silent in a pipe."""
 
+    writes = True
+
     def __init__(self, name: str) -> None:
         self.name = name
         self.bar: Progress | None = None

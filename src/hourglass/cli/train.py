@@ -82,13 +82,14 @@ def train(
     """Train a model on the training images of DATA and save it.
 
     After every epoch, and every minute of a longer one, the run is saved in OUTPUT.checkpoint, which is removed when the model
-    is written.
+    is written. Several processes, on one host or many, share the work: torchrun --nproc-per-node N -m hourglass train ….
     """
     from hourglass.cli.output import print_json
+    from hourglass.cli.processes import is_restarted
     from hourglass.cli.progress import ShowProgress
     from hourglass.errors import ParameterError
     from hourglass.estimators import ESTIMATORS
-    from hourglass.training import describe_epoch
+    from hourglass.training import current, describe_epoch, joined
 
     if task not in ESTIMATORS:
         raise ParameterError(f"--task {task}; allowed: {', '.join(ESTIMATORS)}.")
@@ -96,6 +97,7 @@ def train(
         raise ParameterError(f"{output} exists and is no model; choose another name with -o.")
     if task in ("retriever", "detector") and tile is not None:
         raise ParameterError(f"a {task} is given whole images later: use --size, not --tile.")
+    gather = click.get_current_context().with_resource(joined())
     samples, names = _samples(data, size, tile, stream, {"workers": workers, "buffer": buffer})
     parameters["penalty"] = parameters["penalty"] or None
     given = {name: value for name, value in parameters.items() if value is not None}
@@ -106,12 +108,16 @@ def train(
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     claim(click.get_current_context(), None, checkpoint)
     progress = ShowProgress(f"{task}, {model.preset}")
+    resume = resume or is_restarted()
+    gather()
     try:
         model.fit(samples, names.get(task), callbacks=[progress], checkpoint=checkpoint, resume=resume)
     except KeyboardInterrupt:
         if checkpoint.exists():
             click.echo(f"stopped after {progress.finished} epochs; {checkpoint}: add --resume to go on.", err=True)
         raise
+    if not current().is_first:
+        return
     model.save(output)
     checkpoint.unlink(missing_ok=True)
     if as_json:

@@ -33,6 +33,7 @@ from hourglass.training import (
     WholeSet,
     WriteCheckpoint,
     as_tensor,
+    current,
     load_checkpoint,
     network_input,
     train,
@@ -83,7 +84,8 @@ class FittedEstimator(CheckedEstimator):
             raise ParameterError("resume=True needs random_state=, an int: without it every run is another one.")
         for stale in ("network_", "_run", *self._learned):  # should this fit fail, nothing is left that does not fit together
             self.__dict__.pop(stale, None)
-        seeds = self._seeds()
+        processes = current()
+        seeds = processes.from_first(self._seeds)
         self.layout_ = Layout.of(targets)
         training, validation = self._split(targets, inputs, seeds)
         run = self._new_run(training, seeds)
@@ -96,9 +98,11 @@ class FittedEstimator(CheckedEstimator):
             self.patience if self.early_stopping else None,
         )
         callbacks = [*callbacks, *([PrintEpochs()] if self.verbose else [])]
+        identity = self._identity(targets, inputs, seeds)
+        processes.check_alike(identity)
         if checkpoint is not None:
-            path, identity = Path(checkpoint), self._identity(targets, inputs, seeds)
-            if resume and path.exists():
+            path = Path(checkpoint)
+            if resume:
                 load_checkpoint(path, run, identity)
             callbacks.append(WriteCheckpoint(path, identity))
         with Threads(run.device) as threads:
@@ -115,7 +119,7 @@ class FittedEstimator(CheckedEstimator):
         examples = Examples(targets, self.layout_, inputs=inputs, corruption=corruption, n_views=self._n_views())
         run: Run | None = getattr(self, "_run", None)
         if run is None:
-            run = self._new_run(examples, self._seeds())
+            run = self._new_run(examples, current().from_first(self._seeds))
             if self.__sklearn_is_fitted__():  # by `fit`, or loaded from disk: its weights, a new optimiser
                 run.network.load_state_dict(self.network_.state_dict())
                 run.epoch, run.history = self.n_iter_, self.history_
@@ -167,9 +171,7 @@ class FittedEstimator(CheckedEstimator):
             raise ParameterError("redraw=False keeps a damaged copy of all images in memory; a stream needs redraw=True.")
         rows = self.validation_rows_ = source.draw(n_validation, seeds[0])
         some = source.take(source.draw(_CENTERING_SAMPLES, seeds[2])).images
-        training = StreamedExamples(
-            source, self.layout_, some, without=rows, corruption=corruption, n_views=n_views, part=(0, 1)
-        )
+        training = StreamedExamples(source, self.layout_, some, without=rows, corruption=corruption, n_views=n_views)
         if not n_validation:
             return training, None
         return training, Examples(source.take(rows).images, self.layout_, corruption=corruption, n_views=n_views)

@@ -31,6 +31,11 @@ class Objective:
         return max((penalty.n_views for penalty in self.penalties), default=1)
 
     @property
+    def compares_batch(self) -> bool:
+        """Whether a penalty compares the images of a batch with each other."""
+        return any(penalty.compares_batch for penalty in self.penalties)
+
+    @property
     def differentiates(self) -> bool:
         """Whether a penalty differentiates the codes by the inputs, so that these must carry a gradient."""
         return any(penalty.differentiates for penalty in self.penalties)

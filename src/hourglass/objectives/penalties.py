@@ -27,6 +27,9 @@ class Penalty(ABC):
     n_views: ClassVar[int] = 1
     """2: the batch holds each image twice, first all as they are, then all of them damaged, in the same order."""
 
+    compares_batch: ClassVar[bool] = False
+    """Whether what it says of an image depends on the others in the batch: in several processes, on those of a share."""
+
     differentiates: ClassVar[bool] = False
     """Whether it takes derivatives of the codes by `Output.inputs`."""
 
@@ -88,6 +91,8 @@ class KLSparsity(Penalty):
     target : float between 0 and 1
         The activity that a unit should have.
     """
+
+    compares_batch = True
 
     target: float = 0.05
 
@@ -169,6 +174,7 @@ class Contrast(Penalty):
     """
 
     n_views = 2
+    compares_batch = True
 
     def __call__(self, output: Output) -> Tensor:
         points = output.codes if output.representations is None else output.representations
@@ -182,6 +188,8 @@ class Neighbours(Penalty):
     A code of few numbers then keeps who is near whom: t-SNE with a network as the map (van der Maaten 2009), within each batch.
     Nothing where the code is that layer itself.
     """
+
+    compares_batch = True
 
     temperature: ClassVar[float] = 2.0
     """Softens the neighbourhoods that are to be kept."""

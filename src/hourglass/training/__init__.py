@@ -2,6 +2,7 @@
 
 from hourglass.training.callbacks import PrintEpochs, WriteHistory, describe_epoch
 from hourglass.training.checkpoints import WriteCheckpoint, load_checkpoint, save_checkpoint
+from hourglass.training.distribution import current, joined, words_of_first
 from hourglass.training.examples import Examples, WholeSet, as_tensor, network_input
 from hourglass.training.loop import train
 from hourglass.training.machine import Threads, threads_now
@@ -26,10 +27,13 @@ __all__ = [
     "WriteCheckpoint",
     "WriteHistory",
     "as_tensor",
+    "current",
     "describe_epoch",
+    "joined",
     "load_checkpoint",
     "network_input",
     "save_checkpoint",
     "threads_now",
     "train",
+    "words_of_first",
 ]

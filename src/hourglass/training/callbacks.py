@@ -19,6 +19,8 @@ def describe_epoch(row: dict[str, Any]) -> str:
 class PrintEpochs(Callback):
     """One line an epoch on standard error."""
 
+    writes = True
+
     def on_epoch_end(self, run: Run) -> None:
         row = run.history[-1]
         print(f"{describe_epoch(row)} (of {run.n_epochs}), {row['images_per_second']:,.0f} images/s", file=sys.stderr)
@@ -26,6 +28,8 @@ class PrintEpochs(Callback):
 
 class WriteHistory(Callback):
     """The history as JSON lines, one a finished epoch, in the file `path`."""
+
+    writes = True
 
     def __init__(self, path: Path, **labels: str) -> None:
         self.path, self.labels = path, labels

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from hourglass.data.untrusted import untrusted
 from hourglass.data.write import replace_file
 from hourglass.errors import FormatError, ParameterError
+from hourglass.training.distribution import current
 from hourglass.training.run import Callback, Mean, Run, chance, set_chance
 
 FORMAT = 3
@@ -29,6 +31,8 @@ class WriteCheckpoint(Callback):
     """Save the run to the file `path` after every epoch, and in long ones every `seconds`; `identity` is what a run must share
     to go on from it.
     """
+
+    writes = True
 
     def __init__(self, path: Path, identity: dict[str, Any], seconds: float = SECONDS) -> None:
         self.path, self.identity, self.seconds = path, identity, seconds
@@ -62,7 +66,7 @@ def save_checkpoint(path: Path, run: Run, identity: dict[str, Any]) -> None:
             "epoch": run.epoch,
             "step": run.step,
             "batch": run.batch,
-            "losses": [float(run.losses.total), run.losses.count],
+            "losses": [float(run.losses.total), int(run.losses.count)],
             "stop": run.stop,
             "history": run.history,
         },
@@ -73,7 +77,9 @@ def save_checkpoint(path: Path, run: Run, identity: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path, run: Run, identity: dict[str, Any]) -> None:
-    """Bring `run`, freshly made with the same settings, to where the checkpoint left off.
+    """Bring `run`, freshly made with the same settings, to where the checkpoint left off; nothing where there is none yet.
+
+    Of several processes the first reads it, for all: other hosts need not have the file.
 
     Raises
     ------
@@ -82,16 +88,30 @@ def load_checkpoint(path: Path, run: Run, identity: dict[str, Any]) -> None:
     ParameterError
         If it was made with other settings or other data.
     """
+    content = current().from_first(lambda: _read(path))
+    if content is None:
+        return
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata: dict[str, str] = file.metadata() or {}
-            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
-    except (SafetensorError, OSError, ValueError) as error:
-        raise FormatError(f"{path}: not a readable checkpoint ({error}). Start again without resume.") from error
+        tensors: dict[str, Tensor] = from_bytes(content)
+        metadata: dict[str, str] = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__") or {}
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise _unreadable(path, error) from error
     with untrusted(f"{path}: not what a checkpoint holds"):
         if metadata.get("sha256") != _digest(tensors, metadata.get("state", "")):
             raise FormatError(f"{path}: damaged (SHA-256 differs). Start again without resume.")
         _restore(path, run, json.loads(metadata["state"]), identity, tensors)
+
+
+def _read(path: Path) -> bytes | None:
+    """All of the file; None if there is none."""
+    try:
+        return path.read_bytes() if path.exists() else None
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> FormatError:
+    return FormatError(f"{path}: not a readable checkpoint ({error}). Start again without resume.")
 
 
 def _restore(path: Path, run: Run, state: dict[str, Any], identity: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -123,7 +143,7 @@ def _restore(path: Path, run: Run, state: dict[str, Any], identity: dict[str, An
     if run.batch:
         with torch.random.fork_rng(devices=[]):
             set_chance(run.device, tensors["random.chance"])  # which checks it
-        run.chance = tensors["random.chance"]
+        run.chance = tensors["random.chance"] if current().is_first else None  # the others' are not kept
     run.history = [_checked_row(row) for row in state["history"]]
     measured = {row["validation_loss"] is not None for row in run.history}
     is_begun = run.batch > 0 and run.losses.count > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
@@ -11,9 +12,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from hourglass.errors import HourglassWarning
 from hourglass.networks import Network, Pair, is_encoder_then_decoder, layers_of
 from hourglass.networks.layers import Call, Layer
 from hourglass.objectives import LOSSES, PENALTIES, Objective, Output
+from hourglass.training.distribution import current
 from hourglass.training.examples import Memory, Place
 from hourglass.training.optimizers import Adam
 from hourglass.training.run import PRECISIONS, Loss, Run
@@ -25,10 +28,19 @@ class Engine(ABC):
     def __init__(self, run: Run, objective: Objective) -> None:
         self.network, self.optimizer, self.objective = run.network, run.optimizer, objective
         self.dtype = PRECISIONS[run.precision]
+        self.processes = current()
+        self.count: Loss = 0
+        """Rows of the last batch, in all processes."""
 
     def step(self, inputs: Tensor, targets: Tensor) -> Loss:
-        """One step; the objective of the batch before it."""
-        loss = self.backpropagate(inputs, targets)
+        """One step; the objective of the batch before it. Of several processes each is given its share of the batch."""
+        n_own = len(targets)
+        loss = self.backpropagate(inputs, targets) if n_own else 0.0
+        self.count = n_own
+        if self.processes.size > 1:
+            loss, self.count = self.processes.average(self.optimizer.parameters, loss, n_own)
+        elif not n_own:  # not one of its images can be read
+            return loss
         self.optimizer.step()
         return loss
 
@@ -180,7 +192,9 @@ class Captured(Engine):
         self.optimizer.rate = torch.tensor(float(self.optimizer.rate), device=run.device)  # a number would be part of the graph
 
     def step(self, inputs: Tensor, targets: Tensor) -> Loss:
-        size = len(inputs)
+        self.count = size = len(inputs)
+        if not size:
+            return 0.0
         self._n_seen[size] += 1
         if self._n_seen[size] <= self.N_EAGER:
             return self._aside(lambda: self.eager.step(inputs, targets))
@@ -227,9 +241,14 @@ class _Graph(NamedTuple):
 def engine_for(run: Run, objective: Objective) -> Engine:
     """The fastest engine that knows the run's network and `objective`.
 
-    Modules and penalties of the user's own may do what a graph cannot record, as to look at a value; they run eagerly.
+    Modules and penalties of the user's own may do what a graph cannot record, as to look at a value; they run eagerly. So do
+    several processes, which between gradients and step wait for each other.
     """
-    if run.device.type == "cuda":
+    processes = current()
+    if processes.size > 1 and processes.is_first and objective.compares_batch:
+        words = "a penalty compares the images of a batch; each of the processes compares those of its share alone."
+        warnings.warn(words, HourglassWarning, stacklevel=2)
+    if run.device.type == "cuda" and processes.size == 1:
         is_ours = not isinstance(run.network, Pair) and {type(penalty) for penalty in objective.penalties} <= set(
             PENALTIES.values()
         )

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hourglass.corruption import Corruption
 from hourglass.images import Array, Layout
+from hourglass.training.distribution import ALONE, Processes
 
 _PIECE = 4096  # samples at once
 _AT_ONCE = {"cpu": 256, "cuda": 8192}
@@ -103,18 +104,24 @@ class Examples:
         order: torch.Generator,
         noise: torch.Generator,
         memory: Memory | None = None,
+        processes: Processes = ALONE,
         *,
         first: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of one epoch from number `first` on, in an order drawn from `order`; `noise` is a generator on the device.
 
         Where samples go as they are, they are written to the `memory` that the engine reads them from, and each batch
-        overwrites the one before.
+        overwrites the one before. Of several `processes` each is given its share of every batch, which may be empty; all draw
+        the same order and the same damage.
         """
         positions = torch.randperm(len(self), generator=order)
-        if memory is None or self.corruption is not None or self.n_views == 2:
-            return itertools.islice(self._batches(positions, batch_size, noise), first, None)  # damage is drawn in turn
-        return self._written(positions[first * batch_size :], batch_size, memory)
+        as_they_are = self.corruption is None and self.n_views == 1
+        if as_they_are and processes.size > 1:
+            return self._shares(positions[first * batch_size :], batch_size, noise, memory, processes)
+        if as_they_are and memory is not None:
+            return self._written(positions[first * batch_size :], batch_size, memory)
+        batches = itertools.islice(self._batches(positions, batch_size, noise), first, None)  # damage is drawn in turn
+        return batches if processes.size == 1 else (self._share(*batch, processes) for batch in batches)
 
     def in_order(self, batch_size: int, noise: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """All batches in the order of the samples."""
@@ -126,8 +133,28 @@ class Examples:
             size = self.n_views * batch_size
             yield from zip(torch.split(inputs, size), torch.split(targets, size), strict=True)
 
+    def _share(self, inputs: Tensor, targets: Tensor, processes: Processes) -> tuple[Tensor, Tensor]:
+        """Of a whole batch: of both views the same samples."""
+        views = zip(inputs.chunk(self.n_views), targets.chunk(self.n_views), strict=True)
+        taken = [(given[processes.share(len(given))], wanted[processes.share(len(wanted))]) for given, wanted in views]
+        return taken[0] if self.n_views == 1 else (torch.cat([taken[0][0], taken[1][0]]), torch.cat([taken[0][1], taken[1][1]]))
+
+    def _shares(
+        self, positions: Tensor, batch_size: int, noise: torch.Generator, memory: Memory | None, processes: Processes
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Of all batches, where nothing is drawn for the samples that others take."""
+        if not len(positions):  # an epoch that was saved after its last batch
+            return
+        shares = [some[processes.share(len(some))] for some in torch.split(positions, batch_size)]
+        own, size = torch.cat(shares), max(1, len(shares[0]))  # no later share is larger
+        batches = self._batches(own, size, noise) if memory is None else self._written(own, size, memory)
+        for share in shares:
+            yield next(batches) if len(share) else (torch.empty(0), torch.empty(0))
+
     def _written(self, positions: Tensor, batch_size: int, memory: Memory) -> Iterator[tuple[Tensor, Tensor]]:
-        batch_size = min(batch_size, len(self))
+        if not len(positions):
+            return
+        batch_size = min(batch_size, len(positions))
         place = memory(batch_size, self._n_together(batch_size))
         for some in torch.split(positions, len(place.targets)):
             rows = self.rows[some]
@@ -194,14 +221,16 @@ class WholeSet(Examples):
         order: torch.Generator,
         noise: torch.Generator,
         memory: Memory | None = None,
+        processes: Processes = ALONE,
         *,
         first: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        batch = self._points, self._points
-        if memory is not None:
-            place = memory(len(self._points), 1)
-            place.inputs.copy_(self._points.flatten(1))
-            place.targets.copy_(self._points.flatten(1))
+        points = self._points[processes.share(len(self._points))]
+        batch = points, points
+        if memory is not None and len(points):
+            place = memory(len(points), 1)
+            place.inputs.copy_(points.flatten(1))
+            place.targets.copy_(points.flatten(1))
             batch = place.batches[0]
         for _ in range(first * batch_size, len(self), batch_size):
             yield batch

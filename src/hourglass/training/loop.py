@@ -12,6 +12,7 @@ import torch
 from hourglass.corruption import seeded
 from hourglass.errors import DivergenceError
 from hourglass.objectives import Objective
+from hourglass.training.distribution import current
 from hourglass.training.engine import Engine, engine_for, output_of
 from hourglass.training.examples import Examples
 from hourglass.training.machine import kept_memory
@@ -32,8 +33,13 @@ def train(
 ) -> None:
     """Train `run.network` until `plan.epochs` are finished, or patience or a callback ends it.
 
+    Several processes (`distribution.py`) all call this with the same arguments: they share each training batch, and each
+    evaluates the whole of the validation part, which gives the same numbers without a word between them.
+
     Raises
     ------
+    ProcessError
+        If one of several processes is lost.
     DivergenceError
         If the loss is no longer finite. Checkpoints of earlier epochs stay as they are.
     """
@@ -42,17 +48,22 @@ def train(
             given.to(run.device)
     run.n_images, run.n_epochs = len(examples), plan.epochs
     run.n_batches = math.ceil(len(examples) / plan.batch_size)
+    processes = current()
+    callbacks = [callback for callback in callbacks if processes.is_first or not callback.writes]
     try:
         for callback in callbacks:
             callback.on_train_begin(run)
+        processes.follow_first(run)
         with contextlib.closing(engine_for(run, objective)) as engine:
             while run.epoch < plan.epochs and not run.stop:
                 with own_chance(run):
                     train_epoch(run, plan, engine, examples, validation, callbacks)
                 for callback in callbacks:
                     callback.on_epoch_end(run)
+                processes.follow_first(run)
             if run.best is not None:
                 run.network.load_state_dict(run.best)
+                processes.follow_first(run)
     finally:
         for callback in callbacks:
             callback.on_train_end(run)
@@ -75,10 +86,11 @@ def train_epoch(
     start, first = time.perf_counter(), run.batch
     run.drawn = run.order.get_state(), run.noise.get_state()
     run.network.train()
-    for inputs, targets in examples.shuffled(plan.batch_size, run.order, run.noise, engine.memory, first=first):
+    batches = examples.shuffled(plan.batch_size, run.order, run.noise, engine.memory, engine.processes, first=first)
+    for inputs, targets in batches:
         run.optimizer.set_rate(plan.rate(run.step, plan.epochs * run.n_batches))
         run.loss = engine.step(inputs, targets)
-        run.losses.add(run.loss, len(targets))
+        run.losses.add(run.loss, engine.count)
         run.step, run.batch = run.step + 1, run.batch + 1
         for callback in callbacks:
             callback.on_batch_end(run)
@@ -115,13 +127,18 @@ def evaluate(run: Run, objective: Objective, examples: Examples) -> float:
 
 @contextlib.contextmanager
 def own_chance(run: Run) -> Iterator[None]:
-    """Layers that draw for themselves, as dropout does, draw from the run's seed and epoch; torch's global state stays."""
+    """Layers that draw for themselves, as dropout does, draw from the run's seed and epoch; torch's global state stays.
+
+    Each of several processes has draws of its own: its rows are others than theirs.
+    """
+    processes = current()
+    seed = run.seed + run.epoch * processes.size + processes.rank
     on_gpu = run.device.type == "cuda"
     its_own = torch.cuda.device(run.device) if on_gpu else contextlib.nullcontext()  # among several GPUs
     with its_own, torch.random.fork_rng([run.device] if on_gpu else []):
-        torch.default_generator.manual_seed(run.seed + run.epoch)
+        torch.default_generator.manual_seed(seed)
         if on_gpu:
-            torch.cuda.manual_seed(run.seed + run.epoch)
+            torch.cuda.manual_seed(seed)
         if run.chance is not None:
             set_chance(run.device, run.chance)
             run.chance = None

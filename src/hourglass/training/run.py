@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from hourglass.errors import DataError
 from hourglass.networks import Network
 from hourglass.training.optimizers import Optimizer
 
@@ -21,16 +22,18 @@ Loss = float | Tensor
 class Mean:
     """A mean over batches of different sizes."""
 
-    def __init__(self, total: Loss = 0.0, count: int = 0) -> None:
+    def __init__(self, total: Loss = 0.0, count: Loss = 0) -> None:
         self.total, self.count = total, count
 
-    def add(self, value: Loss, count: int) -> None:
+    def add(self, value: Loss, count: Loss) -> None:
         self.total = self.total + value * count
-        self.count += count
+        self.count = self.count + count
 
     @property
     def value(self) -> float:
-        return float(self.total) / self.count
+        if not self.count:
+            raise DataError("not one sample of the epoch can be read.")
+        return float(self.total) / float(self.count)
 
 
 def chance(device: torch.device) -> Tensor:
@@ -103,6 +106,9 @@ class Callback:
     Between the first step and the last they read the network, or copy it; its parameters and gradients stay the tensors that
     they are, for the engine may have put down where these lie.
     """
+
+    writes: ClassVar[bool] = False
+    """Whether it writes or prints: of several processes, only the first then has it."""
 
     def on_train_begin(self, run: Run) -> None:
         """Before the first epoch of this call."""

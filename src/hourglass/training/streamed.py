@@ -13,6 +13,7 @@ from hourglass.corruption import Corruption
 from hourglass.data import Stream
 from hourglass.data.shuffling import Batch
 from hourglass.images import Array, Layout
+from hourglass.training.distribution import ALONE, Processes
 from hourglass.training.examples import Examples, Memory, as_tensor, network_input
 
 _DRAWN_TOGETHER = 64
@@ -29,8 +30,6 @@ class StreamedExamples(Examples):
         A few of its samples in memory, for what wants to know them before the first step.
     without : ndarray of int, sorted
         The numbers of those that are left out.
-    part : (number, how many)
-        Which part of every batch this process makes.
     """
 
     def __init__(
@@ -42,10 +41,9 @@ class StreamedExamples(Examples):
         without: NDArray[np.int64],
         corruption: Corruption | None = None,
         n_views: int = 1,
-        part: tuple[int, int] = (0, 1),
     ) -> None:
         super().__init__(some, layout, corruption=corruption, n_views=n_views)
-        self.source, self.without, self.part = source, without, part
+        self.source, self.without = source, without
 
     def __len__(self) -> int:
         return len(self.source) - len(self.without)
@@ -59,14 +57,17 @@ class StreamedExamples(Examples):
         order: torch.Generator,
         noise: torch.Generator,
         memory: Memory | None = None,
+        processes: Processes = ALONE,
         *,
         first: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """This process's part of all batches of one epoch, from number `first` on."""
+        """This process's share of the batches of one epoch, from number `first` on; it reads no other images."""
         seed, noise_seed = (
             int(torch.randint(2**62, (), generator=generator, device=generator.device)) for generator in (order, noise)
         )
-        for batch in self.source.batches(batch_size, seed, first=first, part=self.part, without=self.without):
+        for batch in self.source.batches(
+            batch_size, seed, first=first, part=(processes.rank, processes.size), without=self.without
+        ):
             targets = network_input(self.layout, as_tensor(batch.images).to(self.device))
             inputs = (
                 targets.clone() if self.corruption is None else self._corrupted(self.corruption, targets, batch, noise_seed)
