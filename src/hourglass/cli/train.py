@@ -53,6 +53,8 @@ from hourglass.cli.options import (
 @click.option("--factor", type=int, help="enhancer: 2 or 4 times the height and width.")
 @click.option("--quality", type=float, help="compressor: 0 small … 100 true.")
 @click.option("--contamination", type=float, help="detector: share of the images that are anomalies.")
+@click.option("--backend", help="retriever: exact; faiss or ivfpq, fast among millions, may miss some.")
+@click.option("--metric", help="retriever: cosine, euclidean.")
 @corruption_option
 @click.option("--early-stopping", is_flag=True, help="End when the validation loss no longer falls.")
 @click.option("--size", type=SizeType(), help="Resize a folder's images to this.")
@@ -110,7 +112,12 @@ def train(
         raise
     model.save(output)
     checkpoint.unlink(missing_ok=True)
+    told = {}
+    if given.get("backend", "exact") != "exact":
+        own = train_part.images[:: -(-len(train_part) // 200)]
+        told["recall_at_10"] = model.recall(own, min(10, len(train_part)))
     if as_json:
-        print_json({"model": str(output), "history": model.history_})
+        print_json({"model": str(output), "history": model.history_, **told})
         return
-    click.echo(f"{output}: {describe_epoch(model.history_[-1])}.")
+    recall = "".join(f", recall at 10 {value:.3f}" for value in told.values())
+    click.echo(f"{output}: {describe_epoch(model.history_[-1])}{recall}.")
