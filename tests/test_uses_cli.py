@@ -89,6 +89,20 @@ def test_search_in_arrays_shows_their_images(run, tmp_path: Path) -> None:
     assert read_image(tmp_path / "found" / "sheet.png").shape == (20 * 9 - 1, 4 * 9 - 1)
 
 
+def test_train_tells_what_an_approximate_index_finds(photos: Path, run, tmp_path: Path) -> None:
+    pytest.importorskip("faiss", reason="the extra hourglass[faiss] is not installed")
+    model, options = tmp_path / "r.hg", ("--size", "8x8", "--epochs", 1, "--metric", "euclidean")
+    arguments = ("train", "--task", "retriever", "--data", photos, "-o", model, *options)
+    code, out, err = run(*arguments, "--backend", "ivfpq", "--json")
+    assert code == 0, err
+    assert json.loads(out)["recall_at_10"] == 1  # few images are compared with all
+    assert hg.load_model(model).get_params()["backend"] == "ivfpq"
+    assert hg.load_model(model).index_.metric == "euclidean"
+    assert "recall at 10 1.000." in run(*arguments, "--backend", "faiss")[1]
+    assert "recall" not in run(*arguments, "--backend", "exact")[1]
+    assert "psychic" in run(*arguments, "--backend", "psychic")[2]
+
+
 @pytest.fixture
 def _briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Presets without the steps that few images are seen more often for."""
@@ -138,6 +152,7 @@ def test_the_wrong_model_or_option_is_refused_in_one_line(run, tmp_path: Path) -
         "no such model": ["decompress", model / "config.json", "-o", tmp_path / "f"],
         "ends in .npz or .parquet": ["encode", model, "digits", "-o", tmp_path / "codes.txt"],
         "--factor is not for --task denoiser": ["train", "--data", "digits", "-o", tmp_path / "n.hg", "--factor", 2],
+        "--backend is not for --task denoiser": ["train", "--data", "digits", "-o", tmp_path / "n.hg", "--backend", "exact"],
         "no such use": ["evaluate", "--suite", "uses", "--use", "cook", "--data", "digits"],
     }.items():
         code, out, err = run(*arguments)

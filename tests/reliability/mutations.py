@@ -9,12 +9,14 @@ from __future__ import annotations
 import copy
 import gzip
 import hashlib
+import importlib.util
 import io
 import json
 import random
 import resource
 import struct
 import time
+import unittest.mock
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,8 +32,10 @@ from hourglass.codec import Container, count, pack, unpack
 from hourglass.data import files
 from hourglass.estimators import ESTIMATORS
 from hourglass.estimators.persistence import CONFIG, WEIGHTS
+from hourglass.latent.quantised import Quantised
 from hourglass.training import checkpoints
 
+LISTS = "retriever with lists"  # beside the kinds of ESTIMATORS
 Mutate = Callable[[random.Random], bytes]
 Read = Callable[[bytes], object]
 
@@ -208,6 +212,10 @@ def _saved(kind: str, path: Path) -> None:
     """A small estimator of this kind, fitted to digits and saved."""
     digits = hg.load("digits").train
     small = {"epochs": 1, "random_state": 0}
+    if kind == LISTS:
+        with unittest.mock.patch.object(Quantised, "FEWEST", 300):
+            hg.Retriever(3, backend="ivfpq", **small).fit(digits.images[:400]).save(path)
+        return
     model: Any = ESTIMATORS[kind](**small) if kind == "enhancer" else ESTIMATORS[kind](3, **small)
     model.fit(digits.images[:100], digits.labels[:100] if kind == "generator" else None).save(path)
 
@@ -275,7 +283,7 @@ def _model_weights(path: Path) -> tuple[Mutate, Read]:
 def _any_model(folder: Path) -> tuple[Mutate, Read]:
     """All kinds, with what they learned beside the network: arrays of other shapes and numbers, under checksums that fit."""
     whole: dict[str, tuple[Any, dict[str, np.ndarray]]] = {}
-    for kind in ESTIMATORS:
+    for kind in (*ESTIMATORS, *([LISTS] if importlib.util.find_spec("faiss") else [])):
         _saved(kind, folder / f"{kind}.hg")
         config = json.loads((folder / f"{kind}.hg" / CONFIG).read_text())
         whole[kind] = config, _tensors((folder / f"{kind}.hg" / WEIGHTS).read_bytes())

@@ -40,6 +40,8 @@ def search(
     from hourglass.cli.models import asked_for, images_named, load_as, names_of, parts_for
     from hourglass.cli.output import print_json, print_table
     from hourglass.cli.parts import goes_by_parts, work_through
+    from hourglass.data import is_sharded
+    from hourglass.data import stream as open_stream
     from hourglass.data.files import write_image
     from hourglass.data.write import replace_file
     from hourglass.estimators import Retriever
@@ -51,8 +53,12 @@ def search(
         return
     retriever = load_as(Retriever, model, device)
     if added is not None:
-        for label, split in parts_for(retriever, added).items():
-            retriever.add(split.images, names_of(split, label))
+        if is_sharded(added):
+            height, width = retriever.layout_.shape[:2]
+            retriever.add(open_stream(added, size=(height, width), workers=workers, strict=strict))
+        else:
+            for label, split in parts_for(retriever, added).items():
+                retriever.add(split.images, names_of(split, label))
     queries, asked = asked_for(retriever, query)
     distances, rows = retriever.kneighbors(queries.images, n)
     found = [

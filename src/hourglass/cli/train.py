@@ -53,6 +53,8 @@ from hourglass.cli.options import (
 @click.option("--factor", type=int, help="enhancer: 2 or 4 times the height and width.")
 @click.option("--quality", type=float, help="compressor: 0 small … 100 true.")
 @click.option("--contamination", type=float, help="detector: share of the images that are anomalies.")
+@click.option("--backend", help="retriever: exact; faiss or ivfpq, fast among millions, may miss some.")
+@click.option("--metric", help="retriever: cosine, euclidean.")
 @corruption_option
 @click.option("--early-stopping", is_flag=True, help="End when the validation loss no longer falls.")
 @click.option("--size", type=SizeType(), help="Resize a folder's images to this.")
@@ -120,10 +122,14 @@ def train(
         return
     model.save(output)
     checkpoint.unlink(missing_ok=True)
+    told = {}
+    if given.get("backend", "exact") != "exact":
+        told["recall_at_10"] = model.recall(_some(samples, 200), min(10, len(samples)))
     if as_json:
-        print_json({"model": str(output), "history": model.history_})
+        print_json({"model": str(output), "history": model.history_, **told})
         return
-    click.echo(f"{output}: {describe_epoch(model.history_[-1])}.")
+    recall = "".join(f", recall at 10 {value:.3f}" for value in told.values())
+    click.echo(f"{output}: {describe_epoch(model.history_[-1])}{recall}.")
 
 
 def _samples(
@@ -143,3 +149,12 @@ def _samples(
         raise ParameterError(f"--{given[0]} is for streams; add --stream.")
     split = load(data, size=size, tile=tile).train
     return split.images, {"generator": split.labels, "retriever": names_of(split, f"{data}:train")}
+
+
+def _some(samples: Any, n: int) -> Any:
+    """About `n` of the images, from all over."""
+    from hourglass.data import Stream
+
+    if isinstance(samples, Stream):
+        return samples.take(samples.draw(n, 0)).images
+    return samples[:: -(-len(samples) // n)]
