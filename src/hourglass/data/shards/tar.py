@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,13 +19,24 @@ from hourglass.errors import DataError
 
 _LABEL = "cls"
 _LONGEST_LABEL = 1000  # bytes
+_HEADER = 512  # bytes; contents are padded to as many
+_PLAIN = (b"0", b"\0")
+_AHEAD = 1 << 20  # bytes that are read at once
+
+
+class _Member(NamedTuple):
+    name: str
+    start: int
+    """Where its first header begins."""
+    data: int
+    """Where its content begins."""
+    size: int
 
 
 class _Sample(NamedTuple):
     start: int
-    """Where its first header begins."""
-    image: tarfile.TarInfo
-    label: tarfile.TarInfo | None
+    image: _Member
+    label: _Member | None
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,7 @@ class TarShard(Shard):
     def blocks(self) -> list[Block]:
         def read() -> list[Block]:
             starts, count = [], 0
-            with Path(self.path).open("rb") as stream:
+            with Path(self.path).open("rb", _AHEAD) as stream:
                 for sample in _samples(stream):
                     if count % IMAGES_A_BLOCK == 0:
                         starts.append(sample.start)
@@ -66,7 +78,7 @@ class TarShard(Shard):
             raise DataError(f"{self.path}: truncated; it held more images when it was opened.")
 
         def read() -> Piece:
-            with Path(self.path).open("rb") as stream:
+            with Path(self.path).open("rb", _AHEAD) as stream:
                 return decoded(files(stream), form)
 
         piece: Piece = readable(self.path, "tar file", read)
@@ -77,22 +89,58 @@ def _samples(stream: IO[bytes]) -> Iterator[_Sample]:
     """The samples from where `stream` stands on; what has no image is none."""
     key, start = None, 0
     image = label = None
-    with tarfile.TarFile(fileobj=stream, mode="r") as archive:
-        while (member := archive.next()) is not None:
-            archive.members.clear()  # type: ignore[attr-defined]  # it keeps them all, and its stubs keep that quiet
-            if not member.isreg() or member.sparse is not None:
-                continue
-            stem, ending = _parted(member.name)
-            if stem != key:
-                if image is not None:
-                    yield _Sample(start, image, label)
-                key, start, image, label = stem, member.offset, None, None
-            if f".{ending}" in IMAGE_FORMATS and image is None:
-                image = member
-            elif ending == _LABEL:
-                label = member
+    for member in _members(stream):
+        stem, ending = _parted(member.name)
+        if stem != key:
+            if image is not None:
+                yield _Sample(start, image, label)
+            key, start, image, label = stem, member.start, None, None
+        if f".{ending}" in IMAGE_FORMATS and image is None:
+            image = member
+        elif ending == _LABEL:
+            label = member
     if image is not None:
         yield _Sample(start, image, label)
+
+
+def _members(stream: IO[bytes]) -> Iterator[_Member]:
+    """The plain files from where `stream` stands on.
+
+    Their headers are read here, for tarfile takes longer over one than a small image takes to decode; it is asked about those
+    that are not what they mostly are.
+    """
+    start, end = stream.tell(), os.fstat(stream.fileno()).st_size
+    while True:
+        stream.seek(start)
+        header = stream.read(_HEADER)
+        if len(header) == _HEADER and header[0] and header[156:157] in _PLAIN and header[124] < 0x80:
+            name, size = _told(header)
+            member: _Member | None = _Member(name, start, start + _HEADER, size)
+            after = start + _HEADER + -(-size // _HEADER) * _HEADER
+        else:
+            stream.seek(start)
+            with tarfile.TarFile(fileobj=stream, mode="r") as archive:
+                info = archive.next()
+                after = archive.offset
+            if info is None:
+                return
+            is_file = info.isreg() and info.sparse is None
+            member = _Member(info.name, start, info.offset_data, info.size) if is_file else None
+        if member is not None:
+            if member.data + member.size > end:
+                raise tarfile.ReadError("unexpected end of data")
+            yield member
+        start = after
+
+
+def _told(header: bytes) -> tuple[str, int]:
+    """(name, size) of a file, as its header says (POSIX 1003.1-1988, ustar)."""
+    if int(header[148:156].strip(b" \0") or b"0", 8) != sum(header) - sum(header[148:156]) + 256:
+        raise tarfile.ReadError("bad checksum")
+    name = header[:100].split(b"\0", 1)[0]
+    if header[257:262] == b"ustar" and header[345]:
+        name = header[345:500].split(b"\0", 1)[0] + b"/" + name
+    return name.decode("utf-8", "surrogateescape"), int(header[124:136].strip(b" \0") or b"0", 8)
 
 
 def _parted(name: str) -> tuple[str, str]:
@@ -102,11 +150,11 @@ def _parted(name: str) -> tuple[str, str]:
     return f"{folder}{slash}{stem}", ending.lower()
 
 
-def _content(stream: IO[bytes], member: tarfile.TarInfo) -> bytes:
+def _content(stream: IO[bytes], member: _Member) -> bytes:
     if member.size > MAX_ENCODED:
         raise DataError(f"{member.size:,} bytes; the limit is {MAX_ENCODED:,}.")
     back = stream.tell()
-    stream.seek(member.offset_data)
+    stream.seek(member.data)
     content = stream.read(member.size)
     stream.seek(back)
     if len(content) < member.size:
@@ -114,7 +162,7 @@ def _content(stream: IO[bytes], member: tarfile.TarInfo) -> bytes:
     return content
 
 
-def _label(stream: IO[bytes], member: tarfile.TarInfo | None) -> Any:
+def _label(stream: IO[bytes], member: _Member | None) -> Any:
     """What a .cls file says: a number where it is one."""
     if member is None or member.size > _LONGEST_LABEL:
         return None
