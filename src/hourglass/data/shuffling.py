@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from hourglass.data.shards import Block, Shard
 from hourglass.images import Array
 
+_IN_A_LANE = 32
+_BLOCKS_EACH = 4
+
 
 class Batch(NamedTuple):
     """This process's part of a batch of the epoch.
@@ -19,13 +22,17 @@ class Batch(NamedTuple):
     ----------
     number, size : int
         Of the whole batch; images that cannot be read count in it.
-    places : ndarray of int
+    lanes : ndarray of int (size,)
+        In which lane each image of the whole batch is: where what is drawn for the images is drawn lane by lane, it does not
+        depend on how many processes there are.
+    places : ndarray of int (n,)
         Where in the batch each of `images` stands.
     images : ndarray (n, *shape)
     """
 
     number: int
     size: int
+    lanes: NDArray[np.int64]
     places: NDArray[np.int64]
     images: Array
 
@@ -56,54 +63,78 @@ class Blocks:
 
 
 class Window(NamedTuple):
-    """Images that are shuffled among each other, in their order: image `rows[i]` of block `owners[i]` is the epoch's
-    number `begin + i`.
+    """Images that are shuffled among each other, in their order: the epoch's number `begin + i` is image `rows[i]` of block
+    `blocks[turns[i]]`.
     """
 
     begin: int
-    owners: NDArray[np.int64]
+    blocks: NDArray[np.int64]
+    turns: NDArray[np.int64]
     rows: NDArray[np.int64]
 
     @property
     def end(self) -> int:
         return self.begin + len(self.rows)
 
-    def shared(self, size: int, total: int, first: int, part: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(positions in the epoch, in the window) of what is in this process's part of batches from `first` on."""
-        positions = np.arange(self.begin, self.end)
-        numbers, places = np.divmod(positions, size)
-        sizes = np.minimum(size, total - numbers * size)
+    def lanes(self, size: int) -> NDArray[np.int64]:
+        """Of each image, for batches of `size`: whole blocks are a lane, of 32 images or more of a batch."""
+        return self.turns % (1 << max(0, (size // _IN_A_LANE).bit_length() - 1))
+
+    def shared(self, size: int, total: int, first: int, part: tuple[int, int]) -> NDArray[np.int64]:
+        """Which images, from batch `first` on, are this process's part.
+
+        Each process has blocks of its own and reads no others; its part of a batch is what these have in it, about as much as
+        the others have. Where there are too few blocks for that, its part is a stretch of every batch.
+        """
         number, how_many = part
-        is_mine = (places >= sizes * number // how_many) & (places < sizes * (number + 1) // how_many) & (numbers >= first)
-        return positions[is_mine], np.flatnonzero(is_mine)
+        numbers, places = np.divmod(np.arange(self.begin, self.end), size)
+        if len(self.blocks) >= _BLOCKS_EACH * how_many:
+            is_mine = self.turns % how_many == number
+        else:
+            sizes = np.minimum(size, total - numbers * size)
+            is_mine = (places >= sizes * number // how_many) & (places < sizes * (number + 1) // how_many)
+        return np.flatnonzero(is_mine & (numbers >= first))
 
 
 class Gathered(NamedTuple):
+    """What a process has read of the window from `begin` to `end`: `images` at `positions`, all in the epoch's count."""
+
+    begin: int
     end: int
-    """All positions below it have been gathered."""
+    lanes: NDArray[np.int64]
     positions: NDArray[np.int64]
     images: Array
 
+    def between(self, begin: int, end: int) -> Gathered:
+        begin, end = max(begin, self.begin), max(min(end, self.end), self.begin)
+        low, high = np.searchsorted(self.positions, [begin, end])
+        lanes = self.lanes[begin - self.begin : end - self.begin]
+        return Gathered(begin, end, lanes, self.positions[low:high], self.images[low:high])
+
+    def alone(self) -> Gathered:
+        """In memory of its own, so that the window's can go."""
+        return self._replace(images=self.images.copy())
+
 
 def batched(windows: Iterator[Gathered], size: int, total: int, first: int) -> Iterator[Batch]:
-    """Cut what windows hold into batches; one may begin in a window and end in the next. All come, also where none is read."""
-    next_number, begun = first, Gathered(0, np.empty(0, np.int64), np.empty(0))
+    """Cut what windows hold into batches; one may begin in a window and end in others. All come, also where none is read."""
+    next_number, begun = first, list[Gathered]()
     for window in windows:
         n_whole = -(-total // size) if window.end == total else window.end // size
         for number in range(next_number, n_whole):
-            low, high = np.searchsorted(window.positions, [number * size, (number + 1) * size])
-            positions, images = window.positions[low:high], window.images[low:high]
-            if len(begun.positions):
-                positions, images = (np.concatenate(both) for both in ((begun.positions, positions), (begun.images, images)))
-                begun = begun._replace(positions=begun.positions[:0])
-            yield Batch(number, min(size, total - number * size), positions - number * size, images)
+            parts = [part.between(number * size, (number + 1) * size) for part in (*begun, window)]
+            begun.clear()
+            places = _joined([part.positions for part in parts]) - number * size
+            lanes, images = _joined([part.lanes for part in parts]), _joined([part.images for part in parts])
+            yield Batch(number, min(size, total - number * size), lanes, places, images)
         next_number = max(next_number, n_whole)
-        low = int(np.searchsorted(window.positions, next_number * size))
-        if low < len(window.positions):
-            some = window.positions[low:], window.images[low:]
-            if len(begun.positions):
-                some = np.concatenate([begun.positions, some[0]]), np.concatenate([begun.images, some[1]])
-            begun = Gathered(window.end, some[0], some[1].copy())  # so that the window's memory can go
+        rest = window.between(next_number * size, window.end)
+        if rest.begin < rest.end:
+            begun.append(rest.alone())
+
+
+def _joined(parts: list[Array]) -> Array:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def rows_of(start: int, count: int, left_out: NDArray[np.int64]) -> NDArray[np.int64]:

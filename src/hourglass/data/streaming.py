@@ -262,7 +262,7 @@ class Stream:
         first : int
             The number of the batch to begin with.
         part : (number, how many)
-            Which contiguous part of every batch is read here.
+            Which part of every batch is read here.
         without : ndarray of int, sorted, optional
             Images that are left out.
         """
@@ -277,7 +277,7 @@ class Stream:
             for window in windows:
                 if window.end <= first * size:
                     continue
-                waiting.append(self._reading(window, *window.shared(size, total, first, part)))
+                waiting.append(self._reading(window, window.lanes(size), window.shared(size, total, first, part)))
                 if len(waiting) > 1:
                     yield self._gathered(waiting.pop(0))
             while waiting:
@@ -293,17 +293,18 @@ class Stream:
         blocks, begin, number = self._blocks, 0, 0
         order = np.random.default_rng([seed, 0]).permutation(len(blocks.counts))
         while len(order):
-            n = 1 + int(np.searchsorted(np.cumsum(blocks.counts[order[:_BUFFER_IMAGES]]), self.buffer))
+            n = 1 + int(np.searchsorted(np.cumsum(blocks.counts[order[: self.buffer]]), self.buffer))
             chosen, order, number = order[:n], order[n:], number + 1
+            n = len(chosen)
             rows = [rows_of(int(blocks.starts[block]), int(blocks.counts[block]), left_out) for block in chosen]
-            owners = np.repeat(chosen, [len(some) for some in rows])
-            drawn = np.random.default_rng([seed, number]).permutation(len(owners))
-            yield Window(begin, owners[drawn], np.concatenate(rows)[drawn])
-            begin += len(owners)
+            turns = np.repeat(np.arange(n), [len(some) for some in rows])
+            drawn = np.random.default_rng([seed, number]).permutation(len(turns))
+            yield Window(begin, chosen, turns[drawn], np.concatenate(rows)[drawn])
+            begin += len(turns)
 
-    def _reading(self, window: Window, positions: NDArray[np.int64], chosen: NDArray[np.int64]) -> _Reading:
+    def _reading(self, window: Window, lanes: NDArray[np.int64], chosen: NDArray[np.int64]) -> _Reading:
         """Ask for the `chosen` images of `window`, block by block."""
-        owners, rows = window.owners[chosen], window.rows[chosen]
+        owners, rows = window.blocks[window.turns[chosen]], window.rows[chosen]
         sorted_places = np.lexsort((rows, owners))
         edges = np.flatnonzero(np.diff(owners[sorted_places])) + 1
         parts = []
@@ -311,7 +312,7 @@ class Stream:
             shard, block = self._blocks[int(owners[places[0]])]
             wanted = Wanted(shard, block, rows[places], self._form)
             parts.append((places, wanted, self._readers.read(wanted)))
-        return _Reading(window.end, positions, parts)
+        return _Reading(window.begin, window.end, lanes, window.begin + chosen, parts)
 
     def _gathered(self, reading: _Reading) -> Gathered:
         """What was asked for, in the order of the epoch, without what cannot be read."""
@@ -325,9 +326,10 @@ class Stream:
             known = places[np.isin(wanted.block.first + wanted.rows, piece.rows)]
             images[known] = piece.images
             is_read[known] = True
+        positions = reading.positions
         if not is_read.all():
-            return Gathered(reading.end, reading.positions[is_read], images[is_read])
-        return Gathered(reading.end, reading.positions, images)
+            positions, images = positions[is_read], images[is_read]
+        return Gathered(reading.begin, reading.end, reading.lanes, positions, images)
 
     # --- what cannot be read ----------------------------------------------------------------------------------------
 
@@ -359,7 +361,11 @@ def _piece(wanted: Wanted, future: Future[Piece]) -> Piece:
 
 
 class _Reading(NamedTuple):
+    """A `Gathered` to come."""
+
+    begin: int
     end: int
+    lanes: NDArray[np.int64]
     positions: NDArray[np.int64]
     parts: list[tuple[NDArray[np.int64], Wanted, Future[Piece]]]
     """(which of the positions, what was asked for, what comes)"""

@@ -94,6 +94,9 @@ class Dense(Engine):
         self.layers, self.widths = layers, widths
         self._places: dict[tuple[int, int], Place] = {}
         self._steps: dict[int, _Step] = {}  # by the identity of their inputs, which they hold on to
+        self._room: list[list[Tensor]] = []
+        """Of batches that lie elsewhere: what goes in, what is wanted, each layer's answers and slopes."""
+        self._copied: dict[int, _Step] = {}  # by the size of such batches
         for parameter in self.network.parameters():
             parameter.grad = torch.zeros_like(parameter)
         self.optimizer.begin()  # out of inference mode: what is made within cannot be used without
@@ -125,8 +128,7 @@ class Dense(Engine):
     def backpropagate(self, inputs: Tensor, targets: Tensor) -> Loss:
         step = self._steps.get(id(inputs))
         if step is None or step.inputs is not inputs or step.targets is not targets:
-            place = self.memory(len(inputs), 1)
-            step = self._steps[id(place.batches[0][0])]
+            step = self._copying(len(inputs))
             step.inputs.copy_(inputs.reshape(step.inputs.shape))
             step.targets.copy_(targets.reshape(step.targets.shape))
         for call in step.calls:
@@ -139,11 +141,27 @@ class Dense(Engine):
                 whole = [torch.empty(n_batches * batch_size, width) for width in (self.widths[0], self.widths[-1])]
                 batches = list(zip(*(torch.split(part, batch_size) for part in whole), strict=True))
             with torch.inference_mode():
-                answers, slopes = ([torch.empty(batch_size, width) for width in self.widths[1:]] for _ in range(2))
+                answers, slopes = (self._layers_memory(batch_size) for _ in range(2))
                 for inputs, targets in batches:
                     self._steps[id(inputs)] = self._put_down(inputs, targets, answers, slopes)
             self._places[batch_size, n_batches] = Place(whole[0], whole[1], batches)
         return self._places[batch_size, n_batches]
+
+    def _layers_memory(self, batch_size: int) -> list[Tensor]:
+        return [torch.empty(batch_size, width) for width in self.widths[1:]]
+
+    def _copying(self, size: int) -> _Step:
+        """A step on a copy of a batch. All sizes share the memory of the largest: a process's share is another in each batch."""
+        if size not in self._copied:
+            room = len(self._room[0][0]) if self._room else 0
+            if size > room or len(self._copied) >= _SIZES:
+                self._copied.clear()
+                room = max(room, size)
+                ends = ([torch.empty(room, width)] for width in (self.widths[0], self.widths[-1]))
+                self._room = [*ends, self._layers_memory(room), self._layers_memory(room)]
+            (inputs,), (targets,), answers, slopes = ([tensor[:size] for tensor in part] for part in self._room)
+            self._copied[size] = self._put_down(inputs, targets, answers, slopes)
+        return self._copied[size]
 
     def _put_down(self, inputs: Tensor, targets: Tensor, answers: list[Tensor], slopes: list[Tensor]) -> _Step:
         """All calls of a step on what will be in `inputs` and `targets`; `answers` and `slopes` are each layer's memory."""
@@ -164,6 +182,9 @@ def _can_be_told(activation: nn.LeakyReLU | nn.Sigmoid) -> bool:
 
 
 _MEAN = 1  # torch's number for this reduction
+
+
+_SIZES = 256  # of batches whose calls are kept
 
 
 class _Step(NamedTuple):

@@ -16,9 +16,6 @@ from hourglass.images import Array, Layout
 from hourglass.training.distribution import ALONE, Processes
 from hourglass.training.examples import Examples, Memory, as_tensor, network_input
 
-_DRAWN_TOGETHER = 64
-"""Images whose damage is drawn from one seed: whichever process reads an image, its damage is the same."""
-
 
 class StreamedExamples(Examples):
     """Samples of a `Stream`, which are damaged as they come.
@@ -78,21 +75,19 @@ class StreamedExamples(Examples):
                 yield inputs, targets
 
     def _corrupted(self, corruption: Corruption, targets: Tensor, batch: Batch, seed: int) -> Tensor:
-        """Damage drawn for whole groups of the batch, also where this process has a part of one, or an image is missing."""
+        """Damage drawn for each lane as a whole, also where this process has a part of it, or an image is missing."""
         inputs = torch.empty_like(targets)
         generator = torch.Generator(self.device)
-        groups = batch.places // _DRAWN_TOGETHER
-        for group in np.unique(groups):
-            here = np.flatnonzero(groups == group)
-            size = min(_DRAWN_TOGETHER, batch.size - int(group) * _DRAWN_TOGETHER)
-            generator.manual_seed((seed + batch.number * 1_000_003 + int(group)) % 2**63)
-            places = torch.from_numpy(batch.places[here] - group * _DRAWN_TOGETHER).to(self.device)
-            own = slice(int(here[0]), int(here[-1]) + 1)
-            whole = (
-                targets[own]
-                if len(here) == size
-                else targets.new_zeros(size, *targets.shape[1:]).index_copy_(0, places, targets[own])
-            )
-            damaged = corruption.corrupt(whole, generator)
-            inputs[own] = damaged if len(here) == size else damaged.index_select(0, places)
+        own_lanes = batch.lanes[batch.places]
+        for lane in np.unique(own_lanes):
+            own, members = np.flatnonzero(own_lanes == lane), np.flatnonzero(batch.lanes == lane)
+            here = torch.from_numpy(own).to(self.device)
+            clean = targets[here]
+            generator.manual_seed((seed + batch.number * 1_000_003 + int(lane)) % 2**63)
+            if len(here) == len(members):
+                inputs[here] = corruption.corrupt(clean, generator)
+                continue
+            places = torch.from_numpy(np.searchsorted(members, batch.places[own])).to(self.device)
+            whole = clean.new_zeros(len(members), *clean.shape[1:]).index_copy_(0, places, clean)
+            inputs[here] = corruption.corrupt(whole, generator)[places]
         return inputs
