@@ -151,7 +151,7 @@ class Dense(Engine):
         return [torch.empty(batch_size, width) for width in self.widths[1:]]
 
     def _copying(self, size: int) -> _Step:
-        """A step on a copy of a batch. All sizes share the memory of the largest: a process's share is another in each batch."""
+        """A step on a copy of a batch. All sizes share the memory of the largest: shares differ from batch to batch."""
         if size not in self._copied:
             room = len(self._room[0][0]) if self._room else 0
             if size > room or len(self._copied) >= _SIZES:
