@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import zlib
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,14 +53,12 @@ class FileNames(Sequence[str]):
     """The names of all images below a folder, sorted as `find_images` sorts them, in a few bytes each."""
 
     def __init__(self, folder: Path) -> None:
-        encoded = bytearray()
-        ends = [0]
+        self._encoded, self._ends = bytearray(), array("Q", [0])
         for name in _names_below(os.fsencode(folder), b""):
-            encoded += name
-            ends.append(len(encoded))
-        if len(ends) == 1:
+            self._encoded += name
+            self._ends.append(len(self._encoded))
+        if not len(self):
             raise DataError(f"{folder}: holds no image; looked for {', '.join(sorted(IMAGE_FORMATS))}.")
-        self._encoded, self._ends = bytes(encoded), np.array(ends, dtype=np.uint64)
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -66,22 +66,27 @@ class FileNames(Sequence[str]):
     def __getitem__(self, row):  # type: ignore[no-untyped-def]  # int -> str, slice -> tuple of str
         if isinstance(row, slice):
             return tuple(self[number] for number in range(*row.indices(len(self))))
-        return os.fsdecode(self._encoded[int(self._ends[row]) : int(self._ends[row + 1])])
+        return os.fsdecode(bytes(self._encoded[self._ends[row] : self._ends[row + 1]]))
 
 
+_FOLDER = b"\1"  # after a folder's name, and before all that a longer name could have there
+_LISTED = 10_000
 _ENDINGS = tuple(os.fsencode(ending) for ending in IMAGE_FORMATS)
 
 
 def _names_below(folder: bytes, prefix: bytes) -> Iterator[bytes]:
-    """Names of images, relative; folder by folder, so that only one folder's names are listed at once."""
+    """Names of images, relative, in order, a folder at a time; numpy holds them in a tenth of what they take in Python."""
     with os.scandir(folder) as entries:
-        found = [(os.fsdecode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries if _may_be(entry)]
-    for name, is_folder in sorted(found):
-        encoded = os.fsencode(name)
-        if is_folder:
-            yield from _names_below(os.path.join(folder, encoded), prefix + encoded + os.fsencode(os.sep))
+        found = (entry.name + (_FOLDER if entry.is_dir(follow_symlinks=False) else b"") for entry in entries if _may_be(entry))
+        parts = [np.array(some) for some in iter(lambda: list(itertools.islice(found, _LISTED)), [])]
+    names = np.concatenate(parts) if parts else np.empty(0, "S1")
+    names.sort()
+    for name in names:
+        if name.endswith(_FOLDER):
+            below = name.removesuffix(_FOLDER)
+            yield from _names_below(os.path.join(folder, below), prefix + below + os.fsencode(os.sep))
         else:
-            yield prefix + encoded
+            yield prefix + name
 
 
 def _may_be(entry: os.DirEntry[bytes]) -> bool:
