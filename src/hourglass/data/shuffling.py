@@ -12,7 +12,8 @@ from hourglass.data.shards import Block, Shard
 from hourglass.images import Array
 
 _IN_A_LANE = 32
-_BLOCKS_EACH = 4
+BLOCKS_EACH = 4
+"""Blocks in the buffer for each process, from which on each has its own."""
 
 
 class Batch(NamedTuple):
@@ -88,7 +89,7 @@ class Window(NamedTuple):
         """
         number, how_many = part
         numbers, places = np.divmod(np.arange(self.begin, self.end), size)
-        if len(self.blocks) >= _BLOCKS_EACH * how_many:
+        if len(self.blocks) >= BLOCKS_EACH * how_many:
             is_mine = self.turns % how_many == number
         else:
             sizes = np.minimum(size, total - numbers * size)

@@ -18,7 +18,7 @@ from hourglass.data import files
 from hourglass.data.dataset import Split
 from hourglass.data.decoding import Wanted, Workers, default_workers, in_turn
 from hourglass.data.shards import Block, Form, NpyShard, Piece, Shard
-from hourglass.data.shuffling import Batch, Blocks, Gathered, Window, batched, rows_of, spread
+from hourglass.data.shuffling import BLOCKS_EACH, Batch, Blocks, Gathered, Window, batched, rows_of, spread
 from hourglass.data.sources import shards_of
 from hourglass.errors import DataError, HourglassWarning
 from hourglass.images import Array
@@ -100,6 +100,7 @@ class Stream:
         self._buffer, self._workers = buffer, workers
         self._rejects: dict[str, str] = {}
         self._n_told = 0
+        self._is_told_small = False
 
     # --- what it holds ----------------------------------------------------------------------------------------------
 
@@ -268,7 +269,19 @@ class Stream:
         """
         left_out = np.empty(0, np.int64) if without is None else without
         total = len(self) - len(left_out)
+        self._tell_if_small(part[1])
         return batched(self._ahead(self._windows(seed, left_out), size, total, first, part), size, total, first)
+
+    def _tell_if_small(self, how_many: int) -> None:
+        blocks = self._blocks.counts
+        n_together = min(len(blocks), self.buffer // int(blocks.mean()))
+        is_small = n_together < BLOCKS_EACH * how_many <= len(blocks)
+        if how_many > 1 and is_small and not self._is_told_small:
+            self._is_told_small = True
+            words = f"a buffer of {self.buffer:,} images holds {n_together} blocks or so, too few for {how_many} processes"
+            warnings.warn(
+                f"{words}: each reads all that the others do. Use a larger buffer, or smaller row groups.", HourglassWarning, 2
+            )
 
     def _ahead(self, windows: Iterator[Window], size: int, total: int, first: int, part: tuple[int, int]) -> Iterator[Gathered]:
         """Each window's images, while the next one's are being read."""
