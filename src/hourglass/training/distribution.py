@@ -204,8 +204,7 @@ def words_of_first(own: str) -> str | None:
             store = _store(is_host=False, timeout=_LAST_WORDS)
             if _number("RANK") == 0:
                 store.set("last words", own)
-            while not store.check(["last words"]):  # a wait that is in vain would be told of by torch
-                time.sleep(0.05)
+            _wait_for(store, ["last words"], _LAST_WORDS)
             answers.put(store.get("last words").decode())
 
     threading.Thread(target=ask, daemon=True).start()
@@ -219,8 +218,17 @@ def _gathered(rank: int, size: int) -> Store:
     """Where the processes find each other, once all are there: some import for longer than any may be silent later."""
     store = _store(is_host=rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True", timeout=_GATHERING)
     store.set(f"{rank} is here", "")
-    store.wait([f"{other} is here" for other in range(size)])
+    _wait_for(store, [f"{other} is here" for other in range(size)], _GATHERING)
     return store
+
+
+def _wait_for(store: Store, names: list[str], patience: timedelta) -> None:
+    """The store's own wait hears no signal, and torch reports one that is in vain."""
+    end = time.monotonic() + patience.total_seconds()
+    while not store.check(names):
+        if time.monotonic() > end:
+            raise RuntimeError(f"not all have come within {patience}")
+        time.sleep(0.02)
 
 
 def _store(*, is_host: bool, timeout: timedelta) -> Store:
