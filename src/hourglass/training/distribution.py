@@ -13,6 +13,7 @@ import queue
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -182,16 +183,17 @@ def joined() -> Iterator[Callable[[], None]]:
         rank, size = _number("RANK"), _number("WORLD_SIZE")
         store = _gathered(rank, size)
         torch_distributed.init_process_group(_backend(), timeout=_SILENCE, store=store, rank=rank, world_size=size)
-        patient = torch_distributed.new_group(backend="gloo", timeout=_GATHERING)
+        patient = [torch_distributed.new_group(backend="gloo", timeout=_GATHERING)]
 
     def gather() -> None:
         with _heard():
-            torch_distributed.barrier(patient)
+            torch_distributed.barrier(patient[0])
 
     try:
         yield gather
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending, and still has to say why
+        patient.clear()  # Python ends with SIGABRT where anyone still holds a group
         torch_distributed.destroy_process_group()
 
 
@@ -263,6 +265,7 @@ def _heard() -> Iterator[None]:
     except HourglassError:
         raise
     except RuntimeError as error:  # all that torch.distributed raises, timeouts too
+        traceback.clear_frames(error.__traceback__)  # which hold process groups: see `joined`
         reason = str(error).split("\n")[0].split(". This is")[0].split("] ")[-1].rstrip(".")  # not the place in their source
         raise ProcessError(f"another process of this run is gone, or did not answer in time ({reason}). {_WAY_OUT}") from error
 
