@@ -99,7 +99,7 @@ class FittedEstimator(CheckedEstimator):
         )
         callbacks = [*callbacks, *([PrintEpochs()] if self.verbose else [])]
         identity = self._identity(targets, inputs, seeds)
-        processes.check_alike(identity)
+        processes.check_alike({**identity, "resume": resume})
         if checkpoint is not None:
             path = Path(checkpoint)
             if resume:

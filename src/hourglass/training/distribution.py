@@ -13,6 +13,7 @@ import queue
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -182,16 +183,17 @@ def joined() -> Iterator[Callable[[], None]]:
         rank, size = _number("RANK"), _number("WORLD_SIZE")
         store = _gathered(rank, size)
         torch_distributed.init_process_group(_backend(), timeout=_SILENCE, store=store, rank=rank, world_size=size)
-        patient = torch_distributed.new_group(backend="gloo", timeout=_GATHERING)
+        patient = [torch_distributed.new_group(backend="gloo", timeout=_GATHERING)]
 
     def gather() -> None:
         with _heard():
-            torch_distributed.barrier(patient)
+            torch_distributed.barrier(patient[0])
 
     try:
         yield gather
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending, and still has to say why
+        patient.clear()  # Python ends with SIGABRT where anyone still holds a group
         torch_distributed.destroy_process_group()
 
 
@@ -204,8 +206,7 @@ def words_of_first(own: str) -> str | None:
             store = _store(is_host=False, timeout=_LAST_WORDS)
             if _number("RANK") == 0:
                 store.set("last words", own)
-            while not store.check(["last words"]):  # a wait that is in vain would be told of by torch
-                time.sleep(0.05)
+            _wait_for(store, ["last words"], _LAST_WORDS)
             answers.put(store.get("last words").decode())
 
     threading.Thread(target=ask, daemon=True).start()
@@ -219,8 +220,17 @@ def _gathered(rank: int, size: int) -> Store:
     """Where the processes find each other, once all are there: some import for longer than any may be silent later."""
     store = _store(is_host=rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True", timeout=_GATHERING)
     store.set(f"{rank} is here", "")
-    store.wait([f"{other} is here" for other in range(size)])
+    _wait_for(store, [f"{other} is here" for other in range(size)], _GATHERING)
     return store
+
+
+def _wait_for(store: Store, names: list[str], patience: timedelta) -> None:
+    """The store's own wait hears no signal, and torch reports one that is in vain."""
+    end = time.monotonic() + patience.total_seconds()
+    while not store.check(names):
+        if time.monotonic() > end:
+            raise RuntimeError(f"not all have come within {patience}")
+        time.sleep(0.02)
 
 
 def _store(*, is_host: bool, timeout: timedelta) -> Store:
@@ -255,6 +265,7 @@ def _heard() -> Iterator[None]:
     except HourglassError:
         raise
     except RuntimeError as error:  # all that torch.distributed raises, timeouts too
+        traceback.clear_frames(error.__traceback__)  # which hold process groups: see `joined`
         reason = str(error).split("\n")[0].split(". This is")[0].split("] ")[-1].rstrip(".")  # not the place in their source
         raise ProcessError(f"another process of this run is gone, or did not answer in time ({reason}). {_WAY_OUT}") from error
 
