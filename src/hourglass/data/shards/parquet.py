@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hourglass.data.files import MAX_BYTES, parquet
+from hourglass.data import files
 from hourglass.data.shards.base import Block, Encoded, Form, Piece, Shard, cut, decoded, fitted, readable
 from hourglass.errors import DataError
 from hourglass.images import Array
@@ -37,8 +37,10 @@ class ParquetShard(Shard):
             blocks, first = [], 0
             for group in range(file.metadata.num_row_groups):
                 about = file.metadata.row_group(group)
-                if about.total_byte_size > MAX_BYTES:
-                    raise DataError(f"{self.path}: a row group of {about.total_byte_size:,} bytes; the limit is {MAX_BYTES:,}.")
+                if about.total_byte_size > files.MAX_BYTES:
+                    raise DataError(
+                        f"{self.path}: a row group of {about.total_byte_size:,} bytes; the limit is {files.MAX_BYTES:,}."
+                    )
                 size = max(_ROWS, math.ceil(about.num_rows / _PARTS))
                 for start, count in cut(about.num_rows, size):
                     blocks.append(Block(group << _GROUP_BITS | start, first + start, count))
@@ -208,4 +210,4 @@ def _state_of(path: str) -> tuple[int, int]:
 @functools.lru_cache(4)
 def _opened(path: str, state: tuple[int, int]) -> Any:
     """The file, its footer read; kept, for its blocks are read one after the other."""
-    return parquet(Path(path)).ParquetFile(path, memory_map=False)
+    return files.parquet(Path(path)).ParquetFile(path, memory_map=False)
