@@ -307,11 +307,12 @@ def test_a_corrupt_image_is_left_out_with_one_note_or_strictly_refused(workers: 
     members["21.png"] = b"no image"
     (tmp_path / "x.tar").write_bytes(sharded.tar_of(members))
     source = stream(tmp_path, workers=workers)
-    with pytest.warns(hg.HourglassWarning, match=r"2 of 30 images cannot be read .* the first: .*#07\.png: ") as notes:
+    with pytest.warns(hg.HourglassWarning, match=r"2 of 30 images cannot be read .* the first: .*#07\.png: "):
         assert sorted(whole_epoch(source, 4)) == sorted(set(range(30)) - {7, 21})
+    with warnings.catch_warnings():  # once is enough
+        warnings.simplefilter("error")
         whole_epoch(source, 4, seed=1)
         list(source)
-    assert len(notes) == 1
     strict = stream(tmp_path, workers=workers, strict=True)
     for read in (list, lambda source: whole_epoch(source, 4), lambda source: source.take(np.array([21]))):
         with pytest.raises(hg.DataError, match=r"#(07|21)\.png: not a readable image|#07\.png"):
