@@ -14,7 +14,7 @@ import pytest
 import hourglass as hg
 from hourglass.data import files
 from hourglass.data.write import claimed, replace_file
-from reliability import bombs, damage, hostile, interrupts, kills, mutations, oddities, pressure, repeats
+from reliability import bombs, damage, hostile, interrupts, kills, mutations, oddities, pressure, repeats, shards
 
 INSTALLED = {
     re.sub(r"[-_.]+", "-", found.metadata["Name"]).lower(): found.version for found in importlib.metadata.distributions()
@@ -23,7 +23,7 @@ PACKAGE = Path(hg.__file__).parent
 FORMATS = Path(__file__).parent / "formats"
 NAMES = (
     *("IDX", "IDX, gzip", "npy", "npz", "images", "config.json", "model.safetensors"),
-    *("models of all kinds", "checkpoint", ".hgc"),
+    *("models of all kinds", "checkpoint", ".hgc", "npy shards", "tar shards", "Parquet shards"),
 )
 
 
@@ -62,6 +62,28 @@ def test_mutated_files_are_refused_or_read(name: str, tmp_path: Path, monkeypatc
     outcome = mutations.attack(name, *mutations.formats(tmp_path)[name], amount=300, seed=1)
     assert outcome.crashes == []
     assert outcome.refused > 0
+
+
+def test_shards_that_mean_harm_are_refused_or_left_out_in_little_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "MAX_BYTES", 64 << 20)
+    monkeypatch.setattr(files, "MAX_PIXELS", 4_000_000)
+    found, grown = shards.outcomes(tmp_path, mutations.in_time)
+    wanted = {name: f"{shards.READ[name]} images" if name in shards.READ else "DataError" for name in shards.cases()}
+    assert found == wanted
+    assert {path.stem for path in tmp_path.rglob("*")} == {"x"}  # nothing is unpacked
+    assert grown <= 2 * (64 << 20)
+
+
+def test_an_endless_reading_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mutations, "ENDLESS", 0.05)
+
+    def read(_: bytes) -> object:
+        while True:
+            pass
+
+    assert "TimeoutError" in mutations.attack("x", lambda _: b"", read, amount=1, seed=0).crashes[0]
 
 
 def test_flipped_bits_are_noticed(tmp_path: Path) -> None:

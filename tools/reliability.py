@@ -35,6 +35,7 @@ from reliability import (  # type: ignore[attr-defined]  # noqa: E402  # no stub
     oddities,
     pressure,
     repeats,
+    shards,
 )
 
 KILLS, FLIPS, MUTATIONS, RESUMES, INTERRUPTS = 200, 2000, 20_000, 5, 3
@@ -71,6 +72,21 @@ def loaders_survive(folder: Path, seed: int) -> Iterator[Kept]:
         is_kept = not outcome.crashes and outcome.slowest <= 1 and outcome.memory_mb <= 64
         yield Kept("Every loader survives garbage", how, "0 crashes, 0 over 1 s, memory within 64 MB", figure, is_kept)
     files.MAX_BYTES, files.MAX_PIXELS = kept
+
+
+def shards_do_no_harm(folder: Path, seed: int) -> Iterator[Kept]:
+    kept = files.MAX_BYTES, files.MAX_PIXELS
+    files.MAX_BYTES, files.MAX_PIXELS = 64 << 20, 4_000_000
+    found, grown = shards.outcomes(folder, mutations.in_time)
+    files.MAX_BYTES, files.MAX_PIXELS = kept
+    wanted = {name: f"{shards.READ[name]} images" if name in shards.READ else "DataError" for name in found}
+    wrong = [f"{name}: {came}" for name, came in found.items() if came != wanted[name]]
+    how = f"{len(found)} hostile shards: {'; '.join(found)}"
+    refused = sum(came == "DataError" for came in found.values())
+    figure = f"{refused} refused with our own error, of {len(found) - refused} the harmless images read; "
+    figure += f"memory +{grown / 1e6:.0f} MB" + "".join(f"; {what}" for what in wrong)
+    is_kept = not wrong and grown <= 2 * (64 << 20)
+    yield Kept("Shards do no harm", how, "refused or left out, memory within 2 × the limit", figure, is_kept)
 
 
 def loaders_survive_guided(folder: Path, seed: int) -> Iterator[Kept]:
@@ -172,8 +188,8 @@ def interrupts_are_clean(folder: Path, seed: int) -> Iterator[Kept]:
 
 
 EXERCISES: tuple[Callable[[Path, int], Iterator[Kept]], ...] = (
-    *(no_code_runs, loaders_survive, loaders_survive_guided, damage_is_noticed, kills_lose_an_epoch, repeats_are_equal),
-    *(bombs_are_cheap, numbers_stay_honest, explorer_holds, interrupts_are_clean),
+    *(no_code_runs, loaders_survive, shards_do_no_harm, loaders_survive_guided, damage_is_noticed, kills_lose_an_epoch),
+    *(repeats_are_equal, bombs_are_cheap, numbers_stay_honest, explorer_holds, interrupts_are_clean),
 )
 
 

@@ -2,7 +2,8 @@
 
     HourglassError
     ├── DataError (ValueError)        images, labels or files that cannot be used as they are
-    │   └── DownloadError             a data set that is not at hand and could not be fetched
+    │   ├── DownloadError             a data set that is not at hand and could not be fetched
+    │   └── WorkerError               a process that decodes images has ended; they may be as good as any
     ├── ParameterError (ValueError)   an argument that is out of range or does not fit the others
     ├── ModelError (ValueError)       a network that cannot be built, or does not fit the images
     ├── FormatError (ValueError)      a saved model or checkpoint that is damaged or of an unknown version
@@ -27,6 +28,10 @@ class DataError(HourglassError, ValueError):
 
 class DownloadError(DataError):
     """A data set that is not at hand and could not be fetched."""
+
+
+class WorkerError(DataError):
+    """A process that decodes images has ended; they may be as good as any."""
 
 
 class ParameterError(HourglassError, ValueError):

@@ -6,6 +6,7 @@ lies behind it.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gzip
 import hashlib
@@ -14,11 +15,12 @@ import io
 import json
 import random
 import resource
+import signal
 import struct
 import time
 import unittest.mock
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,8 +36,10 @@ from hourglass.estimators import ESTIMATORS
 from hourglass.estimators.persistence import CONFIG, WEIGHTS
 from hourglass.latent.quantised import Quantised
 from hourglass.training import checkpoints
+from reliability import shards
 
 LISTS = "retriever with lists"  # beside the kinds of ESTIMATORS
+ENDLESS = 20.0  # seconds after which a reading is taken for endless
 Mutate = Callable[[random.Random], bytes]
 Read = Callable[[bytes], object]
 
@@ -145,6 +149,7 @@ def formats(folder: Path) -> dict[str, tuple[Mutate, Read]]:
         "models of all kinds": _any_model(folder / "kinds"),
         "checkpoint": _checkpoint(folder / "run.checkpoint"),
         ".hgc": _hgc(),
+        **shards.formats(folder, mutate),
     }
 
 
@@ -396,6 +401,22 @@ def _hgc() -> tuple[Mutate, Read]:
     return mutated, lambda content: unpack(content, b"modelsum", tables)
 
 
+@contextlib.contextmanager
+def in_time() -> Iterator[None]:
+    """Within it what takes `ENDLESS` seconds ends with a TimeoutError."""
+
+    def end(*_: object) -> None:
+        raise TimeoutError(f"no end after {ENDLESS:g} s")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, ENDLESS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def attack(name: str, mutated: Mutate, read: Read, amount: int, seed: int) -> Outcome:
     """Read `amount` mutated files of a format, drawn from `seed`."""
     outcome, chance = Outcome(), random.Random(f"{name} {seed}")
@@ -404,7 +425,7 @@ def attack(name: str, mutated: Mutate, read: Read, amount: int, seed: int) -> Ou
         content = mutated(chance)
         start = time.perf_counter()
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), in_time():
                 warnings.simplefilter("ignore")
                 read(content)
             outcome.read += 1

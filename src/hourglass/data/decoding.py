@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.data.shards import KINDS, Block, FilesShard, Form, Piece, Shard
-from hourglass.errors import DataError
+from hourglass.errors import DataError, WorkerError
 
 _MOST_WORKERS = 8
 _WORKER = "import sys; sys.path[:] = {path!r}; from hourglass.data.decoding import serve; serve()"
@@ -69,7 +69,7 @@ class Workers:
         """How many requests are worth having under way."""
 
     def read(self, wanted: Wanted) -> Future[Piece]:
-        """A piece to come. DataError if the block cannot be read."""
+        """A piece to come. DataError if the block cannot be read, WorkerError if nobody can tell."""
         return self._threads.submit(wanted.read if self._n == 0 else functools.partial(self._ask, wanted))
 
     def close(self) -> None:
@@ -101,7 +101,7 @@ class Workers:
             self._own.process = None
             code = process.wait()
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-            raise DataError(
+            raise WorkerError(
                 f"{wanted.shard.path}: the process that decoded it ended ({how}), perhaps for want of memory. "
                 "Use fewer workers, or workers=0 to decode in this process."
             ) from error

@@ -18,7 +18,7 @@ def is_sharded(source: str | Path) -> bool:
     """Whether `source` is a Parquet or tar file, or a folder or pattern of such files or of npy files, and no images."""
     text = os.fspath(source)
     if Path(text).is_file():
-        return Path(text).suffix in (".parquet", ".tar")
+        return Path(text).suffix.lower() in (".parquet", ".tar")
     return (Path(text).is_dir() or glob.has_magic(text)) and bool(_files_of(text))
 
 

@@ -20,8 +20,8 @@ from hourglass.data.decoding import Wanted, Workers, default_workers, in_turn
 from hourglass.data.shards import Block, Form, NpyShard, Piece, Shard
 from hourglass.data.shuffling import BLOCKS_EACH, Batch, Blocks, Gathered, Window, batched, rows_of, spread
 from hourglass.data.sources import shards_of
-from hourglass.errors import DataError, HourglassWarning
-from hourglass.images import Array
+from hourglass.errors import DataError, HourglassWarning, WorkerError
+from hourglass.images import Array, to_float, to_uint8
 
 _BUFFER_BYTES, _BUFFER_IMAGES = 64 << 20, 16_384
 _SAMPLED_BLOCKS = 64
@@ -149,15 +149,21 @@ class Stream:
     def _first(self) -> Array:
         """One image that can be read, (1, *shape): in colour if any of the first of some blocks is."""
         found: Array | None = None
+        reasons: list[str] = []
         for number in np.unique(np.linspace(0, len(self._blocks.counts) - 1, _PROBED_BLOCKS).astype(int)):
             shard, block = self._blocks[number]
-            piece = shard.read(block, np.arange(min(4, block.n_images)), Form(None, named=False))
+            try:
+                piece = shard.read(block, np.arange(min(4, block.n_images)), Form(None, named=False))
+            except DataError as error:
+                reasons.append(str(error).removeprefix(f"{self.shards[0].path}: "))
+                continue
+            reasons += [": ".join(reject) for reject in piece.rejects]
             for image in piece.images:
                 shape = (*(self.size or image.shape[:2]), *image.shape[2:])
                 if found is None or (len(shape) > found[0].ndim):
                     found = np.zeros((1, *shape), image.dtype)
         if found is None:
-            raise DataError(f"{self.shards[0].path}: the first of its images cannot be read; hourglass encode lists why.")
+            raise DataError(f"{self.shards[0].path}: the first of its images cannot be read: {reasons[0]}")
         return found
 
     @property
@@ -181,9 +187,8 @@ class Stream:
         for shard in self.shards:
             for _, piece in self.pieces(shard, form):
                 self._note(piece)
-                if len(piece.images):
-                    assert isinstance(piece.images, np.ndarray)
-                    yield Split(piece.images, None if piece.labels is None else np.array(piece.labels), None, tuple(piece.keys))
+                if piece.rows:
+                    yield Split(self._typed(piece.images), _known(piece.labels), None, tuple(piece.keys))
         self._tell()
 
     def pieces(self, shard: Shard, form: Form) -> Iterator[tuple[Block, Piece]]:
@@ -233,18 +238,19 @@ class Stream:
         for wanted, future in in_turn(self._readers, requests()):
             piece = _piece(wanted, future)
             self._note(piece)
-            images += list(piece.images)
+            images += list(self._typed(piece.images)) if piece.rows else []
             labels += piece.labels or [None] * len(piece.rows)
             keys += piece.keys
         if not images:
             raise DataError(f"{self.shards[0].path}: none of {len(numbers)} images that were drawn can be read.")
-        known = None if any(label is None for label in labels) else np.array(labels)
-        return Split(np.stack(images), known, None, tuple(keys))
+        return Split(np.stack(images), _known(labels), None, tuple(keys))
 
     def __array__(self, *_: Any, **__: Any) -> Array:
         raise DataError(
             "a stream is not held in memory: fit on it, and pass on its parts, as in [model.encode(p.images) for p in it]."
         )
+
+    __getitem__ = __array__
 
     # --- shuffled ---------------------------------------------------------------------------------------------------
 
@@ -335,14 +341,21 @@ class Stream:
             places, wanted, future = reading.parts.pop(0)
             piece = _piece(wanted, future)
             self._note(piece)
+            if not piece.rows:
+                continue
             assert wanted.rows is not None
             known = places[np.isin(wanted.block.first + wanted.rows, piece.rows)]
-            images[known] = piece.images
+            images[known] = self._typed(piece.images)
             is_read[known] = True
         positions = reading.positions
         if not is_read.all():
             positions, images = positions[is_read], images[is_read]
         return Gathered(reading.begin, reading.end, reading.lanes, positions, images)
+
+    def _typed(self, images: Array | list[Array]) -> Array:
+        """Images of a shard as those of the others: some arrays may hold bytes, some floats."""
+        assert isinstance(images, np.ndarray)
+        return to_uint8(images) if self.dtype == np.uint8 else to_float(images)
 
     # --- what cannot be read ----------------------------------------------------------------------------------------
 
@@ -364,13 +377,20 @@ class Stream:
 
 
 def _piece(wanted: Wanted, future: Future[Piece]) -> Piece:
-    """What was read; of a block that cannot be read at all, one reject."""
+    """What was read; of a block that cannot be read at all, one reject. WorkerError if nobody can tell."""
     try:
         return future.result()
+    except WorkerError:
+        raise
     except DataError as error:
         block = wanted.block
         key = f"{wanted.shard.path}#{block.first}..{block.first + block.n_images - 1}"
         return Piece([], [], rejects=[(key, str(error).removeprefix(f"{wanted.shard.path}: "))])
+
+
+def _known(labels: list[Any] | None) -> NDArray[Any] | None:
+    """Labels of images, if each has one."""
+    return None if labels is None or any(label is None for label in labels) else np.array(labels)
 
 
 class _Reading(NamedTuple):

@@ -76,13 +76,15 @@ class ImageEstimator(FittedEstimator):
         DataError, ParameterError, ModelError, DivergenceError
         """
         self._check_parameters()
+        if isinstance(X, Stream) and y is not None:
+            raise ParameterError("a stream brings its own labels and is damaged as it comes; leave y out.")
         targets, inputs = self._pairs(X, y, reset=not self._keeps_network)
         y = self._check_y(targets, y)
         if not self._keeps_network:
             self._train(targets, inputs, callbacks=callbacks, checkpoint=checkpoint, resume=resume)
-        if isinstance(targets, Stream):
+        if isinstance(targets, Stream) and self._learned:
             self._learn_streamed(targets)
-        else:
+        elif not isinstance(targets, Stream):
             self._learn(targets, y)
         return self
 

@@ -111,6 +111,8 @@ class FittedEstimator(CheckedEstimator):
 
     def _partial_fit(self, targets: Array, inputs: Array | None) -> Self:
         """One more pass over `targets`, with the optimiser as the last call left it and no validation part."""
+        if isinstance(targets, Stream):
+            targets = np.asarray(targets)  # which says that it cannot be
         if not self.__sklearn_is_fitted__():
             self.layout_ = Layout.of(targets)
             self.settings_ = self._resolve(len(targets), inputs)

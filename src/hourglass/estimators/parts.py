@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from hourglass.data import Stream
-from hourglass.data.files import parquet
+from hourglass.data.files import parquet, reason_of
 from hourglass.data.shards import FilesShard, Shard
 from hourglass.data.write import replace_file
 from hourglass.errors import DataError, ParameterError
@@ -139,6 +139,7 @@ def _write_part(use: Use, source: Stream, shard: Shard, path: Path, about: dict[
     rejects: list[tuple[str, str]] = []
     n_images = n_rejected = 0
     listing = path.with_suffix(".rejects.csv")
+    use.begin()
     try:
         with replace_file(path) as beside, _Table(beside, about) as table:
             for block, piece in source.pieces(shard, use.form):
@@ -193,17 +194,17 @@ class _Table:
     def add(self, columns: dict[str, Any]) -> None:
         import pyarrow as pa
 
-        if self._writer is None:
-            table = pa.table({name: pa.array(column) for name, column in columns.items()})
-            schema = table.schema.with_metadata({_METADATA: json.dumps(self._about).encode()})
-            self._writer = parquet(self._path).ParquetWriter(self._path, schema)
-        else:
-            n_rows = len(next(iter(columns.values())))
-            fields = [(columns.get(field.name, [None] * n_rows), field.type) for field in self._writer.schema]
-            try:
+        try:
+            if self._writer is None:
+                table = pa.table({name: pa.array(column) for name, column in columns.items()})
+                schema = table.schema.with_metadata({_METADATA: json.dumps(self._about).encode()})
+                self._writer = parquet(self._path).ParquetWriter(self._path, schema)
+            else:
+                n_rows = len(next(iter(columns.values())))
+                fields = [(columns.get(field.name, [None] * n_rows), field.type) for field in self._writer.schema]
                 table = pa.table([pa.array(column, kind) for column, kind in fields], names=self._writer.schema.names)
-            except (pa.ArrowException, TypeError) as error:
-                raise DataError(f"labels of several kinds ({error}).") from error
+        except (pa.ArrowException, TypeError) as error:
+            raise DataError(f"labels of several kinds ({reason_of(error)}).") from error
         self._waiting.append(table)
         if sum(len(part) for part in self._waiting) >= _ROWS or sum(part.nbytes for part in self._waiting) >= _BYTES:
             self._flush()

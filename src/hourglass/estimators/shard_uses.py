@@ -33,6 +33,9 @@ class Use(ABC):
         """How the model takes images: image files are resized to it."""
         return Form(self.model.layout_.shape, resize=True)
 
+    def begin(self) -> None:  # noqa: B027  # most keep nothing
+        """Before the first piece of a shard: forget what is left of one that failed."""
+
     @abstractmethod
     def columns(self, piece: Piece) -> dict[str, Any]:
         """Columns of equal length, made of the images of `piece`."""
@@ -129,6 +132,9 @@ class Compress(Use):
     @property
     def form(self) -> Form:
         return Form(None)
+
+    def begin(self) -> None:
+        self._images, self._keys = [], []
 
     def columns(self, piece: Piece) -> dict[str, Any]:
         first = len(self._keys)

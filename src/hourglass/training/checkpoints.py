@@ -23,7 +23,7 @@ from hourglass.training.run import Callback, Mean, Run, chance, set_chance
 
 FORMAT = 3
 SECONDS = 60.0
-"""An epoch that lasts longer than this is saved in its midst, so often."""
+"""An epoch that lasts longer than this is saved in its midst, so often. Assign to it to change it."""
 _ROW = ("epoch", "loss", "validation_loss", "learning_rate", "seconds", "images_per_second")
 
 
@@ -34,8 +34,9 @@ class WriteCheckpoint(Callback):
 
     writes = True
 
-    def __init__(self, path: Path, identity: dict[str, Any], seconds: float = SECONDS) -> None:
-        self.path, self.identity, self.seconds = path, identity, seconds
+    def __init__(self, path: Path, identity: dict[str, Any], seconds: float | None = None) -> None:
+        self.path, self.identity = path, identity
+        self.seconds = SECONDS if seconds is None else seconds
         self._saved = time.monotonic()
 
     def on_batch_end(self, run: Run) -> None:

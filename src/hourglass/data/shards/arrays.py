@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hourglass.data.files import npy_header
+from hourglass.data import files
 from hourglass.data.shards.base import IMAGES_A_BLOCK, Block, Form, Piece, Shard, cut, fitted, readable
 from hourglass.errors import DataError
 from hourglass.images import Array
+
+_BLOCK_BYTES = 32 << 20  # of a block at most, unless one image is larger
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,9 @@ class NpyShard(Shard):
     kind = "npy"
 
     def blocks(self) -> list[Block]:
-        shape, _, _ = self._header()
-        return [Block(first, first, count) for first, count in cut(shape[0], IMAGES_A_BLOCK)]
+        shape, dtype, _ = self._header()
+        size = max(1, min(IMAGES_A_BLOCK, _BLOCK_BYTES // (math.prod(shape[1:]) * dtype.itemsize)))
+        return [Block(first, first, count) for first, count in cut(shape[0], size)]
 
     def read(self, block: Block, rows: NDArray[np.int64] | None, form: Form) -> Piece:
         wanted = np.arange(block.n_images) if rows is None else rows
@@ -54,7 +57,7 @@ class NpyShard(Shard):
 
         def read() -> tuple[tuple[int, ...], np.dtype[Any], int]:
             with Path(self.path).open("rb") as stream:
-                shape, fortran_order, dtype = npy_header(stream, Path(self.path))
+                shape, fortran_order, dtype = files.npy_header(stream, Path(self.path))
                 start = stream.tell()
                 available = Path(self.path).stat().st_size - start
             if len(shape) not in (3, 4) or 0 in shape or dtype.kind not in "buf" or (dtype.kind == "u" and dtype.itemsize > 1):
@@ -63,6 +66,8 @@ class NpyShard(Shard):
                 )
             if fortran_order:
                 raise DataError(f"{self.path}: is in Fortran order, in which no image lies in one piece; save it in C order.")
+            if min(shape) < 0 or math.prod(shape[1:]) * dtype.itemsize > files.MAX_BYTES:
+                raise DataError(f"{self.path}: declares shape {shape} of {dtype}; the limit is {files.MAX_BYTES:,} bytes.")
             if math.prod(shape) * dtype.itemsize > available:
                 raise DataError(f"{self.path}: truncated; its header declares shape {shape} of {dtype}.")
             return shape, dtype, start

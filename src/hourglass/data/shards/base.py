@@ -90,6 +90,17 @@ class Piece:
     labels: list[Any] | None = None
     rejects: list[tuple[str, str]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        """Names that are no text, as files may have, become text: they are written to tables and models."""
+        self.keys = [_as_text(key) for key in self.keys]
+        self.rejects = [(_as_text(key), reason) for key, reason in self.rejects]
+        if self.labels is not None:
+            self.labels = [_as_text(label) if isinstance(label, str) else label for label in self.labels]
+
+
+def _as_text(name: str) -> str:
+    return name if name.isascii() else name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
 
 class Encoded(NamedTuple):
     """An image file inside a shard."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hourglass.data.files import MAX_BYTES, parquet
+from hourglass.data import files
 from hourglass.data.shards.base import Block, Encoded, Form, Piece, Shard, cut, decoded, fitted, readable
 from hourglass.errors import DataError
 from hourglass.images import Array
@@ -22,6 +22,8 @@ KEYS = ("key", "__key__", "path", "id")
 _ROWS = 1024  # a row group of more is read in parts, of at least so many rows …
 _PARTS = 16  # … and at most so many parts: to come to one, those before it are unpacked
 _GROUP_BITS = 32
+_ENCODED, _LISTS = (IMAGE, f"{IMAGE}.bytes"), f"{IMAGE}."
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8}
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ class ParquetShard(Shard):
             blocks, first = [], 0
             for group in range(file.metadata.num_row_groups):
                 about = file.metadata.row_group(group)
-                if about.total_byte_size > MAX_BYTES:
-                    raise DataError(f"{self.path}: a row group of {about.total_byte_size:,} bytes; the limit is {MAX_BYTES:,}.")
+                if (n_bytes := max(about.total_byte_size, _unpacked(about))) > files.MAX_BYTES:
+                    raise DataError(f"{self.path}: a row group of {n_bytes:,} bytes; the limit is {files.MAX_BYTES:,}.")
                 size = max(_ROWS, math.ceil(about.num_rows / _PARTS))
                 for start, count in cut(about.num_rows, size):
                     blocks.append(Block(group << _GROUP_BITS | start, first + start, count))
@@ -101,13 +103,12 @@ class ParquetShard(Shard):
                 paths = column.field("path").to_pylist()
                 keys = [path or self.key(int(row)) for path, row in zip(paths, rows, strict=True)]
             column = column.field("bytes") if "bytes" in fields else column
-        if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
             return self._decoded(column, rows, keys, labels, form)
         if _is_list(column.type):
             return self._fitted(column, rows, keys, labels, form)
-        raise DataError(
-            f"{self.path}: column {IMAGE!r} holds {column.type}; allowed: bytes of image files, or lists of pixels."
-        )
+        raise DataError(f"{self.path}: column {IMAGE!r} holds {kind}; allowed: bytes of image files, or lists of pixels.")
 
     def _decoded(self, column: Any, rows: NDArray[np.int64], keys: list[str] | None, labels: Any, form: Form) -> Piece:
         def content(place: int) -> bytes:
@@ -207,5 +208,20 @@ def _state_of(path: str) -> tuple[int, int]:
 
 @functools.lru_cache(4)
 def _opened(path: str, state: tuple[int, int]) -> Any:
-    """The file, its footer read; kept, for its blocks are read one after the other."""
-    return parquet(Path(path)).ParquetFile(path, memory_map=False)
+    """The file, its footer read; kept, for its blocks are read one after the other.
+
+    A value that stands in the file once and is told a thousand times stays one: files of images are read as dictionaries.
+    """
+    pq = files.parquet(Path(path))
+    about = pq.read_metadata(path)
+    leaves = [about.schema.column(number) for number in range(len(about.schema))]
+    encoded = [leaf.path for leaf in leaves if leaf.path in _ENCODED and leaf.physical_type == "BYTE_ARRAY"]
+    return pq.ParquetFile(path, metadata=about, memory_map=False, read_dictionary=encoded)
+
+
+def _unpacked(group: Any) -> int:
+    """Bytes of the pixels in the lists of a row group, of which a file needs few where all are alike."""
+    leaves = [group.column(number) for number in range(group.num_columns)]
+    return sum(
+        leaf.num_values * _WIDTHS.get(leaf.physical_type, 0) for leaf in leaves if leaf.path_in_schema.startswith(_LISTS)
+    )

@@ -20,7 +20,11 @@ from hourglass.errors import DataError
 _LABEL = "cls"
 _LONGEST_LABEL = 1000  # bytes
 _HEADER = 512  # bytes; contents are padded to as many
-_PLAIN = (b"0", b"\0")
+_PLAIN = (b"0", b"\0", b"7")
+_WITHOUT_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")  # links, devices, folders, pipes
+_PAX, _GLOBAL, _LONG_NAME, _LONG_LINK, _SPARSE = b"x", b"g", b"L", b"K", b"S"
+_EXTENSIONS = (_PAX, _GLOBAL, _LONG_NAME, _LONG_LINK)
+_LONGEST_EXTENSION = 1 << 20  # bytes
 _AHEAD = 1 << 20  # bytes that are read at once
 
 
@@ -106,41 +110,75 @@ def _samples(stream: IO[bytes]) -> Iterator[_Sample]:
 def _members(stream: IO[bytes]) -> Iterator[_Member]:
     """The plain files from where `stream` stands on.
 
-    Their headers are read here, for tarfile takes longer over one than a small image takes to decode; it is asked about those
-    that are not what they mostly are.
+    Their headers are read here: tarfile takes longer over one than a small image takes to decode, and turns in circles over
+    sizes below 0. Links, devices, folders and files with holes are passed over.
     """
     start, end = stream.tell(), os.fstat(stream.fileno()).st_size
+    first, told = start, dict[bytes, bytes]()
     while True:
         stream.seek(start)
         header = stream.read(_HEADER)
-        if len(header) == _HEADER and header[0] and header[156:157] in _PLAIN and header[124] < 0x80:
-            name, size = _told(header)
-            member: _Member | None = _Member(name, start, start + _HEADER, size)
-            after = start + _HEADER + -(-size // _HEADER) * _HEADER
+        if not any(header):
+            return
+        kind, name, size = _read_header(header)
+        data = start + _HEADER
+        if kind in _EXTENSIONS:  # of the next one
+            told |= _extension(kind, stream, size)
         else:
-            stream.seek(start)
-            with tarfile.TarFile(fileobj=stream, mode="r") as archive:
-                info = archive.next()
-                after = archive.offset
-            if info is None:
-                return
-            is_file = info.isreg() and info.sparse is None
-            member = _Member(info.name, start, info.offset_data, info.size) if is_file else None
-        if member is not None:
-            if member.data + member.size > end:
-                raise tarfile.ReadError("unexpected end of data")
-            yield member
-        start = after
+            if kind == _SPARSE:
+                data = _behind_map(stream, header, data)
+            if kind in _WITHOUT_DATA:
+                size = 0
+            elif b"size" in told:
+                size = int(told[b"size"])
+            name = told.get(b"path", name)
+        if not 0 <= size <= end - data:
+            raise tarfile.ReadError("unexpected end of data")
+        start = data + -(-size // _HEADER) * _HEADER
+        if kind not in _EXTENSIONS:
+            if kind in _PLAIN and not any(key.startswith(b"GNU.sparse") for key in told):
+                yield _Member(name.decode("utf-8", "surrogateescape"), first, data, size)
+            first, told = start, {}
 
 
-def _told(header: bytes) -> tuple[str, int]:
-    """(name, size) of a file, as its header says (POSIX 1003.1-1988, ustar)."""
+def _read_header(header: bytes) -> tuple[bytes, bytes, int]:
+    """(type, name, size), as a header says (POSIX 1003.1-1988, ustar; sizes of 8 GiB and more as GNU tar writes them)."""
+    if len(header) < _HEADER:
+        raise tarfile.ReadError("truncated")
     if int(header[148:156].strip(b" \0") or b"0", 8) != sum(header) - sum(header[148:156]) + 256:
         raise tarfile.ReadError("bad checksum")
     name = header[:100].split(b"\0", 1)[0]
-    if header[257:262] == b"ustar" and header[345]:
+    if header[257:262] == b"ustar" and header[345] and header[156:157] not in _EXTENSIONS:
         name = header[345:500].split(b"\0", 1)[0] + b"/" + name
-    return name.decode("utf-8", "surrogateescape"), int(header[124:136].strip(b" \0") or b"0", 8)
+    is_binary = header[124] == 0x80
+    size = int.from_bytes(header[125:136], "big") if is_binary else int(header[124:136].strip(b" \0") or b"0", 8)
+    return header[156:157], name, size
+
+
+def _extension(kind: bytes, stream: IO[bytes], size: int) -> dict[bytes, bytes]:
+    """What is told of the next file before its header: its path, size and more."""
+    if not 0 <= size <= _LONGEST_EXTENSION:
+        raise tarfile.ReadError(f"an extended header of {size:,} bytes")
+    content, found, at = stream.read(size), dict[bytes, bytes](), 0
+    if kind == _LONG_NAME:
+        return {b"path": content.split(b"\0", 1)[0]}
+    while kind == _PAX and at < size and content[at]:  # records "length key=value\n"
+        space = content.index(b" ", at, at + 20)
+        end = at + int(content[at:space])
+        if not space < end <= len(content):
+            raise tarfile.ReadError("a broken extended header")
+        key, _, found[key] = content[space + 1 : end - 1].partition(b"=")
+        at = end
+    return found
+
+
+def _behind_map(stream: IO[bytes], header: bytes, data: int) -> int:
+    """Where the content begins of a file with holes, whose map may go on behind its header."""
+    more = header[482:483]
+    while more.strip(b"\0"):
+        data += _HEADER
+        more = stream.read(_HEADER)[504:505]
+    return data
 
 
 def _parted(name: str) -> tuple[str, str]:
