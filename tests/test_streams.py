@@ -18,7 +18,7 @@ import hourglass as hg
 import sharded
 from hourglass.data import Stream, is_sharded, stream
 from hourglass.data.files import encode_image
-from hourglass.data.shards import arrays, folder, tar
+from hourglass.data.shards import Block, Form, Piece, arrays, folder, tar
 from hourglass.data.sources import shards_of
 from sharded import Counted, numbered, numbers_of
 
@@ -181,6 +181,22 @@ def test_one_number_decides_the_order_for_all_who_read(
     tail = list(source.batches(size, seed, first=first, without=left_out))
     assert [batch.number for batch in tail] == list(range(first, len(whole)))
     assert [numbers_of(batch.images) for batch in tail] == whole[first:]
+
+
+def test_each_process_reads_its_own_images_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    read = Counted.read
+
+    def watched(self: Counted, block: Block, rows: np.ndarray, form: Form) -> Piece:
+        asked.extend((block.first + rows).tolist())
+        return read(self, block, rows, form)
+
+    source = Stream([Counted(0, [10] * 10)], buffer=35, workers=0)
+    assert source.shape == (100, 4, 5)
+    monkeypatch.setattr(Counted, "read", watched)
+    came = whole_epoch(source, 20, first=2, part=(1, 3))
+    assert len(came) == 3 * 7
+    assert sorted(asked) == sorted(came)
 
 
 def test_another_seed_is_another_order_and_the_same_seed_the_same() -> None:
