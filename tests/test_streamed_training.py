@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -203,21 +204,39 @@ def batches(given: StreamedExamples, processes: Processes = ALONE, **options: An
     return list(given.shuffled(150, order, noise, processes=processes, **options))
 
 
-@pytest.mark.parametrize("n_processes", [2, 3])
 @pytest.mark.parametrize("n_views", [1, 2])
-def test_damage_does_not_depend_on_who_reads(n_processes: int, n_views: int) -> None:
-    """Batches of 150, whose damage is drawn 64 images at a time: shares begin and end within these."""
-    source = Stream([Counted(0, [40] * 10)], workers=0, buffer=100)
+@pytest.mark.parametrize("buffer", [100, 400])
+@pytest.mark.parametrize("n_processes", [2, 3])
+def test_damage_does_not_depend_on_who_reads(n_processes: int, buffer: int, n_views: int) -> None:
+    """Where each process has blocks of its own (of a buffer of 400 images), and where it has a stretch of every batch."""
+    source = Stream([Counted(0, [20] * 20)], workers=0, buffer=buffer)
     whole = batches(examples(source, n_views=n_views))
-    shares = [batches(examples(source, n_views=n_views), Processes(rank, n_processes)) for rank in range(n_processes)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", hg.HourglassWarning)  # that the smaller buffer has too few blocks
+        shares = [batches(examples(source, n_views=n_views), Processes(rank, n_processes)) for rank in range(n_processes)]
     for number, (inputs, targets) in enumerate(whole):
         for view in range(n_views):
-            for place, tensor in enumerate((inputs, targets)):
-                parts = [share[number][place].chunk(n_views)[view] for share in shares]
-                assert torch.equal(torch.cat(parts), tensor.chunk(n_views)[view])
+            given, wanted = (tensor.chunk(n_views)[view] for tensor in (inputs, targets))
+            parts = [[tensor.chunk(n_views)[view] for tensor in share[number]] for share in shares]
+            order = torch.cat([torch.tensor(numbers_of(part[1].mul(255).round())) for part in parts]).argsort()
+            sorted_whole = torch.tensor(numbers_of(wanted.mul(255).round())).argsort()
+            assert torch.equal(torch.cat([part[0] for part in parts])[order], given[sorted_whole])
     assert not torch.equal(whole[0][0], whole[0][1])
     tail = batches(examples(source, n_views=n_views), first=1)
     assert all(torch.equal(left[0], right[0]) for left, right in zip(tail, whole[1:], strict=True))
+
+
+def test_each_process_reads_blocks_of_its_own() -> None:
+    source = Stream([Counted(0, [20] * 20)], workers=0, buffer=400)
+    owners: dict[int, set[int]] = {}
+    for rank in range(2):
+        for _, targets in batches(examples(source), Processes(rank, 2)):
+            for number in numbers_of(targets.mul(255).round()):
+                owners.setdefault(number // 20, set()).add(rank)
+    assert len(owners) == 20
+    assert all(len(ranks) == 1 for ranks in owners.values())
+    with pytest.warns(hg.HourglassWarning, match="too few for 2 processes"):
+        next(iter(Stream([Counted(0, [20] * 20)], workers=0, buffer=50).batches(10, 0, part=(0, 2))))
 
 
 def test_a_missing_image_changes_the_damage_of_no_other() -> None:
@@ -233,8 +252,9 @@ def test_a_missing_image_changes_the_damage_of_no_other() -> None:
 def test_damage_is_another_in_every_batch_and_epoch() -> None:
     given = examples(Stream([Counted(0, [40] * 10)], workers=0))
     order, noise = torch.Generator().manual_seed(1), torch.Generator().manual_seed(2)
-    damage = [inputs - targets for _ in range(2) for inputs, targets in given.shuffled(64, order, noise)]
-    full = [one for one in damage if len(one) == 64]
+    every = [inputs.flatten(1)[:, 2:] for _ in range(2) for inputs, _ in given.shuffled(64, order, noise)]
+    full = [damaged for damaged in every if len(damaged) == 64]  # of images that are alike from the third pixel on
+    assert len(full) == 12
     assert all(not torch.equal(full[0], other) for other in full[1:])
 
 

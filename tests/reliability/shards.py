@@ -255,7 +255,7 @@ def tables() -> dict[str, Callable[[], bytes]]:
 
     return {
         "a row group that declares gigabytes": lambda: _declaring(sharded.parquet_of({"image": [image] * 4}), 2**40),
-        "one file of megabytes, a thousand times": lambda: repeated(image + bytes(2**20), 1000),
+        "one file of a megabyte, 200 times": lambda: repeated(image + bytes(2**20), 200),
         "lists of black without end": lambda: pixels(100, 500),
         "no row": lambda: sharded.parquet_of({"image": pa.array([], pa.binary())}),
         "no image": lambda: sharded.parquet_of({"picture": [image]}),
@@ -319,7 +319,7 @@ READ = {
     **dict.fromkeys(("tar: a folder named as an image", "tar: a file with holes", "tar: holes as PAX has them"), 1),
     **dict.fromkeys(("tar: long names of nothing", "tar: a bomb of 10 gigapixels", "tar: a label of megabytes"), 1),
     **dict.fromkeys(("npy: a shape of truths", "parquet: a bomb of 10 gigapixels"), 1),
-    "parquet: one file of megabytes, a thousand times": 1000,
+    "parquet: one file of a megabyte, 200 times": 200,
 }
 """Images of those that are read; the others are refused with a DataError."""
 

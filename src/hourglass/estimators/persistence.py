@@ -32,7 +32,7 @@ from safetensors.torch import save as to_bytes
 from hourglass._version import __version__
 from hourglass.corruption import Corruption, from_config, to_config
 from hourglass.data.untrusted import untrusted
-from hourglass.data.write import replace_folder
+from hourglass.data.write import in_turn, replace_folder
 from hourglass.errors import FormatError
 from hourglass.images import Layout
 from hourglass.objectives import Penalty
@@ -51,7 +51,9 @@ WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
 def write_model(model: CheckedEstimator, name: str, path: Path, state: dict[str, Any]) -> None:
     """Write the fitted `model`, and `state`, beside `path`, then rename; a model that was there is replaced."""
-    if not path.name or (path.exists() and not (path / CONFIG).is_file()):
+    with in_turn(path):  # another may be about to replace it
+        is_other = not path.name or (path.exists() and not (path / CONFIG).is_file())
+    if is_other:
         raise FormatError(f"{path} exists and is no model; choose another name.")
     tensors = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in model.network_.state_dict().items()}
     arrays = {key: value for key, value in state.items() if _is_numeric(value)}
