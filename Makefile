@@ -36,6 +36,10 @@ explorer: .venv/.dev
 reliability: .venv/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python tools/reliability.py
 
+# docs/scaling.md: about half an hour on two cores that do nothing else, 8 GB of disk.
+scaling: .venv/.dev
+	$(BIN)/python tools/scaling.py
+
 # docs/performance.md: about twenty minutes on two cores that do nothing else.
 performance: .venv/.demo
 	$(BIN)/hourglass bench --data mnist --rounds 3 -o docs
@@ -55,4 +59,4 @@ performance: .venv/.demo
 clean:
 	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: demo test check docs results explorer reliability performance clean
+.PHONY: demo test check docs results explorer reliability scaling performance clean

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hourglass.data import files
 from hourglass.data.dataset import Split
 from hourglass.data.decoding import Wanted, Workers, default_workers, in_turn
-from hourglass.data.shards import Block, Form, NpyShard, Piece, Shard
+from hourglass.data.shards import Block, Form, NpyShard, Piece, Shard, cut
 from hourglass.data.shuffling import BLOCKS_EACH, Batch, Blocks, Gathered, Window, batched, rows_of, spread
 from hourglass.data.sources import shards_of
 from hourglass.errors import DataError, HourglassWarning, WorkerError
@@ -27,6 +27,7 @@ _BUFFER_BYTES, _BUFFER_IMAGES = 64 << 20, 16_384
 _SAMPLED_BLOCKS = 64
 _PROBED_BLOCKS = 8
 _NOTED = 1000
+_PIECE_BYTES = 32 << 20  # of decoded images of any size
 
 
 def stream(
@@ -191,11 +192,23 @@ class Stream:
                     yield Split(self._typed(piece.images), _known(piece.labels), None, tuple(piece.keys))
         self._tell()
 
-    def pieces(self, shard: Shard, form: Form) -> Iterator[tuple[Block, Piece]]:
-        """A shard from its first image to its last, in the wanted form; a block that cannot be read is one reject."""
-        requests = (Wanted(shard, block, None, form) for block in shard.blocks())
-        for wanted, future in in_turn(self._readers, requests):
-            yield wanted.block, _piece(wanted, future)
+    def pieces(self, shard: Shard, form: Form) -> Iterator[tuple[int, Piece]]:
+        """A shard from its first image to its last, in the wanted form, each piece with the number of images that were to be in
+        it; a block that cannot be read is one reject.
+        """
+        blocks = shard.blocks()
+        at_once = blocks[0].n_images if form.shape is not None else _at_once(shard, blocks[0])
+
+        def requests() -> Iterator[Wanted]:
+            for block in blocks:
+                if block.n_images <= at_once or form.shape is not None:
+                    yield Wanted(shard, block, None, form)
+                    continue
+                for first, count in cut(block.n_images, at_once):
+                    yield Wanted(shard, block, np.arange(first, first + count), form)
+
+        for wanted, future in in_turn(self._readers, requests()):
+            yield wanted.block.n_images if wanted.rows is None else len(wanted.rows), _piece(wanted, future)
 
     def in_memory(self) -> Split:
         """All images that can be read, as one array. DataError if that is more than `files.MAX_BYTES`."""
@@ -374,6 +387,15 @@ class Stream:
             key, reason = next(iter(self._rejects.items()))
             words = f"{count} of {len(self):,} images cannot be read and are left out; the first: {key}: {reason}"
             warnings.warn(words, HourglassWarning, stacklevel=2)
+
+
+def _at_once(shard: Shard, block: Block) -> int:
+    """How many images of their own sizes may be decoded together, if the others are like the first."""
+    try:
+        first = shard.read(block, np.arange(min(4, block.n_images)), Form(None, named=False))
+    except DataError:  # which is told when it is read in its turn
+        return block.n_images
+    return max(1, _PIECE_BYTES // max((image.nbytes for image in first.images), default=1))
 
 
 def _piece(wanted: Wanted, future: Future[Piece]) -> Piece:

@@ -142,9 +142,9 @@ def _write_part(use: Use, source: Stream, shard: Shard, path: Path, about: dict[
     use.begin()
     try:
         with replace_file(path) as beside, _Table(beside, about) as table:
-            for block, piece in source.pieces(shard, use.form):
+            for n_wanted, piece in source.pieces(shard, use.form):
                 rejects += piece.rejects
-                n_images, n_rejected = n_images + len(piece.rows), n_rejected + block.n_images - len(piece.rows)
+                n_images, n_rejected = n_images + len(piece.rows), n_rejected + n_wanted - len(piece.rows)
                 if source.strict and rejects:
                     raise DataError(": ".join(rejects[0]))
                 if piece.rows:

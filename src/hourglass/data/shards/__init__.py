@@ -1,7 +1,7 @@
 """Shards: files of many images each, read in parts. A new kind is a class, and a line in `KINDS`."""
 
 from hourglass.data.shards.arrays import NpyShard
-from hourglass.data.shards.base import Block, Form, Piece, Shard
+from hourglass.data.shards.base import Block, Form, Piece, Shard, cut
 from hourglass.data.shards.folder import FILES_A_SHARD, FileNames, FilesShard
 from hourglass.data.shards.parquet import ParquetShard
 from hourglass.data.shards.tar import TarShard
@@ -21,4 +21,5 @@ __all__ = [
     "Piece",
     "Shard",
     "TarShard",
+    "cut",
 ]

@@ -54,7 +54,7 @@ class ParquetShard(Shard):
 
     def read(self, block: Block, rows: NDArray[np.int64] | None, form: Form) -> Piece:
         def read() -> Piece:
-            table = self._table(block, form)
+            table = _table(self, block, form.named, _state_of(self.path))
             wanted = np.arange(block.n_images) if rows is None else rows
             chosen = table if rows is None else table.take(wanted)
             return self._piece(chosen, block.first + wanted, form)
@@ -69,11 +69,11 @@ class ParquetShard(Shard):
         key = next((name for name in KEYS if name in names), None)
         return [IMAGE, *([LABEL] if LABEL in names else []), *([key] if key else [])]
 
-    def _table(self, block: Block, form: Form) -> Any:
+    def _table(self, block: Block, is_named: bool) -> Any:
         import pyarrow as pa
 
         file = _opened(self.path, _state_of(self.path))
-        columns = self._columns(file) if form.named else [IMAGE]
+        columns = self._columns(file) if is_named else [IMAGE]
         group, start = block.place >> _GROUP_BITS, block.place & ((1 << _GROUP_BITS) - 1)
         # Batches do not always have the size that was asked for.
         batches = file.iter_batches(_ROWS, row_groups=[group], columns=columns, use_threads=False)
@@ -204,6 +204,12 @@ def _pixels(column: Any, shape: tuple[int, ...] | None) -> Array | None:
 def _state_of(path: str) -> tuple[int, int]:
     told = Path(path).stat()
     return told.st_size, told.st_mtime_ns
+
+
+@functools.lru_cache(1)
+def _table(shard: ParquetShard, block: Block, is_named: bool, state: tuple[int, int]) -> Any:
+    """The rows of a block; kept, for where images are large it is decoded in several turns."""
+    return shard._table(block, is_named)
 
 
 @functools.lru_cache(4)
