@@ -267,6 +267,60 @@ def test_a_process_that_nobody_joined_is_alone() -> None:
     assert ALONE.from_first(lambda: {1}) == {1}
 
 
+def begun(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the command comes as far as to train; which it then does not."""
+    from hourglass.cli.progress import ShowProgress
+
+    class Begun(Exception):
+        pass
+
+    def begin(*_: object) -> None:
+        raise Begun
+
+    monkeypatch.setattr(ShowProgress, "on_train_begin", begin)
+    try:
+        main(arguments)
+    except Begun:
+        return True
+    except SystemExit:
+        return False
+
+
+def test_a_leftover_checkpoint_is_removed_where_a_run_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restart of torchrun goes on from a checkpoint: it must be of the same run."""
+    leftover = tmp_path / "m.hg.checkpoint"
+    for begins, is_removed, arguments, environment in (
+        (False, False, ["--resume"], {}),
+        (False, False, [], {"TORCHELASTIC_RESTART_COUNT": "1"}),
+        (True, True, [], {"TORCHELASTIC_RESTART_COUNT": "0"}),
+        (True, False, [], {}),  # nobody starts it again: who forgot --resume can still stop it
+    ):
+        leftover.write_bytes(b"of an older run")
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            assert begun([*train(tmp_path), *arguments], patch) is begins  # this one is not readable
+        assert leftover.exists() is not is_removed
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_of_an_interruption_only_the_first_process_speaks(
+    rank: int, run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hourglass.cli.progress import ShowProgress
+
+    def stop(_: ShowProgress, run: Run) -> None:
+        if run.epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("hourglass.training.current", lambda: Processes(rank, 2))  # as the verb asks
+    monkeypatch.setattr(ShowProgress, "on_batch_end", stop)
+    code, out, err = run(*train(tmp_path))
+    assert (code, out) == (130, "")
+    assert err.endswith("interrupted.\n")
+    assert ("add --resume to go on" in err) is (rank == 0)
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "all":
         _train_all(Path(sys.argv[2]))

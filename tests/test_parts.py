@@ -190,7 +190,7 @@ def test_folders_of_shards_keep_their_places(models: dict[str, Path], images: np
         sharded.write("tar", tmp_path / "in" / name, images[:6], n_shards=1)
     assert run(*arguments("encode", models, tmp_path / "in", tmp_path / "out"))[0] == 0
     written = {str(file.relative_to(tmp_path / "out")) for file in (tmp_path / "out").rglob("*.parquet")}
-    assert written == {"part0.parquet", "b/part0.parquet"}  # from where the shards' folders part
+    assert written == {"a/part0.parquet", "a/b/part0.parquet"}
 
 
 # --- what stands, and what does not -----------------------------------------------------------------------------------
@@ -284,9 +284,10 @@ def test_processes_of_torchrun_share_the_work(
     source = sharded.write("tar", tmp_path / "in", images, n_shards=5)
     assert run(*arguments("encode", models, source, tmp_path / "alone"))[0] == 0
     made = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "0")
     for rank in (1, 0):
         monkeypatch.setenv("RANK", str(rank))
-        monkeypatch.setenv("WORLD_SIZE", "2")
         code, out, err = run(*arguments("encode", models, source, tmp_path / "out"), "--json")
         assert code == 0, err
         report = json.loads(out)
@@ -296,6 +297,17 @@ def test_processes_of_torchrun_share_the_work(
     assert made == [2, 3]
     alone, shared = (state_of(tmp_path / name) for name in ("alone", "out"))
     assert {name: content for name, (_, content) in shared.items()} == {name: content for name, (_, content) in alone.items()}
+
+
+def test_what_others_than_torchrun_set_shares_nothing(
+    models: dict[str, Path], shards: Path, run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    code, out, err = run(*arguments("encode", models, shards, tmp_path / "out"), "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    assert (report["process"], report["processes"], report["parts"]) == (0, 1, 3)
 
 
 # --- what cannot be read ----------------------------------------------------------------------------------------------
@@ -406,12 +418,13 @@ def test_labels_that_change_from_block_to_block(
             members[f"{row}.png"] = encode_image(images[row])
             if label is not None:
                 members[f"{row}.cls"] = str(label).encode()
-        (tmp_path / f"{name}.tar").write_bytes(sharded.tar_of(members))
-    code, _, err = run(*arguments("encode", models, tmp_path, tmp_path / "out"))
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{name}.tar").write_bytes(sharded.tar_of(members))
+    code, _, err = run(*arguments("encode", models, tmp_path / "in", tmp_path / "out"))
     assert code == 0, err
     assert "labels of several kinds" in err
     assert {name for name in "abcd" if (tmp_path / "out" / f"{name}.rejects.csv").exists()} == {"a", "c", "d"}
-    assert "label" not in columns(tmp_path / "out", ["b"])  # the first rows decide
+    assert columns(tmp_path / "out", ["b"])["label"] == [None, None, 4, 5]
 
 
 def test_a_shard_that_fails_leaves_nothing_in_the_next(models: dict[str, Path], images: np.ndarray, tmp_path: Path) -> None:
@@ -461,7 +474,6 @@ def test_files_that_are_refused_in_one_line(models: dict[str, Path], shards: Pat
     (tmp_path / "file").write_bytes(b"")
     for message, given in {
         "is a file; of shards, -o names a folder": arguments("encode", models, shards, tmp_path / "file"),
-        "--stream writes a folder of parts": [*arguments("encode", models, shards, tmp_path / "x.npz"), "--stream"],
         "--model must name a compressor": ["compress", shards, "-o", tmp_path / "out"],
         "no such file or folder": [*arguments("encode", models, "digits", tmp_path / "out"), "--stream"],
         "this needs one of --task detector": ["detect", models["encode"], shards, "-o", tmp_path / "out"],
@@ -471,6 +483,66 @@ def test_files_that_are_refused_in_one_line(models: dict[str, Path], shards: Pat
         assert (code, out) == (2, ""), given
         assert message in err
         assert err.count("\n") == 1
+
+
+REFUSED: dict[str, tuple[str, str]] = {
+    "detect {detect} digits -o OUT --strict": ("--strict", "digits is none; add --stream"),
+    "detect {detect} digits -o OUT --workers 0": ("--workers", "digits is none; add --stream"),
+    "encode {encode} digits -o OUT.npz --workers 0": ("--workers", "-o OUT.npz names a file"),
+    "encode {encode} SHARDS -o OUT.npz --strict": ("--strict", "-o OUT.npz names a file"),
+    "encode {encode} SHARDS -o OUT.npz --stream": ("--stream", "-o OUT.npz names a file"),
+    "search {search} SHARDS --stream": ("--stream", "-o, a folder for a part of each, is not given"),
+    "search {search} SHARDS --workers 0": ("--workers", "-o, a folder for a part of each, is not given"),
+    "search {search} digits --add digits --strict": ("--strict", "digits is none; add --stream"),
+    "detect {detect} SHARDS -o OUT --overlays 100": ("--overlays", "is for images in memory"),
+    "compress SHARDS --model {compress} -o OUT --quality 9": ("--quality", "is for images in memory"),
+    "compress SHARDS --model {compress} -o OUT --tile 4x4": ("--tile", "is for images in memory"),
+    "compress digits --model {compress} -o OUT.hgc --tile 4x4": ("--tile", "is for training"),
+}
+
+
+@pytest.mark.parametrize("command", REFUSED)
+def test_options_that_do_not_apply_are_refused(
+    command: str, models: dict[str, Path], shards: Path, run, tmp_path: Path
+) -> None:
+    def filled(text: str) -> str:
+        return text.format(**models).replace("SHARDS", str(shards)).replace("OUT", str(tmp_path / "out"))
+
+    option, reason = REFUSED[command]
+    code, out, err = run(*filled(command).split())
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert err.startswith(f"error: {option} is for ")
+    assert filled(reason) in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_output_in_the_source_is_refused(models: dict[str, Path], images: np.ndarray, run, tmp_path: Path) -> None:
+    """What is written there would be read as source by the next run."""
+    source = sharded.write("npy", tmp_path / "in", images, n_shards=2)
+    (tmp_path / "link").symlink_to(source)
+    for given, output in {
+        source: source / "codes",
+        tmp_path / "link": source / "a" / "b",
+        tmp_path / "in" / ".." / "in": source,
+        tmp_path / "*" / "part*.npy": tmp_path / "codes",
+    }.items():
+        code, out, err = run(*arguments("encode", models, given, output))
+        assert (code, out, err.count("\n")) == (2, "", 1), err
+        assert err.startswith(f"error: -o {output} lies in the source, {given}, and would be read as part of it the next time")
+        assert f"choose another folder than {output}." in err
+    assert "choose another folder than" in run("denoise", models["denoise"], source, "-o", source / "clean.npy")[2]
+    assert sorted(source.iterdir()) == [source / "part0.npy", source / "part1.npy"]
+    for given in (source / "*.npy", source / "part0.npy"):  # which are read without what is below
+        assert run(*arguments("encode", models, given, source / "codes"), "--stream")[0] == 0
+
+
+def test_a_model_of_features_is_refused(shards: Path, images: np.ndarray, run, tmp_path: Path) -> None:
+    flat = hg.Retriever(2, epochs=1, random_state=0).fit(images.reshape(N, -1))
+    flat.save(tmp_path / "flat.hg")
+    code, _, err = run("encode", tmp_path / "flat.hg", shards, "-o", tmp_path / "out", "--workers", 0)
+    assert (code, err) == (2, "error: the model was fitted on flat features, not on images.\n")
+    with pytest.raises(hg.ModelError, match="flat features"):
+        flat.add(stream(shards, workers=0))
 
 
 # --- training and searching -------------------------------------------------------------------------------------------
@@ -519,3 +591,81 @@ def test_verbs_that_hold_all_in_memory_take_shards(models: dict[str, Path], shar
 
 def test_a_report_begins_empty() -> None:
     assert Report() == Report(0, 0, 0, 0, 0, "", 0.0)
+
+
+@pytest.mark.parametrize("kind", ["tar", "npy"])
+def test_search_among_shards_leaves_out_the_sheet(kind: str, images: np.ndarray, run, tmp_path: Path) -> None:
+    """Images in shards are not found by their names; the table is written in any case."""
+    source = sharded.write(kind, tmp_path / "in", images[:20], n_shards=1)
+    keys = stream(source, workers=0).in_memory().keys
+    hg.Retriever(4, epochs=1, random_state=0).fit(images[:20], keys).save(tmp_path / "r.hg")
+    (tmp_path / "near").mkdir()
+    (tmp_path / "near" / "sheet.png").write_bytes(b"of another search")
+    code, out, err = run("search", tmp_path / "r.hg", "digits", "--n", 2, "-o", tmp_path / "near")
+    assert code == 0, err
+    assert f"digits:test#0 | 1 | {source}/part0.{kind}#" in out
+    assert [path.name for path in (tmp_path / "near").iterdir()] == ["neighbours.csv"]
+    assert err.startswith(f"note: {tmp_path / 'near' / 'sheet.png'} is left out: not all neighbours are found by their names.")
+    assert err.count("\n") == 1
+
+
+def test_names_of_arrays_that_have_changed_are_not_found(models: dict[str, Path], tmp_path: Path) -> None:
+    from hourglass.cli.models import images_named
+
+    np.save(tmp_path / "x.npy", np.zeros((3, 8, 8), np.uint8))
+    assert [image.shape for image in images_named([f"{tmp_path}/x.npy:train#2"], (8, 8))] == [(8, 8)]
+    for name, size in ((f"{tmp_path}/x.npy:train#3", (8, 8)), (f"{tmp_path}/x.npy:train#2", (8, 9)), ("7", (8, 8))):
+        with pytest.raises(hg.DataError, match=name.rpartition("/")[2]):
+            list(images_named([name], size))
+
+
+def test_shards_are_added_in_the_models_form(models: dict[str, Path], images: np.ndarray, run, tmp_path: Path) -> None:
+    """Coloured files of another size to a model of grey ones; with --stream a folder of files too."""
+    coloured = np.repeat(images[:6, ..., None], 3, axis=-1).repeat(2, axis=1).repeat(2, axis=2)
+    for kind, options in {"tar": [], "folder": ["--stream"]}.items():
+        model = tmp_path / f"{kind}.hg"
+        hg.load_model(models["search"]).save(model)
+        source = sharded.write(kind, tmp_path / kind, coloured, n_shards=2)
+        code, out, err = run("search", model, source, "--add", source, "--workers", 0, "--n", 1, "--json", *options)
+        assert code == 0, err
+        names = hg.load_model(model).names_
+        assert len(names) == N + 6
+        assert set(names[N:]) == set(stream(source, workers=0, size=(8, 8)).in_memory().keys)
+        assert all(float(row["distance"]) < 1e-3 for row in json.loads(out))
+
+
+def test_an_error_midway_adds_nothing(broken: Path, models: dict[str, Path], images: np.ndarray, tmp_path: Path) -> None:
+    index = hg.load_model(models["search"])
+    for strict, reason in ((False, "part1.tar: not a readable tar file"), (True, "0003.png: not a readable image")):
+        with pytest.raises(hg.DataError, match=reason):
+            index.add(stream(broken, workers=0, strict=strict))
+        assert (len(index.index_), len(index.names_)) == (N, N)
+    (broken / "part1.tar").unlink()
+    with pytest.warns(
+        hg.HourglassWarning, match=r"^2 of 40 images cannot be read and are left out; the first: .*0003\.png"
+    ) as told:
+        index.add(stream(broken, workers=0))
+    assert len(told) == 1
+    assert (len(index.index_), len(index.names_)) == (N + 38, N + 38)
+    with pytest.raises(hg.ParameterError, match="a stream brings its own names"):
+        index.add(stream(broken, workers=0), range(40))
+    (broken / "part0.tar").write_bytes(sharded.tar_of({"a.png": b"junk"}))
+    with pytest.raises(hg.DataError, match="none of 1 images can be read; the first: "):
+        index.add(stream(broken / "part0.tar", workers=0))
+
+
+@pytest.mark.parametrize("kind", ["npy", "tar"])
+def test_denoise_writes_one_array_of_a_folder_of_shards(
+    kind: str, models: dict[str, Path], images: np.ndarray, run, tmp_path: Path
+) -> None:
+    source = sharded.write(kind, tmp_path / "in", images)
+    for name, given in {"folder": source, "pattern": source / f"part*.{kind}"}.items():
+        code, _, err = run("denoise", models["denoise"], given, "-o", tmp_path / f"{name}.npy")
+        assert code == 0, err
+        cleaned = hg.load_model(models["denoise"]).transform(images)
+        assert np.abs(np.load(tmp_path / f"{name}.npy") - cleaned).max() < 1e-5
+
+
+def test_the_help_names_shards(run) -> None:
+    words = " ".join(run("--help")[1].split())
+    assert "a Parquet or tar file, or a folder or pattern of such or of npy files" in words

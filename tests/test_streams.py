@@ -6,6 +6,7 @@ import copy
 import gc
 import os
 import signal
+import time
 import warnings
 from pathlib import Path
 
@@ -356,7 +357,7 @@ def test_a_block_that_cannot_be_read_is_one_reject(tmp_path: Path, monkeypatch: 
     assert source.shape == (30, 4, 5)
     with path.open("r+b") as file:  # what another process does meanwhile
         file.write(b"no array")
-    with pytest.warns(hg.HourglassWarning, match=r"3 of 30 .*the first: .*x\.npy#\d+\.\.\d+: not a readable npy file"):
+    with pytest.warns(hg.HourglassWarning, match=r"30 of 30 .*the first: .*x\.npy#\d+\.\.\d+: not a readable npy file"):
         assert whole_epoch(source, 4) == []
     with pytest.raises(hg.DataError, match="not a readable npy file"):
         list(source)
@@ -506,3 +507,69 @@ def test_nothing_is_noted_of_a_good_source(sources: dict[str, Path]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         whole_epoch(stream(sources["parquet of structs"], workers=1), 9)
+
+
+def test_large_images_are_shuffled_in_parts_of_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A buffer that holds few of them still holds some from everywhere: sorted classes do not come one after the other."""
+    from hourglass.data import streaming
+
+    monkeypatch.setattr(streaming, "_BUFFER_BYTES", 64 * numbered(1).nbytes)
+    for kind in ("npy", "tar, PAX", "folder"):
+        source = stream(sharded.write(kind, tmp_path / kind, numbered(400), n_shards=2), workers=0)
+        assert source.buffer == 64
+        order = [number for batch in source.batches(32, 0) for number in numbers_of(batch.images)]
+        assert sorted(order) == list(range(400))
+        assert all(len({number // 50 for number in order[start : start + 64]}) >= 5 for start in range(0, 384, 64))
+        numbers = source.draw(50, 1)
+        assert numbers_of(source.take(numbers).images) == numbers.tolist()
+        kept = [number for batch in source.batches(32, 0, without=numbers) for number in numbers_of(batch.images)]
+        assert sorted(kept) == sorted(set(range(400)) - set(numbers.tolist()))
+
+
+@pytest.mark.parametrize("words", ["print('hello', flush=True); ", "import os; os.write(1, b'no answer'); "])
+def test_a_worker_that_speaks_out_of_turn_is_an_error_and_no_hang(
+    words: str, sources: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hourglass.data import decoding
+
+    monkeypatch.setattr(decoding, "_WORKER", f"{words}{decoding._WORKER}")
+    source = stream(sources["npy"], workers=1)
+    with pytest.raises(hg.HourglassError, match="the process that decoded it ended"):
+        list(source)
+
+
+def test_an_epoch_that_is_left_reads_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Stream([Counted(0, [10] * 40)], workers=0, buffer=200)
+    source.shape  # noqa: B018  # what it reads to know
+    read: list[int] = []
+    original = Counted.read
+
+    def slow(self: Counted, block: Block, rows: np.ndarray | None, form: Form) -> Piece:
+        read.append(block.first)
+        time.sleep(0.02)
+        if len(read) == 3:
+            raise hg.WorkerError("stop")
+        return original(self, block, rows, form)
+
+    monkeypatch.setattr(Counted, "read", slow)
+    with pytest.raises(hg.WorkerError, match="stop"):
+        list(source.batches(20, 0))
+    source._readers.close()
+    assert len(read) < 40
+
+
+def test_names_and_labels_that_are_no_such_become_such(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow", reason="the extra hourglass[parquet] is not installed")
+    import pyarrow.parquet as pq
+
+    images = [encode_image(image) for image in numbered(4)]
+    table = {"image": images, "key": ["x" * 5000 + str(row) for row in range(4)], "label": [[1], [1, 2], [], [3]]}
+    pq.write_table(pa.table(table), tmp_path / "x.parquet")
+    part = stream(tmp_path / "x.parquet", workers=0).in_memory()
+    assert part.keys is not None
+    assert [len(key) for key in part.keys] == [1000] * 4
+    assert part.known_labels.tolist() == ["[1]", "[1, 2]", "[]", "[3]"]
+    pq.write_table(pa.table(table).slice(0, 0), tmp_path / "empty.parquet")
+    assert len(stream(tmp_path, workers=0)) == 4
+    with pytest.raises(hg.DataError, match="holds no image"):
+        len(stream(tmp_path / "empty.parquet", workers=0))

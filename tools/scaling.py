@@ -27,11 +27,11 @@ from safetensors.numpy import load_file
 import hourglass as hg
 import scaling_data
 from hourglass.evaluation.bench.suite import code_digest, processor
-from scaling_page import page
+from scaling_page import PLANNED_BATCH, page
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL, LARGE = (28, 28), (64, 64, 3)
-TRAIN = ["train", "--stream", "--epochs", "1", "--batch-size", "512", "--seed", "0", "--json"]
+TRAIN = ["train", "--stream", "--epochs", "1", "--seed", "0", "--json", "--batch-size"]
 MB = 1e6
 Rows = list[dict[str, Any]]
 
@@ -105,20 +105,28 @@ def reading(bench: Bench) -> Iterator[dict[str, Any]]:
 
 def training(bench: Bench) -> Iterator[dict[str, Any]]:
     """Images a second of `hourglass train`, by one process and two, and what goes over the network."""
-    for shape, form in ((SMALL, "npy"), (SMALL, "parquet"), (LARGE, "npy"), (LARGE, "parquet")):
-        n = bench.sizes.trained // (1 if shape == SMALL else 10)
+    few, many = 512, PLANNED_BATCH
+    for shape, form, batch in (
+        (SMALL, "npy", few),
+        (SMALL, "parquet", few),
+        (LARGE, "npy", few),
+        (LARGE, "npy", many),
+        (LARGE, "parquet", many),
+    ):
+        n = bench.sizes.trained // (1 if shape == SMALL else 4)
         data = bench.data(form, n, shape)
         for processes in (1, 2):
             output = bench.fresh("trained.hg")
             before = _loopback_bytes()
-            (told,) = bench.run(*TRAIN, "--data", data, "--task", "autoencoder", "-o", output, processes=processes)
+            (told,) = bench.run(*TRAIN, batch, "--data", data, "--task", "autoencoder", "-o", output, processes=processes)
             carried = _loopback_bytes() - before
             row = told["history"][0]
             weights = sum(array.size for array in load_file(output / "model.safetensors").values())
-            steps = -(-(n - min(n // 10, 10_000)) // 512)
+            steps = -(-(n - min(n // 10, 10_000)) // batch)
             yield {
                 "form": form,
                 "shape": shape,
+                "batch": batch,
                 "processes": processes,
                 "images": n,
                 "images_a_second": row["images_per_second"],
@@ -130,14 +138,14 @@ def training(bench: Bench) -> Iterator[dict[str, Any]]:
 def memory(bench: Bench) -> Iterator[dict[str, Any]]:
     """Peak memory of all processes of a command, for few images and for ten times as many."""
     model = bench.fresh("memory.hg")
-    bench.run(*TRAIN, "--data", bench.data("npy", bench.sizes.read, SMALL), "--task", "autoencoder", "-o", model)
+    bench.run(*TRAIN, 512, "--data", bench.data("npy", bench.sizes.read, SMALL), "--task", "autoencoder", "-o", model)
     for form in ("npy", "parquet", "tar", "folder"):
         for verb in ("train", "encode"):
             peaks = []
             for n in (bench.sizes.few, bench.sizes.many):
                 data, output = bench.data(form, n, SMALL), bench.fresh("memory-output")
                 if verb == "train":
-                    command = bench.command(*TRAIN, "--data", data, "--task", "autoencoder", "-o", output)
+                    command = bench.command(*TRAIN, 512, "--data", data, "--task", "autoencoder", "-o", output)
                 else:
                     command = bench.command("encode", model, data, "--stream", "-o", output)
                 peaks.append(_peak(command, bench.environment) / MB)
@@ -160,7 +168,7 @@ def scoring(bench: Bench) -> Iterator[dict[str, Any]]:
         }
         for verb, task in tasks.items() if shape == SMALL else [("encode", "autoencoder")]:
             model = bench.fresh(f"{task}.hg")
-            bench.run(*TRAIN, "--data", data, "--task", task, "-o", model)
+            bench.run(*TRAIN, 512, "--data", data, "--task", task, "-o", model)
             options = {"compress": ["--model", model]}.get(verb, [])
             arguments = [verb, *([] if options else [model]), data, *options, "--workers", 0, "--json", "-o"]
             output = bench.fresh("scored")
@@ -183,7 +191,18 @@ def agreement(bench: Bench) -> Iterator[dict[str, Any]]:
         told, weights = [], []
         for processes in (1, 2):
             output = bench.fresh("agreeing.hg")
-            arguments = [*TRAIN, "--data", bench.folder / "mnist.npy", "--task", task, "--optimizer", optimizer, "-o", output]
+            arguments = [
+                *TRAIN,
+                512,
+                "--data",
+                bench.folder / "mnist.npy",
+                "--task",
+                task,
+                "--optimizer",
+                optimizer,
+                "-o",
+                output,
+            ]
             arguments += [] if rate is None else ["--learning-rate", rate]
             told.append(bench.run(*arguments, processes=processes)[0]["history"][0])
             weights.append(load_file(output / "model.safetensors"))

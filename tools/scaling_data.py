@@ -48,7 +48,8 @@ def write(form: str, path: Path, n: int, shape: tuple[int, ...]) -> None:
         return
     path.mkdir(parents=True)
     files = [] if form == "parquet of pixels" else [encode_image(image) for image in images]
-    for number, rows in enumerate(np.split(np.arange(n), range(A_SHARD, n, A_SHARD))):
+    size = min(A_SHARD, -(-n // 4))
+    for number, rows in enumerate(np.split(np.arange(n), range(size, n, size))):
         if form == "folder":
             for row in rows:
                 (path / f"{row:08d}.png").write_bytes(files[row % len(files)])

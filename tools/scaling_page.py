@@ -7,7 +7,7 @@ from typing import Any
 
 BILLION = 1e9
 MACHINES, CORES = 10, 16
-BATCH = 8192
+PLANNED_BATCH = 4096
 BAR_MEMORY, BAR_APART, BAR_KILL, BAR_BUILD, BAR_ASK, BAR_RECALL = 0.10, 1e-4, 60.0, 300.0, 1.0, 0.9
 Content = dict[str, Any]
 
@@ -25,7 +25,7 @@ over the source."""
 
 _TRAINING = """## Training
 
-An autoencoder with the default's network, one epoch in batches of 512. With one process, files are decoded by one more
+An autoencoder with the default's network, one epoch. With one process, files are decoded by one more
 process; with two, by two. On two cores, two processes with a decoder each thus want four. The sum of a step is one
 vector with all gradients, the loss and the count; *carried* is what the loopback device sent a step, all of the start
 of the processes among it."""
@@ -41,11 +41,12 @@ own shards."""
 
 _AGREEMENT = """## One process and two
 
-The largest difference of a weight after one epoch on MNIST, in batches of 512. Beside it, in the same run: how far one
-process is from itself if each first weight is changed by a ten-millionth. Where that alone leads further than {bar:g},
-no sum in another order can stay closer: Muon brings all directions of a gradient to one length, also those that are
-rounding, and the chapter's noise, clamped to 0..1, leaves many pixels without a gradient but for rounding, which Adam
-then divides by itself."""
+The largest difference of a weight after one epoch on MNIST, in batches of 512, Adam at a rate of 0.001, Muon at the
+default's. They take the same steps but for rounding: in double precision they end within 1e-12 of each other
+(`tests/test_distribution.py`). What single precision's rounding grows to is the optimiser's affair; beside it, in the
+same run, stands how far one process comes from itself if each first weight is changed by a ten-millionth, and [the
+guide](uses/scale.md#what-each-does) has how far it comes if its sums are made in another order.
+"""
 
 _KILLED = """## A process is killed
 
@@ -64,23 +65,23 @@ def page(content: Content) -> str:
     codes = sorted({about["code"] for about in abouts.values()})
     processors = sorted({about["processor"] for about in abouts.values()})
     about = f"Processor: {', '.join(processors)}, two cores; code {', '.join(codes)}."
-    parts = [_LEAD.format(about=about)]
+    parts = [_LEAD.format(about=about).rstrip() + "\n"]
     tables = {
         "reading": (_READING, _reading),
         "training": (_TRAINING, _training),
         "memory": (_MEMORY, _memory),
         "scoring": (_SCORING, _scoring),
-        "agreement": (_AGREEMENT.format(bar=BAR_APART), _agreement),
+        "agreement": (_AGREEMENT, _agreement),
         "killed": (_KILLED, _killed),
         "retrieval": (_RETRIEVAL, _retrieval),
     }
     for name, (lead, rows) in tables.items():
         if name in content:
             headings, *lines = rows(content[name]["rows"])
-            parts.append(lead + "\n" + _table(headings, lines))
+            parts.append(f"{lead.rstrip()}\n\n{_table(headings, lines)}")
     if all(name in content for name in ("reading", "training", "scoring", "retrieval")):
         parts.append(_plan(content))
-    return "\n".join(parts)
+    return "\n".join(parts) + "\n"
 
 
 def _table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -100,11 +101,11 @@ def _reading(rows: list[Content]) -> Iterator[list[str]]:
 
 
 def _training(rows: list[Content]) -> Iterator[list[str]]:
-    yield ["data", "image", "processes", "images/s", "vector, bytes a step", "carried, bytes a step"]
+    yield ["data", "image", "batch", "processes", "images/s", "vector, bytes a step", "carried, bytes a step"]
     for row in rows:
         carried = f"{row['carried_bytes_a_step']:,.0f}" if row["processes"] > 1 else ""
         rate = f"{row['images_a_second']:,.0f}"
-        yield [row["form"], _sides(row), str(row["processes"]), rate, f"{row['vector_bytes']:,}", carried]
+        yield [row["form"], _sides(row), str(row["batch"]), str(row["processes"]), rate, f"{row['vector_bytes']:,}", carried]
 
 
 def _memory(rows: list[Content]) -> Iterator[list[str]]:
@@ -168,7 +169,7 @@ def _plan(content: Content) -> str:
     shape = [64, 64, 3]
     read, tar = row("reading", form="parquet", shape=shape), row("reading", form="tar", shape=shape)
     folder = row("reading", form="folder", shape=shape)
-    one, two = (row("training", form="npy", shape=shape, processes=n) for n in (1, 2))
+    one, two = (row("training", form="npy", shape=shape, batch=PLANNED_BATCH, processes=n) for n in (1, 2))
     encode, index = row("scoring", verb="encode", shape=shape), row("retrieval", backend="ivfpq")
     held = index["index_bytes_a_code"] + 4 * index["n_components"]
     cores = MACHINES * CORES
@@ -176,7 +177,8 @@ def _plan(content: Content) -> str:
     kept = two["images_a_second"] / (2 * one["images_a_second"])
     trainers = cores * learned / (learned + decoded)
     epoch = BILLION * (learned + decoded) / cores / kept
-    steps = BILLION / BATCH
+    batch = PLANNED_BATCH / 2 * trainers
+    steps = BILLION / batch
     wire = 2 * one["vector_bytes"] * steps / epoch * trainers / MACHINES
     scored = BILLION / (encode["images_a_second"] * cores)
     lines = [
@@ -202,7 +204,7 @@ def _plan(content: Content) -> str:
             "each image once an epoch, by one process",
         ],
         [
-            f"sums, batches of {BATCH:,}",
+            f"sums, batches of {batch:,.0f}",
             f"{wire / MB:,.0f} MB/s a machine",
             f"2 · {one['vector_bytes']:,} bytes · {steps:,.0f} steps, of {trainers / MACHINES:.0f} processes",
         ],
@@ -214,8 +216,8 @@ def _plan(content: Content) -> str:
         ],
         [
             "the index, in memory",
-            f"{BILLION * index['bytes_a_code'] / 1e9:,.0f} GB",
-            f"1e9 · {index['bytes_a_code']:.1f} bytes",
+            f"{BILLION * held / 1e9:,.0f} GB",
+            f"1e9 · {held:.1f} bytes",
         ],
         ["building it, two cores", f"{index['build_s'] * 1000 / 3600:.1f} h", f"1,000 · {index['build_s']:.1f} s"],
     ]
@@ -227,6 +229,9 @@ def _plan(content: Content) -> str:
         tar_hours=BILLION / tar["open"] / 3600,
         folder_hours=BILLION / folder["open"] / 3600,
         kept=kept,
+        each=PLANNED_BATCH // 2,
+        batch=f"{batch:,.0f}",
+        steps=f"{steps:,.0f}",
     )
 
 
@@ -234,8 +239,8 @@ MB = 1e6
 
 _PLAN = """## A plan for a billion images
 
-Of 64×64 in colour, on {machines} machines of {cores} cores each as fast as these two, in batches of 8,192, by
-arithmetic from the rows above and nothing else:
+Of 64×64 in colour, on {machines} machines of {cores} cores each as fast as these two, by arithmetic from the rows
+above and nothing else. Each process that trains takes {each:,} images a step, as in the row for two:
 
 {table}
 What breaks first, in this order:
@@ -249,10 +254,8 @@ What breaks first, in this order:
 3. **The sums.** Two processes kept {kept:.0%} of twice the speed of one; the plan takes that share for any number. More
    than two have not been measured, nor any network but the loopback device; a sum grows with the network's weights and
    not with the images, so larger batches make it rarer.
-4. **The steps.** In batches of 8,192 an epoch of a billion is {steps} steps. Whether so large a batch learns as well
-   has not been measured.
+4. **The steps.** Batches of {batch} make an epoch of {steps} steps. Whether so large a batch learns as well has not been
+   measured; smaller ones need as many more sums.
 5. **A buffer for many processes.** Each process reads blocks of its own while the buffer holds four for each process;
    beyond that, every process reads everything, with a note: `--buffer` must grow with the processes (16,384
-   images are 64 blocks of npy, tar or folder, and about 16 of Parquet with row groups of 1,000).""".replace(
-    "{steps}", f"{BILLION / BATCH:,.0f}"
-)
+   images are 64 blocks of npy, tar or folder, and about 16 of Parquet with row groups of 1,000)."""

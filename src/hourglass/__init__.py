@@ -40,6 +40,8 @@ if TYPE_CHECKING:
         HourglassWarning,
         ModelError,
         ParameterError,
+        ProcessError,
+        WorkerError,
     )
     from hourglass.estimators import (
         AnomalyDetector,
@@ -79,6 +81,8 @@ _HOMES = {
         "HourglassWarning",
         "ModelError",
         "ParameterError",
+        "ProcessError",
+        "WorkerError",
     ),
     "hourglass.estimators": (
         "AnomalyDetector",
@@ -129,6 +133,7 @@ __all__ = [
     "ParameterError",
     "Penalty",
     "Permutation",
+    "ProcessError",
     "Rate",
     "Retriever",
     "Rotation",
@@ -136,6 +141,7 @@ __all__ = [
     "Split",
     "Stream",
     "Warp",
+    "WorkerError",
     "__version__",
     "load",
     "load_model",

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from hourglass.cli.options import SizeType, claim, device_option, json_option, output_option, seed_option
-from hourglass.cli.parts import shard_options
+from hourglass.cli.parts import Shards, shard_options
 
 _TILE = (16, 16)
 _LONGEST_NAME = 100  # letters of a part of a path, the last ones
@@ -32,9 +32,7 @@ def compress(
     model: Path | None,
     quality: float | None,
     tile: tuple[int, int] | None,
-    stream: bool,
-    workers: int | None,
-    strict: bool,
+    shards: Shards,
     device: str,
     seed: int,
     as_json: bool,
@@ -48,20 +46,16 @@ def compress(
     """
     from hourglass.cli.models import load_as
     from hourglass.cli.output import print_json
-    from hourglass.cli.parts import goes_by_parts, work_through
     from hourglass.data.write import replace_file
     from hourglass.errors import ParameterError
     from hourglass.estimators import Compressor
 
-    if goes_by_parts(source, output, stream, (".hgc",)):
-        if model is None:
-            raise ParameterError("of shards, --model must name a compressor: hourglass train --task compressor makes one.")
-        work_through("compress", model, source, output, device, strict=strict, workers=workers, as_json=as_json)
+    if shards.work_through("compress", model, source, output, device, as_json, single=(".hgc",), in_memory=("quality", "tile")):
         return
     if output.suffix != ".hgc":
         raise ParameterError(f"-o {output}; allowed: a name that ends in .hgc; of shards, a folder.")
-    if model is not None and quality is not None:
-        raise ParameterError("--quality is for training; a MODEL has its own.")
+    if model is not None and (quality is not None or tile is not None):
+        raise ParameterError(f"--{'tile' if quality is None else 'quality'} is for training; a MODEL has its own.")
     if model is not None:
         compressor = load_as(Compressor, model, device)
     else:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hourglass.cli.options import device_option, json_option, output_option
-from hourglass.cli.parts import shard_options
+from hourglass.cli.parts import Shards, shard_options
 
 
 @click.command()
@@ -17,9 +17,7 @@ from hourglass.cli.parts import shard_options
 @shard_options
 @device_option
 @json_option
-def denoise(
-    model: Path, source: Path, output: Path, stream: bool, workers: int | None, strict: bool, device: str, as_json: bool
-) -> None:
+def denoise(model: Path, source: Path, output: Path, shards: Shards, device: str, as_json: bool) -> None:
     """Clean the images in SOURCE with MODEL: a folder of images of any size, one image, or DATA that holds arrays.
 
     A convolutional model (for photographs: --preset skip) works in overlapping tiles; for another, images are resized to its
@@ -27,21 +25,19 @@ def denoise(
 
     Of shards (see --stream) it writes a Parquet file each, with key, and image as the bytes of a PNG file.
     """
-    from hourglass.cli.models import load_as, transform_files
+    from hourglass.cli.models import are_files, load_as, transform_files
     from hourglass.cli.output import report_written
-    from hourglass.cli.parts import goes_by_parts, work_through
-    from hourglass.data import NAMED, load
-    from hourglass.data.files import IMAGE_FORMATS, write_array
+    from hourglass.data import NAMED, is_sharded, load
+    from hourglass.data.files import write_array
     from hourglass.errors import DataError, ParameterError
     from hourglass.estimators import Denoiser
 
-    if goes_by_parts(source, output, stream, (".npy",)):
-        work_through("denoise", model, source, output, device, strict=strict, workers=workers, as_json=as_json)
+    if shards.work_through("denoise", model, source, output, device, as_json, single=(".npy",)):
         return
     denoiser = load_as(Denoiser, model, device)
-    if not source.exists() and str(source) not in NAMED:
+    if not (source.exists() or str(source) in NAMED or is_sharded(source)):
         raise DataError(f"{source}: no such file or folder, nor a data set ({', '.join(NAMED)}).")
-    if source.is_dir() or source.suffix.lower() in IMAGE_FORMATS:
+    if are_files(str(source)):
         written = transform_files(source, output, denoiser.transform_image)
     elif output.suffix != ".npy":
         raise ParameterError(f"{source} holds arrays; -o must then name a .npy file, not {output}.")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hourglass.cli.options import device_option, json_option, output_option
-from hourglass.cli.parts import shard_options
+from hourglass.cli.parts import Shards, shard_options
 
 
 @click.command()
@@ -23,9 +23,7 @@ def detect(
     source: str,
     output: Path,
     overlays: int,
-    stream: bool,
-    workers: int | None,
-    strict: bool,
+    shards: Shards,
     device: str,
     as_json: bool,
 ) -> None:
@@ -42,14 +40,12 @@ def detect(
 
     from hourglass.cli.models import asked_for, load_as
     from hourglass.cli.output import print_json
-    from hourglass.cli.parts import goes_by_parts, work_through
     from hourglass.data.files import read_image, write_image
     from hourglass.data.write import replace_file
     from hourglass.estimators import AnomalyDetector
     from hourglass.report import overlay
 
-    if goes_by_parts(source, output, stream):
-        work_through("detect", model, source, output, device, strict=strict, workers=workers, as_json=as_json)
+    if shards.work_through("detect", model, source, output, device, as_json, in_memory=("overlays",)):
         return
     detector = load_as(AnomalyDetector, model, device)
     split, names = asked_for(detector, source)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hourglass.cli.options import device_option, json_option, output_option
-from hourglass.cli.parts import shard_options
+from hourglass.cli.parts import Shards, shard_options
 
 
 @click.command()
@@ -17,9 +17,7 @@ from hourglass.cli.parts import shard_options
 @shard_options
 @device_option
 @json_option
-def encode(
-    model: Path, source: str, output: Path, stream: bool, workers: int | None, strict: bool, device: str, as_json: bool
-) -> None:
+def encode(model: Path, source: str, output: Path, shards: Shards, device: str, as_json: bool) -> None:
     """Write the codes that MODEL (of any task) gives the images in SOURCE, a folder or DATA: all parts of it.
 
     npz: codes (n, n_components), paths, labels where there are any. parquet: a column each of path and label, and one a number
@@ -31,13 +29,11 @@ def encode(
 
     from hourglass.cli.models import names_of, parts_for
     from hourglass.cli.output import report_written
-    from hourglass.cli.parts import goes_by_parts, work_through
     from hourglass.data.files import write_arrays, write_table
     from hourglass.errors import ParameterError
     from hourglass.estimators import load_model
 
-    if goes_by_parts(source, output, stream, (".npz", ".parquet")):
-        work_through("encode", model, source, output, device, strict=strict, workers=workers, as_json=as_json)
+    if shards.work_through("encode", model, source, output, device, as_json, single=(".npz", ".parquet")):
         return
     if output.suffix not in (".npz", ".parquet"):
         raise ParameterError(f"-o {output}; allowed: a name that ends in .npz or .parquet; of shards, a folder.")

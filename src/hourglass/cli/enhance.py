@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hourglass.cli.options import device_option, json_option, output_option
-from hourglass.cli.parts import shard_options
+from hourglass.cli.parts import Shards, shard_options
 
 
 @click.command()
@@ -17,20 +17,16 @@ from hourglass.cli.parts import shard_options
 @shard_options
 @device_option
 @json_option
-def enhance(
-    model: Path, source: Path, output: Path, stream: bool, workers: int | None, strict: bool, device: str, as_json: bool
-) -> None:
+def enhance(model: Path, source: Path, output: Path, shards: Shards, device: str, as_json: bool) -> None:
     """Make the images in SOURCE, a folder or one image of any size, larger and sharper with MODEL (of --task enhancer).
 
     Of shards (see --stream) it writes a Parquet file each, with key, and image as the bytes of a PNG file.
     """
     from hourglass.cli.models import load_as, transform_files
     from hourglass.cli.output import report_written
-    from hourglass.cli.parts import goes_by_parts, work_through
     from hourglass.estimators import Enhancer
 
-    if goes_by_parts(source, output, stream):
-        work_through("enhance", model, source, output, device, strict=strict, workers=workers, as_json=as_json)
+    if shards.work_through("enhance", model, source, output, device, as_json):
         return
     enhancer = load_as(Enhancer, model, device)
     report_written(transform_files(source, output, enhancer.transform_image), output, as_json)

@@ -39,7 +39,7 @@ def hourglass() -> None:
     """Train one autoencoder on images and put it to use.
 
     DATA is a name (auto, mnist, fashion-mnist, mnist-5k, digits, sample-photos), a folder of images (subfolders are labels), an
-    image, or an IDX, npy or npz file.
+    image, an IDX, npy or npz file, or shards: a Parquet or tar file, or a folder or pattern of such or of npy files.
     """
 
 

@@ -33,18 +33,25 @@ def are_files(source: str) -> bool:
     return source not in NAMED and ((in_folder and not is_sharded(source)) or path.suffix.lower() in IMAGE_FORMATS)
 
 
+def shape_of(model: Any) -> tuple[int, ...]:
+    """(h, w) or (h, w, c) of the images that `model` was fitted on; ModelError if it was on none."""
+    from hourglass.errors import ModelError
+
+    shape: tuple[int, ...] = model.layout_.shape
+    if len(shape) == 1:
+        raise ModelError("the model was fitted on flat features, not on images.")
+    return shape
+
+
 def parts_for(model: Any, source: str) -> dict[str, Split]:
     """The parts of `source` with its images as `model` takes them: resized where they are files, grey or coloured.
 
     The keys are what `names_of` calls them: the source, and for arrays its part.
     """
     from hourglass.data import Split, is_sharded, load
-    from hourglass.errors import ModelError
     from hourglass.images import with_channels
 
-    shape = model.layout_.shape
-    if len(shape) == 1:
-        raise ModelError("the model was fitted on flat features, not on images.")
+    shape = shape_of(model)
     dataset = load(source, size=(shape[0], shape[1])) if are_files(source) or is_sharded(source) else load(source)
     parts = {"train": dataset.train} | ({"test": dataset.test} if dataset.has_test else {})
     return {
@@ -93,18 +100,25 @@ def transform_files(source: Path, output: Path, transform: Callable[[Array], Arr
 
 
 def images_named(names: list[str], size: tuple[int, int]) -> Iterator[Array]:
-    """The images behind names that `names_of` gave, resized to `size`; uint8."""
+    """The images behind names that `names_of` gave to files, which are resized to `size`, or to arrays; uint8.
+
+    DataError if one is not found by its name, as those in shards are not.
+    """
     from hourglass.data import load
     from hourglass.data.files import read_image
+    from hourglass.errors import DataError
     from hourglass.images import to_uint8
 
     loaded: dict[str, Array] = {}
     for name in names:
         source, _, row = name.rpartition("#")
-        if source and row.isdecimal() and not Path(name).exists():
-            base, _, part = source.rpartition(":")
+        base, _, part = source.rpartition(":")
+        if base and part in ("train", "test") and row.isdecimal() and not Path(name).exists():
             if source not in loaded:
                 loaded[source] = getattr(load(base), part).images
-            yield to_uint8(loaded[source][int(row)])
+            images = loaded[source]
+            if int(row) >= len(images) or images.shape[1:3] != size:
+                raise DataError(f"{name}: {source} holds {len(images)} images of {images.shape[2]}×{images.shape[1]}.")
+            yield to_uint8(images[int(row)])
         else:
             yield read_image(Path(name), size)

@@ -6,9 +6,21 @@ import os
 import sys
 
 
+def part_of_all() -> tuple[int, int]:
+    """(the number of this process among those that torchrun started, how many they are); (0, 1) for any that it did not."""
+    if not {"RANK", "WORLD_SIZE", "LOCAL_RANK"} <= set(os.environ):
+        return 0, 1
+    return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+
+
 def rank() -> int:
     """The number of this process among those that torchrun started; 0 for any that it did not."""
-    return int(os.environ["RANK"]) if {"RANK", "WORLD_SIZE", "LOCAL_RANK"} <= set(os.environ) else 0
+    return part_of_all()[0]
+
+
+def may_be_restarted() -> bool:
+    """Whether torchrun has started it, and would do so again."""
+    return "TORCHELASTIC_RESTART_COUNT" in os.environ
 
 
 def is_restarted() -> bool:
@@ -21,8 +33,8 @@ def say_last(words: str, *, follows: bool = False) -> None:
 
     With `follows` it ends because another did: silent if the first has said anything.
     """
-    number = rank()
-    if os.environ.get("WORLD_SIZE", "1") != "1" and {"RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"} <= set(os.environ):
+    number, how_many = part_of_all()
+    if how_many > 1 and {"MASTER_ADDR", "MASTER_PORT"} <= set(os.environ):  # by which they hear of each other
         from hourglass.training import words_of_first
 
         if number == 0:

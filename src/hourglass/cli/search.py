@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
+from typing import Any
 
 import click
 
 from hourglass.cli.options import device_option, json_option, output_option
-from hourglass.cli.parts import shard_options
+from hourglass.cli.parts import Shards, shard_options
+
+_SHOWN = 20  # queries
 
 
 @click.command()
@@ -25,9 +29,7 @@ def search(
     output: Path | None,
     n: int,
     added: str | None,
-    stream: bool,
-    workers: int | None,
-    strict: bool,
+    shards: Shards,
     device: str,
     as_json: bool,
 ) -> None:
@@ -37,28 +39,19 @@ def search(
 
     Of shards (see --stream) it writes a Parquet file each, with key, rank, path, distance.
     """
-    from hourglass.cli.models import asked_for, images_named, load_as, names_of, parts_for
+    from hourglass.cli.models import asked_for, load_as, names_of, parts_for
     from hourglass.cli.output import print_json, print_table
-    from hourglass.cli.parts import goes_by_parts, work_through
-    from hourglass.data import is_sharded
-    from hourglass.data import stream as open_stream
-    from hourglass.data.files import write_image
-    from hourglass.data.write import replace_file
     from hourglass.estimators import Retriever
-    from hourglass.images import to_uint8, with_channels
-    from hourglass.report import sheet
 
-    if output is not None and added is None and goes_by_parts(query, output, stream):
-        work_through("search", model, query, output, device, strict=strict, workers=workers, as_json=as_json, n_neighbors=n)
+    if added is None and shards.work_through("search", model, query, output, device, as_json, n_neighbors=n):
         return
+    stream = None if added is None else shards.opened(added)
     retriever = load_as(Retriever, model, device)
-    if added is not None:
-        if is_sharded(added):
-            height, width = retriever.layout_.shape[:2]
-            retriever.add(open_stream(added, size=(height, width), workers=workers, strict=strict))
-        else:
-            for label, split in parts_for(retriever, added).items():
-                retriever.add(split.images, names_of(split, label))
+    if stream is not None:
+        retriever.add(stream)
+    elif added is not None:
+        for label, split in parts_for(retriever, added).items():
+            retriever.add(split.images, names_of(split, label))
     queries, asked = asked_for(retriever, query)
     distances, rows = retriever.kneighbors(queries.images, n)
     found = [
@@ -70,21 +63,43 @@ def search(
         retriever.save(model)
     headings = ["query", "rank", "path", "distance"]
     if output is not None:
-        import csv
-
-        import numpy as np
-
-        with replace_file(output / "neighbours.csv") as beside, beside.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([headings, *found])
-        shape = retriever.layout_.shape
-        pictures = []
-        for index in range(min(20, len(asked))):
-            near = images_named([str(name) for name in retriever.names_[rows[index]]], shape)
-            pictures += [to_uint8(queries.images[index]), *(with_channels(image[None], shape)[0] for image in near)]
-        write_image(output / "sheet.png", sheet(np.stack(pictures), n + 1, gap=1))
+        _write_table(output / "neighbours.csv", [headings, *found])
+        names = [[str(name) for name in retriever.names_[near]] for near in rows[:_SHOWN]]
+        _write_sheet(output / "sheet.png", queries.images, names, retriever.layout_.shape)
     if as_json:
         print_json([dict(zip(headings, line, strict=True)) for line in found])
     else:
-        print_table("", headings, found[: 20 * n])
-        if len(asked) > 20:
-            click.echo(f"… and {len(asked) - 20} more queries" + ("; -o writes all." if output is None else "."))
+        print_table("", headings, found[: _SHOWN * n])
+        if len(asked) > _SHOWN:
+            click.echo(f"… and {len(asked) - _SHOWN} more queries" + ("; -o writes all." if output is None else "."))
+
+
+def _write_table(path: Path, rows: list[list[str]]) -> None:
+    import csv
+
+    from hourglass.data.write import replace_file
+
+    with replace_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+
+
+def _write_sheet(path: Path, queries: Any, names: list[list[str]], shape: tuple[int, ...]) -> None:
+    """A line for each of `names`: the query and the images of its neighbours. A note instead where one is not found."""
+    import numpy as np
+
+    from hourglass.cli.models import images_named
+    from hourglass.data.files import write_image
+    from hourglass.errors import HourglassError, HourglassWarning
+    from hourglass.images import to_uint8, with_channels
+    from hourglass.report import sheet
+
+    pictures = []
+    images = images_named([name for near in names for name in near], (shape[0], shape[1]))
+    try:
+        for query, near in zip(queries, names, strict=False):
+            pictures += [to_uint8(query), *(with_channels(next(images)[None], shape)[0] for _ in near)]
+    except (HourglassError, OSError) as error:
+        path.unlink(missing_ok=True)  # of another search
+        warnings.warn(f"{path} is left out: not all neighbours are found by their names. {error}", HourglassWarning, 2)
+        return
+    write_image(path, sheet(np.stack(pictures), len(names[0]) + 1, gap=1))

@@ -87,7 +87,7 @@ def train(
     is written. Several processes, on one host or many, share the work: torchrun --nproc-per-node N -m hourglass train ….
     """
     from hourglass.cli.output import print_json
-    from hourglass.cli.processes import is_restarted
+    from hourglass.cli.processes import is_restarted, may_be_restarted, rank
     from hourglass.cli.progress import ShowProgress
     from hourglass.errors import ParameterError
     from hourglass.estimators import ESTIMATORS
@@ -111,11 +111,13 @@ def train(
     claim(click.get_current_context(), None, checkpoint)
     progress = ShowProgress(f"{task}, {model.preset}")
     resume = resume or is_restarted()
+    if rank() == 0 and may_be_restarted() and not resume:
+        checkpoint.unlink(missing_ok=True)  # of an older run, which a restart of this one would take for its own
     gather()
     try:
         model.fit(samples, names.get(task), callbacks=[progress], checkpoint=checkpoint, resume=resume)
     except KeyboardInterrupt:
-        if checkpoint.exists():
+        if current().is_first and checkpoint.exists():
             click.echo(f"stopped after {progress.finished} epochs; {checkpoint}: add --resume to go on.", err=True)
         raise
     if not current().is_first:

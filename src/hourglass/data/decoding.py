@@ -38,6 +38,11 @@ class Wanted(NamedTuple):
     rows: NDArray[np.int64] | None
     form: Form
 
+    @property
+    def size(self) -> int:
+        """How many images."""
+        return self.block.n_images if self.rows is None else len(self.rows)
+
     def read(self) -> Piece:
         return self.shard.read(self.block, self.rows, self.form)
 
@@ -99,6 +104,7 @@ class Workers:
             if isinstance(error, DataError):
                 raise
             self._own.process = None
+            process.kill()  # it may be alive, and have said what is no answer
             code = process.wait()
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             raise WorkerError(
@@ -122,14 +128,14 @@ def _start() -> subprocess.Popen[bytes]:
 def serve() -> None:
     """The child's side."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent decides
-    answers = sys.stdout.buffer
-    sys.stdout = sys.stderr  # what others print is no answer
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what others print is no answer
     with contextlib.suppress(BrokenPipeError):
         for line in sys.stdin.buffer:
             try:
                 _send(answers, Wanted.from_json(line).read())
-            except DataError as error:
-                answers.write(json.dumps({"error": str(error)}).encode() + b"\n")
+            except (DataError, MemoryError) as error:
+                answers.write(json.dumps({"error": str(error) or "takes more memory than there is."}).encode() + b"\n")
             answers.flush()
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hourglass.data.files import IMAGE_FORMATS
 from hourglass.data.shards import Block, Shard
+from hourglass.errors import DataError
 from hourglass.images import Array
 
 _IN_A_LANE = 32
@@ -55,12 +58,32 @@ class Blocks:
         self._places, self._firsts, self.counts, self._owners = (
             np.concatenate(parts) for parts in (places, firsts, counts, owners)
         )
+        if not len(self.counts):
+            raise DataError(f"{shards[0].path}: holds no image; looked for {', '.join(sorted(IMAGE_FORMATS))}, or pixels.")
         self.starts = np.cumsum(self.counts) - self.counts
         """The number in the source of each block's first image."""
+        self._sizes, self._offsets = self.counts, np.zeros_like(self.counts)
 
-    def __getitem__(self, number: int) -> tuple[Shard, Block]:
-        block = Block(int(self._places[number]), int(self._firsts[number]), int(self.counts[number]))
-        return self._shards[int(self._owners[number])], block
+    def __getitem__(self, number: int) -> tuple[Shard, Block, int]:
+        """(its shard, the block to be read, which of the block's images is the first)"""
+        block = Block(int(self._places[number]), int(self._firsts[number]), int(self._sizes[number]))
+        return self._shards[int(self._owners[number])], block, int(self._offsets[number])
+
+    def parted(self, limit: int) -> Blocks:
+        """The same images in parts of blocks, of `limit` at most, where a part can be read without the rest."""
+        if not self._shards[0].reads_apart or self.counts.max(initial=0) <= limit:
+            return self
+        n_parts = -(-self.counts // limit)
+        of = np.repeat(np.arange(len(self.counts)), n_parts)
+        turns = np.arange(len(of)) - np.repeat(np.cumsum(n_parts) - n_parts, n_parts)
+        parts = copy.copy(self)
+        parts._places, parts._firsts, parts._owners, parts._sizes = (
+            given[of] for given in (self._places, self._firsts, self._owners, self._sizes)
+        )
+        parts._offsets = turns * limit
+        parts.counts = np.minimum(limit, self.counts[of] - parts._offsets)
+        parts.starts = self.starts[of] + parts._offsets
+        return parts
 
 
 class Window(NamedTuple):

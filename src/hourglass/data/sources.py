@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -42,6 +43,17 @@ def shards_of(source: str | Path | Sequence[str | Path]) -> Sequence[Shard]:
     if path.is_dir():
         return _Files(path)
     raise DataError(f"{path}: no such file or folder{', and no file fits the pattern' if glob.has_magic(str(path)) else ''}.")
+
+
+def root_of(source: str | Path | Sequence[str | Path]) -> str:
+    """The folder that shards are named below: the one that was named, or what of a pattern or list is the same for all."""
+    if not isinstance(source, (str, Path)):
+        return os.path.commonpath([os.path.abspath(root_of(one)) for one in source])
+    path = Path(os.path.expanduser(os.fspath(source)))
+    if path.is_dir():
+        return str(path)
+    plain = itertools.takewhile(lambda part: not glob.has_magic(part), path.parent.parts)
+    return str(Path(*plain))
 
 
 def _files_of(text: str) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 import weakref
 import zlib
@@ -17,16 +18,18 @@ from numpy.typing import NDArray
 from hourglass.data import files
 from hourglass.data.dataset import Split
 from hourglass.data.decoding import Wanted, Workers, default_workers, in_turn
+from hourglass.data.rejects import Rejects
 from hourglass.data.shards import Block, Form, NpyShard, Piece, Shard, cut
 from hourglass.data.shuffling import BLOCKS_EACH, Batch, Blocks, Gathered, Window, batched, rows_of, spread
-from hourglass.data.sources import shards_of
+from hourglass.data.sources import root_of, shards_of
 from hourglass.errors import DataError, HourglassWarning, WorkerError
 from hourglass.images import Array, to_float, to_uint8
 
 _BUFFER_BYTES, _BUFFER_IMAGES = 64 << 20, 16_384
 _SAMPLED_BLOCKS = 64
+_DRAWN_BYTES = 512 << 20
+_UNITS_IN_BUFFER = 32
 _PROBED_BLOCKS = 8
-_NOTED = 1000
 _PIECE_BYTES = 32 << 20  # of decoded images of any size
 
 
@@ -78,7 +81,7 @@ def stream(
     >>> [ae.encode(part.images).shape for part in digits][:2]
     [(256, 8), (256, 8)]
     """
-    return Stream(shards_of(source), size=size, buffer=buffer, workers=workers, strict=strict)
+    return Stream(shards_of(source), size=size, buffer=buffer, workers=workers, strict=strict, root=root_of(source))
 
 
 class Stream:
@@ -92,15 +95,15 @@ class Stream:
         buffer: int | None = None,
         workers: int | None = None,
         strict: bool = False,
+        root: str = "",
     ) -> None:
         if buffer is not None and buffer < 1:
             raise DataError(f"buffer={buffer}; allowed: 1 or more.")
         if workers is not None and workers < 0:
             raise DataError(f"workers={workers}; allowed: 0 or more.")
-        self.shards, self.size, self.strict = shards, size, strict
+        self.shards, self.size, self.strict, self.root = shards, size, strict, root
         self._buffer, self._workers = buffer, workers
-        self._rejects: dict[str, str] = {}
-        self._n_told = 0
+        self._rejects = Rejects(strict)
         self._is_told_small = False
 
     # --- what it holds ----------------------------------------------------------------------------------------------
@@ -152,7 +155,7 @@ class Stream:
         found: Array | None = None
         reasons: list[str] = []
         for number in np.unique(np.linspace(0, len(self._blocks.counts) - 1, _PROBED_BLOCKS).astype(int)):
-            shard, block = self._blocks[number]
+            shard, block, _ = self._blocks[number]
             try:
                 piece = shard.read(block, np.arange(min(4, block.n_images)), Form(None, named=False))
             except DataError as error:
@@ -166,6 +169,11 @@ class Stream:
         if found is None:
             raise DataError(f"{self.shards[0].path}: the first of its images cannot be read: {reasons[0]}")
         return found
+
+    @cached_property
+    def _units(self) -> Blocks:
+        """What is shuffled: blocks, or parts of them where a buffer of large images would hold only a few."""
+        return self._blocks if self._buffer is not None else self._blocks.parted(max(1, self.buffer // _UNITS_IN_BUFFER))
 
     @property
     def _form(self) -> Form:
@@ -186,17 +194,19 @@ class Stream:
         """All images that can be read, in order, some hundred at a time, with their labels."""
         form = self._form._replace(named=True)
         for shard in self.shards:
-            for _, piece in self.pieces(shard, form):
-                self._note(piece)
+            for n_wanted, piece in self.pieces(shard, form):
+                self._rejects.note(shard, piece, n_wanted)
                 if piece.rows:
                     yield Split(self._typed(piece.images), _known(piece.labels), None, tuple(piece.keys))
-        self._tell()
+        self._rejects.tell(len(self))
 
     def pieces(self, shard: Shard, form: Form) -> Iterator[tuple[int, Piece]]:
         """A shard from its first image to its last, in the wanted form, each piece with the number of images that were to be in
         it; a block that cannot be read is one reject.
         """
         blocks = shard.blocks()
+        if not blocks:
+            return
         at_once = blocks[0].n_images if form.shape is not None else _at_once(shard, blocks[0])
 
         def requests() -> Iterator[Wanted]:
@@ -208,7 +218,7 @@ class Stream:
                     yield Wanted(shard, block, np.arange(first, first + count), form)
 
         for wanted, future in in_turn(self._readers, requests()):
-            yield wanted.block.n_images if wanted.rows is None else len(wanted.rows), _piece(wanted, future)
+            yield wanted.size, _piece(wanted, future)
 
     def in_memory(self) -> Split:
         """All images that can be read, as one array. DataError if that is more than `files.MAX_BYTES`."""
@@ -224,9 +234,14 @@ class Stream:
         return Split(np.concatenate([part.images for part in parts]), labels, None, keys)
 
     def draw(self, n: int, seed: int) -> NDArray[np.int64]:
-        """Numbers of `n` images (or all), sorted, from at most 64 blocks all over the source, for each block is read."""
-        rng, blocks = np.random.default_rng(seed), self._blocks
-        chosen = np.sort(rng.permutation(len(blocks.counts))[:_SAMPLED_BLOCKS])
+        """Numbers of `n` images (or all), sorted, from some blocks all over the source, for each block is read.
+
+        Of large images only as many as take 512 MiB.
+        """
+        rng, blocks = np.random.default_rng(seed), self._units
+        n = min(n, max(1, _DRAWN_BYTES // max(1, int(self._first.nbytes))))
+        n_blocks = max(_SAMPLED_BLOCKS, math.ceil(2 * n / blocks.counts.mean()))
+        chosen = np.sort(rng.permutation(len(blocks.counts))[:n_blocks])
         each = spread(min(n, int(blocks.counts[chosen].sum())), blocks.counts[chosen])
         rows = [
             blocks.starts[block] + np.sort(rng.permutation(int(blocks.counts[block]))[:count])
@@ -234,29 +249,31 @@ class Stream:
         ]
         return np.concatenate(rows)
 
-    def take(self, numbers: NDArray[np.int64]) -> Split:
-        """The images of these sorted numbers that can be read, in memory. DataError if none can be."""
-        blocks = self._blocks
-        owners = np.searchsorted(blocks.starts, numbers, side="right") - 1
-        edges = np.flatnonzero(np.diff(owners)) + 1
-        form = self._form._replace(named=True)
+    def take(self, numbers: NDArray[np.int64], *, named: bool = True) -> Split:
+        """The images of these sorted numbers that can be read, `named` with labels and keys. DataError if none can be."""
+        units = self._units
+        owners = np.searchsorted(units.starts, numbers, side="right") - 1
+        form = self._form._replace(named=named)
 
         def requests() -> Iterator[Wanted]:
-            for some in np.split(numbers, edges):
-                number = int(np.searchsorted(blocks.starts, some[0], side="right")) - 1
-                shard, block = blocks[number]
-                yield Wanted(shard, block, some - blocks.starts[number], form)
+            for some in np.split(numbers, np.flatnonzero(np.diff(owners)) + 1):
+                number = int(np.searchsorted(units.starts, some[0], side="right")) - 1
+                shard, block, offset = units[number]
+                yield Wanted(shard, block, some - units.starts[number] + offset, form)
 
-        images, labels, keys = [], [], []
+        images = np.empty((len(numbers), *self._first.shape[1:]), self.dtype)
+        n_read, labels, keys = 0, [], []
         for wanted, future in in_turn(self._readers, requests()):
             piece = _piece(wanted, future)
-            self._note(piece)
-            images += list(self._typed(piece.images)) if piece.rows else []
+            self._rejects.note(wanted.shard, piece, wanted.size)
+            if piece.rows:
+                images[n_read : n_read + len(piece.rows)] = self._typed(piece.images)
+            n_read += len(piece.rows)
             labels += piece.labels or [None] * len(piece.rows)
             keys += piece.keys
-        if not images:
+        if not n_read:
             raise DataError(f"{self.shards[0].path}: none of {len(numbers)} images that were drawn can be read.")
-        return Split(np.stack(images), _known(labels), None, tuple(keys))
+        return Split(images[:n_read], _known(labels) if named else None, None, tuple(keys))
 
     def __array__(self, *_: Any, **__: Any) -> Array:
         raise DataError(
@@ -292,7 +309,7 @@ class Stream:
         return batched(self._ahead(self._windows(seed, left_out), size, total, first, part), size, total, first)
 
     def _tell_if_small(self, how_many: int) -> None:
-        blocks = self._blocks.counts
+        blocks = self._units.counts
         n_together = min(len(blocks), self.buffer // int(blocks.mean()))
         is_small = n_together < BLOCKS_EACH * how_many <= len(blocks)
         if how_many > 1 and is_small and not self._is_told_small:
@@ -311,10 +328,12 @@ class Stream:
                     continue
                 waiting.append(self._reading(window, window.lanes(size), window.shared(size, total, first, part)))
                 if len(waiting) > 1:
-                    yield self._gathered(waiting.pop(0))
+                    yield self._gathered(waiting[0])
+                    waiting.pop(0)
             while waiting:
-                yield self._gathered(waiting.pop(0))
-            self._tell()
+                yield self._gathered(waiting[0])
+                waiting.pop(0)
+            self._rejects.tell(len(self))
         finally:
             for reading in waiting:
                 for _, _, future in reading.parts:
@@ -322,7 +341,7 @@ class Stream:
 
     def _windows(self, seed: int, left_out: NDArray[np.int64]) -> Iterator[Window]:
         """Blocks in an order drawn with `seed`, as many together as fill the buffer."""
-        blocks, begin, number = self._blocks, 0, 0
+        blocks, begin, number = self._units, 0, 0
         order = np.random.default_rng([seed, 0]).permutation(len(blocks.counts))
         while len(order):
             n = 1 + int(np.searchsorted(np.cumsum(blocks.counts[order[: self.buffer]]), self.buffer))
@@ -341,8 +360,8 @@ class Stream:
         edges = np.flatnonzero(np.diff(owners[sorted_places])) + 1
         parts = []
         for places in np.split(sorted_places, edges) if len(chosen) else []:
-            shard, block = self._blocks[int(owners[places[0]])]
-            wanted = Wanted(shard, block, rows[places], self._form)
+            shard, block, offset = self._units[int(owners[places[0]])]
+            wanted = Wanted(shard, block, rows[places] + offset, self._form)
             parts.append((places, wanted, self._readers.read(wanted)))
         return _Reading(window.begin, window.end, lanes, window.begin + chosen, parts)
 
@@ -353,7 +372,7 @@ class Stream:
         while reading.parts:  # so that each part's memory goes as it is taken
             places, wanted, future = reading.parts.pop(0)
             piece = _piece(wanted, future)
-            self._note(piece)
+            self._rejects.note(wanted.shard, piece, wanted.size)
             if not piece.rows:
                 continue
             assert wanted.rows is not None
@@ -369,24 +388,6 @@ class Stream:
         """Images of a shard as those of the others: some arrays may hold bytes, some floats."""
         assert isinstance(images, np.ndarray)
         return to_uint8(images) if self.dtype == np.uint8 else to_float(images)
-
-    # --- what cannot be read ----------------------------------------------------------------------------------------
-
-    def _note(self, piece: Piece) -> None:
-        if self.strict and piece.rejects:
-            key, reason = piece.rejects[0]
-            raise DataError(f"{key}: {reason}")
-        if len(self._rejects) < _NOTED:
-            self._rejects.update(piece.rejects)
-
-    def _tell(self) -> None:
-        """Say once what was left out."""
-        if len(self._rejects) > self._n_told:
-            self._n_told = len(self._rejects)
-            count = f"{self._n_told} or more" if self._n_told >= _NOTED else str(self._n_told)
-            key, reason = next(iter(self._rejects.items()))
-            words = f"{count} of {len(self):,} images cannot be read and are left out; the first: {key}: {reason}"
-            warnings.warn(words, HourglassWarning, stacklevel=2)
 
 
 def _at_once(shard: Shard, block: Block) -> int:
@@ -405,14 +406,17 @@ def _piece(wanted: Wanted, future: Future[Piece]) -> Piece:
     except WorkerError:
         raise
     except DataError as error:
-        block = wanted.block
-        key = f"{wanted.shard.path}#{block.first}..{block.first + block.n_images - 1}"
+        rows = range(wanted.block.n_images) if wanted.rows is None else wanted.rows.tolist()
+        key = f"{wanted.shard.path}#{wanted.block.first + rows[0]}..{wanted.block.first + rows[-1]}"
         return Piece([], [], rejects=[(key, str(error).removeprefix(f"{wanted.shard.path}: "))])
 
 
 def _known(labels: list[Any] | None) -> NDArray[Any] | None:
-    """Labels of images, if each has one."""
-    return None if labels is None or any(label is None for label in labels) else np.array(labels)
+    """Labels of images, if each has one; those that are no single numbers or words are their text."""
+    if labels is None or any(label is None for label in labels):
+        return None
+    is_plain = all(isinstance(label, (str, int, float)) for label in labels) and len({type(label) for label in labels}) == 1
+    return np.array(labels if is_plain else [str(label) for label in labels])
 
 
 class _Reading(NamedTuple):

@@ -85,6 +85,7 @@ class FittedEstimator(CheckedEstimator):
         for stale in ("network_", "_run", *self._learned):  # should this fit fail, nothing is left that does not fit together
             self.__dict__.pop(stale, None)
         processes = current()
+        processes.gather()  # some have a longer way to their data
         seeds = processes.from_first(self._seeds)
         self.layout_ = Layout.of(targets)
         training, validation = self._split(targets, inputs, seeds)
@@ -99,6 +100,7 @@ class FittedEstimator(CheckedEstimator):
         )
         callbacks = [*callbacks, *([PrintEpochs()] if self.verbose else [])]
         identity = self._identity(targets, inputs, seeds)
+        processes.gather()
         processes.check_alike({**identity, "resume": resume})
         if checkpoint is not None:
             path = Path(checkpoint)
@@ -164,19 +166,19 @@ class FittedEstimator(CheckedEstimator):
     def _split_stream(self, source: Stream, seeds: list[int]) -> tuple[Examples, Examples | None]:
         """(training examples that are read as they are needed, validation examples in memory)"""
         share = VALIDATION_SHARE if self.validation_fraction is None else self.validation_fraction
-        n_validation = min(int(share * len(source)), MOST_HELD_OUT)
+        rows = self.validation_rows_ = source.draw(min(int(share * len(source)), MOST_HELD_OUT), seeds[0])
+        n_validation = len(rows)
         if self.early_stopping and n_validation == 0:
             raise ParameterError(f"early_stopping needs a validation part; {share} of {len(source)} images is none.")
         self.settings_ = self._resolve(len(source) - n_validation, None)
         corruption, n_views = self.settings_["corruption"], self._n_views()
         if corruption is not None and not self.settings_["redraw"]:
             raise ParameterError("redraw=False keeps a damaged copy of all images in memory; a stream needs redraw=True.")
-        rows = self.validation_rows_ = source.draw(n_validation, seeds[0])
-        some = source.take(source.draw(_CENTERING_SAMPLES, seeds[2])).images
+        some = source.take(source.draw(_CENTERING_SAMPLES, seeds[2]), named=False).images
         training = StreamedExamples(source, self.layout_, some, without=rows, corruption=corruption, n_views=n_views)
         if not n_validation:
             return training, None
-        return training, Examples(source.take(rows).images, self.layout_, corruption=corruption, n_views=n_views)
+        return training, Examples(source.take(rows, named=False).images, self.layout_, corruption=corruption, n_views=n_views)
 
     def _validation_share(self, n_samples: int, inputs: Array | None) -> float:
         if self.validation_fraction is not None:

@@ -8,10 +8,12 @@ What cannot be read is listed in a file beside, with its reason.
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +22,7 @@ from hourglass.data import Stream
 from hourglass.data.files import parquet, reason_of
 from hourglass.data.shards import FilesShard, Shard
 from hourglass.data.write import replace_file
-from hourglass.errors import DataError, ParameterError
+from hourglass.errors import DataError, HourglassWarning, ParameterError
 from hourglass.estimators.anysize import one_note
 from hourglass.estimators.shard_uses import Use
 
@@ -82,9 +84,14 @@ def write_parts(
     DataError
         If the source is strict and an image cannot be read, or if not one can be.
     """
+    parquet(output)  # which says so if it is missing
     report, start = Report(), time.perf_counter()
+    places, (number, how_many) = _places(source, output), part
+    if strays := sorted(set(output.rglob("*.parquet")) - set(places)):
+        words = f"{len(strays)} files below {output} are of no shard of this source, as {strays[0]}; they stay as they are."
+        warnings.warn(words, HourglassWarning, stacklevel=2)
     with one_note():
-        for shard, path in _mine(source, output, part):
+        for shard, path in itertools.islice(zip(source.shards, places, strict=True), number, None, how_many):
             about = {"made_by": made_by, "shard": _unless_unreadable(shard)}
             if _stands(path, about, output):
                 report.standing += 1
@@ -92,21 +99,23 @@ def write_parts(
                 _write_part(use, source, shard, path, about, report)
             report.seconds = time.perf_counter() - start
             tell(path, report)
-    if report.failed and not report.parts and not report.standing:
+    if how_many == 1 and report.failed and not report.parts and not report.standing:  # of several, the others go on
         raise DataError(f"none of the images can be read; the first: {report.first_reject}")
     return report
 
 
-def _mine(source: Stream, output: Path, part: tuple[int, int]) -> Iterator[tuple[Shard, Path]]:
-    number, how_many = part
-    folders = {str(Path(shard.path).parent) for shard in source.shards if not isinstance(shard, FilesShard)}
-    root = os.path.commonpath(folders) if folders else ""
-    for place in range(number, len(source.shards), how_many):
-        shard = source.shards[place]
+def _places(source: Stream, output: Path) -> list[Path]:
+    """Where the part of each shard goes: as the shards lie below the source, so do the parts below `output`."""
+    places = []
+    for shard in source.shards:
         if isinstance(shard, FilesShard):
-            yield shard, output / f"part-{shard.number:05d}.parquet"
+            places.append(output / f"part-{shard.number:05d}.parquet")
         else:
-            yield shard, output / Path(os.path.relpath(shard.path, root)).with_suffix(".parquet")
+            below = os.path.relpath(shard.path, source.root or Path(shard.path).parent)
+            places.append(output / Path(below).with_suffix(".parquet"))
+    if len(set(places)) < len(places):
+        raise ParameterError("shards of one name, as a.tar and a.npy, would give one part; name them one after the other.")
+    return places
 
 
 def _unless_unreadable(shard: Shard) -> str:
@@ -137,21 +146,23 @@ def _stands(path: Path, about: dict[str, str], output: Path) -> bool:
 def _write_part(use: Use, source: Stream, shard: Shard, path: Path, about: dict[str, str], report: Report) -> None:
     """Make one part, and the list of what was rejected."""
     rejects: list[tuple[str, str]] = []
-    n_images = n_rejected = 0
-    listing = path.with_suffix(".rejects.csv")
+    n_images = n_rejected = n_all = 0
+    listing, n_failed = path.with_suffix(".rejects.csv"), report.failed
     use.begin()
     try:
         with replace_file(path) as beside, _Table(beside, about) as table:
             for n_wanted, piece in source.pieces(shard, use.form):
                 rejects += piece.rejects
                 n_images, n_rejected = n_images + len(piece.rows), n_rejected + n_wanted - len(piece.rows)
+                n_all += n_wanted
                 if source.strict and rejects:
                     raise DataError(": ".join(rejects[0]))
                 if piece.rows:
                     table.add(use.columns(piece))
-            if not n_images:
+            if n_images:
+                use.finish(path)
+            elif n_all:
                 raise _Empty
-            use.finish(path)
             _write_rejects(listing, rejects)
     except _Empty:
         report.failed += 1
@@ -163,7 +174,8 @@ def _write_part(use: Use, source: Stream, shard: Shard, path: Path, about: dict[
     else:
         report.parts += 1
         report.images += n_images
-    if not path.exists():
+    if report.failed > n_failed:
+        path.unlink(missing_ok=True)  # of what the shard was before
         _write_rejects(listing, rejects)
     report.rejected += n_rejected
     if rejects and not report.first_reject:
@@ -187,7 +199,7 @@ class _Table:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
-            self._flush()
+            self._flush(at_end=True)
         if self._writer is not None:
             self._writer.close()
 
@@ -195,26 +207,33 @@ class _Table:
         import pyarrow as pa
 
         try:
-            if self._writer is None:
-                table = pa.table({name: pa.array(column) for name, column in columns.items()})
-                schema = table.schema.with_metadata({_METADATA: json.dumps(self._about).encode()})
-                self._writer = parquet(self._path).ParquetWriter(self._path, schema)
-            else:
-                n_rows = len(next(iter(columns.values())))
-                fields = [(columns.get(field.name, [None] * n_rows), field.type) for field in self._writer.schema]
-                table = pa.table([pa.array(column, kind) for column, kind in fields], names=self._writer.schema.names)
+            self._waiting.append(pa.table({name: pa.array(column) for name, column in columns.items()}))
         except (pa.ArrowException, TypeError) as error:
             raise DataError(f"labels of several kinds ({reason_of(error)}).") from error
-        self._waiting.append(table)
         if sum(len(part) for part in self._waiting) >= _ROWS or sum(part.nbytes for part in self._waiting) >= _BYTES:
             self._flush()
 
-    def _flush(self) -> None:
+    def _flush(self, *, at_end: bool = False) -> None:
         import pyarrow as pa
 
-        if self._waiting:
-            self._writer.write_table(pa.concat_tables(self._waiting).cast(self._writer.schema))
-            self._waiting.clear()
+        if not self._waiting and (self._writer is not None or not at_end):
+            return
+        try:
+            table = (
+                pa.concat_tables(self._waiting, promote_options="permissive") if self._waiting else pa.table({"key": [""]})[:0]
+            )
+            if self._writer is None:
+                told = {_METADATA: json.dumps(self._about).encode()}
+                fields = [
+                    pa.field(field.name, pa.string()) if pa.types.is_null(field.type) else field for field in table.schema
+                ]
+                self._writer = parquet(self._path).ParquetWriter(self._path, pa.schema(fields, told))
+            names = self._writer.schema.names
+            columns = [table.column(name) if name in table.column_names else pa.nulls(len(table)) for name in names]
+            self._writer.write_table(pa.table(columns, names=names).cast(self._writer.schema))
+        except pa.ArrowException as error:
+            raise DataError(f"labels of several kinds ({reason_of(error)}).") from error
+        self._waiting.clear()
 
 
 def _write_rejects(path: Path, rejects: list[tuple[str, str]]) -> None:

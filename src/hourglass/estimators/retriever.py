@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any, ClassVar, Self, Unpack
 
@@ -11,7 +12,8 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from hourglass.data import Stream
-from hourglass.errors import DataError
+from hourglass.data.shards import Form
+from hourglass.errors import DataError, HourglassWarning, ModelError, ParameterError
 from hourglass.estimators.arguments import Shared
 from hourglass.estimators.base import Downstream
 from hourglass.estimators.documentation import documented
@@ -123,22 +125,53 @@ class Retriever(Downstream):
         return self.index_.recall(self.encode(X), n_neighbors)
 
     def add(self, X: Any, y: Any = None) -> Self:
-        """Add images (n, *shape), and their names, or a `Stream`, which brings its own; the network stays as it is.
+        """Add images (n, *shape), and their names, or a `Stream`; the network stays as it is.
+
+        A stream brings its own names, and its image files are resized, made grey or coloured as the network takes them. All of
+        its images are added or, if an error is raised, none.
 
         Raises
         ------
         NotFittedError, DataError
+        ParameterError
+            If names are given with a stream.
+        ModelError
+            If a stream is given to a model of flat features.
         """
         check_is_fitted(self)
         if isinstance(X, Stream):
-            for part in X:
-                self.add(part.images, part.keys)
-            return self
-        codes = self.encode(X)
+            if y is not None:
+                raise ParameterError("a stream brings its own names; leave y out.")
+            codes, y = self._codes_and_keys(X)
+        else:
+            codes = self.encode(X)
         names = self._named(y, len(codes), first=len(self.index_))
         self.index_.add(codes)
         self._names.append(names)
         return self
+
+    def _codes_and_keys(self, source: Stream) -> tuple[Float32, NDArray[Any]]:
+        """Of all images of a stream that can be read, in the form that the network takes."""
+        if len(self.layout_.shape) == 1:
+            raise ModelError("the model was fitted on flat features, not on images.")
+        codes, keys, rejects, n_wanted = list[Float32](), list[str](), list[tuple[str, str]](), 0
+        form = Form(self.layout_.shape, resize=True)
+        for shard in source.shards:
+            for count, piece in source.pieces(shard, form):
+                n_wanted += count
+                rejects += piece.rejects if not rejects else []
+                if source.strict and rejects:
+                    raise DataError(": ".join(rejects[0]))
+                if piece.rows:
+                    codes.append(self.encode(piece.images))
+                    keys += piece.keys
+        first = f"; the first: {': '.join(rejects[0])}" if rejects else "."
+        if not keys:
+            raise DataError(f"none of {n_wanted:,} images can be read{first}")
+        if rejects:
+            words = f"{n_wanted - len(keys):,} of {n_wanted:,} images cannot be read and are left out{first}"
+            warnings.warn(words, HourglassWarning, stacklevel=3)
+        return np.concatenate(codes), np.array(keys)
 
     def _check_y(self, samples: Array, y: Any) -> NDArray[Any]:
         return self._named(y, len(samples), first=0)
@@ -149,7 +182,7 @@ class Retriever(Downstream):
 
     def _learn_streamed(self, source: Stream) -> None:
         """All of a stream's images, which are called by their keys."""
-        names = GrowingArray(np.empty(0, dtype=np.str_), room=len(source))
+        names = GrowingArray(np.empty(0, dtype=np.str_))
 
         def codes() -> Iterator[Float32]:
             for part in source:

@@ -11,6 +11,7 @@ import numpy as np
 from hourglass.data.files import encode_image
 from hourglass.data.shards import Form, Piece
 from hourglass.data.write import replace_file
+from hourglass.errors import DataError
 from hourglass.estimators.anomaly_detector import AnomalyDetector
 from hourglass.estimators.base import ImageEstimator
 from hourglass.estimators.compressor import Compressor
@@ -18,6 +19,9 @@ from hourglass.estimators.denoiser import Denoiser
 from hourglass.estimators.enhancer import Enhancer
 from hourglass.estimators.retriever import Retriever
 from hourglass.images import Array, to_uint8
+
+MOST_BYTES = 2 << 30
+"""Of the pixels of a shard that is compressed."""
 
 
 class Use(ABC):
@@ -128,16 +132,22 @@ class Compress(Use):
         super().__init__(model)
         self._images: list[Array] = []
         self._keys: list[str] = []
+        self._n_bytes = 0
 
     @property
     def form(self) -> Form:
         return Form(None)
 
     def begin(self) -> None:
-        self._images, self._keys = [], []
+        self._images, self._keys, self._n_bytes = [], [], 0
 
     def columns(self, piece: Piece) -> dict[str, Any]:
         first = len(self._keys)
+        self._n_bytes += sum(image.nbytes for image in piece.images)
+        if self._n_bytes > MOST_BYTES:
+            raise DataError(
+                f"more than {MOST_BYTES:,} bytes of pixels, and a shard is compressed as a whole; make smaller shards."
+            )
         self._images += [Form(self._shape_of(image)).apply(image) for image in piece.images]
         self._keys += piece.keys
         return {"key": piece.keys, "number": np.arange(first, len(self._keys))}

@@ -47,7 +47,9 @@ class WriteCheckpoint(Callback):
         self._save(run)
 
     def _save(self, run: Run) -> None:
-        save_checkpoint(self.path, run, self.identity)
+        """A run that diverges leaves the last good checkpoint."""
+        if math.isfinite(float(run.losses.total)) and all(bool(p.isfinite().all()) for p in run.network.parameters()):
+            save_checkpoint(self.path, run, self.identity)
         self._saved = time.monotonic()
 
 

@@ -105,6 +105,17 @@ class Processes:
         mean, total = ends.tolist()
         return mean, round(total)
 
+    def gather(self) -> None:
+        """Wait until all have come as far: before the first step, for data may take long to be read.
+
+        Raises
+        ------
+        ProcessError
+        """
+        for group in _patient:
+            with _heard():
+                torch_distributed.barrier(group)
+
     def follow_first(self, run: Run) -> None:
         """Take the first process's weights, and whether it stops: other processors round in other ways.
 
@@ -155,6 +166,8 @@ class Processes:
 
 
 ALONE = Processes(0, 1)
+_patient: list[Any] = []
+"""Of the processes that torchrun started: the group in which they wait for each other's data."""
 
 
 def current() -> Processes:
@@ -168,7 +181,7 @@ def current() -> Processes:
 def joined() -> Iterator[Callable[[], None]]:
     """Within it a process that torchrun started is one of all those that it did. Of any other it does nothing.
 
-    Yields what waits until all have come as far: to be called before training, for data may take long to be read. SIGTERM,
+    Yields what waits until all have come as far (`Processes.gather`), to be called when data are read. SIGTERM,
     with which torchrun ends its processes, raises ProcessError within, and afterwards does nothing.
 
     Raises
@@ -183,17 +196,12 @@ def joined() -> Iterator[Callable[[], None]]:
         rank, size = _number("RANK"), _number("WORLD_SIZE")
         store = _gathered(rank, size)
         torch_distributed.init_process_group(_backend(), timeout=_SILENCE, store=store, rank=rank, world_size=size)
-        patient = [torch_distributed.new_group(backend="gloo", timeout=_GATHERING)]
-
-    def gather() -> None:
-        with _heard():
-            torch_distributed.barrier(patient[0])
-
+        _patient.append(torch_distributed.new_group(backend="gloo", timeout=_GATHERING))
     try:
-        yield gather
+        yield current().gather
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending, and still has to say why
-        patient.clear()  # Python ends with SIGABRT where anyone still holds a group
+        _patient.clear()  # Python ends with SIGABRT where anyone still holds a group
         torch_distributed.destroy_process_group()
 
 

@@ -203,6 +203,7 @@ class Captured(Engine):
     """
 
     N_EAGER = 3
+    MOST_GRAPHS = 8
 
     def __init__(self, run: Run, objective: Objective) -> None:
         super().__init__(run, objective)
@@ -217,7 +218,7 @@ class Captured(Engine):
         if not size:
             return 0.0
         self._n_seen[size] += 1
-        if self._n_seen[size] <= self.N_EAGER:
+        if self._n_seen[size] <= self.N_EAGER or (len(self._graphs) >= self.MOST_GRAPHS and size not in self._graphs):
             return self._aside(lambda: self.eager.step(inputs, targets))
         if size not in self._graphs:
             self._graphs[size] = self._capture(inputs.clone(), targets.clone())

@@ -60,7 +60,12 @@ class NpyShard(Shard):
                 shape, fortran_order, dtype = files.npy_header(stream, Path(self.path))
                 start = stream.tell()
                 available = Path(self.path).stat().st_size - start
-            if len(shape) not in (3, 4) or 0 in shape or dtype.kind not in "buf" or (dtype.kind == "u" and dtype.itemsize > 1):
+            if (
+                len(shape) not in (3, 4)
+                or 0 in shape[1:]
+                or dtype.kind not in "buf"
+                or (dtype.kind == "u" and dtype.itemsize > 1)
+            ):
                 raise DataError(
                     f"{self.path}: holds {dtype} of shape {shape}; images are uint8 or float, (n, h, w) or (n, h, w, c)."
                 )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import io
-import os
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.data.files import BROKEN, decode_image, reason_of
-from hourglass.errors import DataError
+from hourglass.errors import DataError, HourglassError, WorkerError
 from hourglass.images import Array, with_channels
 
 IMAGES_A_BLOCK = 256
@@ -23,6 +22,8 @@ IMAGES_A_BLOCK = 256
 MAX_ENCODED = 256 << 20
 """The largest image file inside a shard, in bytes."""
 _ROUNDING = 1e-6
+_LONGEST_NAME = 1000  # letters, the last ones: tables hold all names in the width of the longest
+_NO_FAULT_OF_THE_IMAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
 
 
 class Block(NamedTuple):
@@ -99,6 +100,7 @@ class Piece:
 
 
 def _as_text(name: str) -> str:
+    name = name[-_LONGEST_NAME:]
     return name if name.isascii() else name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
@@ -117,22 +119,21 @@ class Shard(ABC):
 
     path: str
     kind: ClassVar[str]
+    reads_apart: ClassVar[bool] = True
+    """Whether some images of a block can be read without the others."""
 
     @abstractmethod
     def blocks(self) -> list[Block]:
-        """Its images in parts that can be read alone, without decoding any. DataError if it is not what its name says."""
+        """Its images in parts that can be read alone, none if it is empty. DataError if it is not what its name says."""
 
     @abstractmethod
     def read(self, block: Block, rows: NDArray[np.int64] | None, form: Form) -> Piece:
         """The images of `block`, or those of its `rows` (numbers in the block, sorted). DataError if none can be read."""
 
     def fingerprint(self) -> str:
-        """Tells whether the shard has changed: its size, and a checksum of both ends."""
-        with Path(self.path).open("rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
-            ends = zlib.crc32(stream.read(1 << 16))
-            stream.seek(max(0, size - (1 << 16)))
-            return f"{size} {zlib.crc32(stream.read(), ends):08x}"
+        """Tells whether the shard has changed: its size, and when it was written."""
+        told = Path(self.path).stat()
+        return f"{told.st_size} {told.st_mtime_ns}"
 
     def key(self, row: int) -> str:
         """What an image is called that has no name of its own."""
@@ -151,6 +152,8 @@ def decoded(files: Iterable[Encoded], form: Form) -> Piece:
                 raise DataError(f"{len(content):,} bytes; the limit is {MAX_ENCODED:,}.")
             image = form.apply(decode_image(io.BytesIO(content), file.key, size))
         except (DataError, OSError) as error:
+            if getattr(error, "errno", None) in _NO_FAULT_OF_THE_IMAGE:
+                raise WorkerError(f"{file.key}: cannot be read for now ({error}).") from error
             rejects.append((file.key, str(error).removeprefix(f"{file.key}: ")))
             continue
         rows.append(file.row)
@@ -190,7 +193,7 @@ def readable(path: str, what: str, read: Callable[[], Any]) -> Any:
     """`read()`; whatever goes wrong over the content of `path` is a DataError."""
     try:
         return read()
-    except DataError:
+    except HourglassError:
         raise
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file.") from error

@@ -8,13 +8,14 @@ import zlib
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.data.files import IMAGE_FORMATS
-from hourglass.data.shards.base import IMAGES_A_BLOCK, Block, Encoded, Form, Piece, Shard, cut, decoded
+from hourglass.data.shards.base import IMAGES_A_BLOCK, MAX_ENCODED, Block, Encoded, Form, Piece, Shard, cut, decoded
 from hourglass.errors import DataError
 
 FILES_A_SHARD = 1024
@@ -38,15 +39,20 @@ class FilesShard(Shard):
     def _file(self, number: int) -> Encoded:
         path = Path(self.path, self.names[number])
         folder, _, rest = self.names[number].partition(os.sep)
-        return Encoded(number, str(path), folder if rest else None, path.read_bytes)
+        return Encoded(number, str(path), folder if rest else None, partial(_content, path))
 
     def fingerprint(self) -> str:
-        """Of the files' names and sizes."""
+        """Of the files' names, sizes, and when they were written."""
         digest = 0
         for name in self.names:
             told = Path(self.path, name).stat()
-            digest = zlib.crc32(f"{name} {told.st_size}".encode("utf-8", "surrogateescape"), digest)
+            digest = zlib.crc32(f"{name} {told.st_size} {told.st_mtime_ns}".encode("utf-8", "surrogateescape"), digest)
         return f"{len(self.names)} {digest:08x}"
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(MAX_ENCODED + 1)  # one more, so that what is larger is noticed
 
 
 class FileNames(Sequence[str]):

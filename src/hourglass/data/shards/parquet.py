@@ -31,6 +31,7 @@ class ParquetShard(Shard):
     """A Parquet file. A block's place is its row group, and in the lower bits the first of its rows in that group."""
 
     kind = "parquet"
+    reads_apart = False
 
     def blocks(self) -> list[Block]:
         def read() -> list[Block]:
@@ -45,8 +46,6 @@ class ParquetShard(Shard):
                 for start, count in cut(about.num_rows, size):
                     blocks.append(Block(group << _GROUP_BITS | start, first + start, count))
                 first += about.num_rows
-            if not blocks:
-                raise DataError(f"{self.path}: holds no row.")
             return blocks
 
         blocks: list[Block] = readable(self.path, "Parquet file", read)

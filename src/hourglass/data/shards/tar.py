@@ -57,7 +57,9 @@ class TarShard(Shard):
                     if count % IMAGES_A_BLOCK == 0:
                         starts.append(sample.start)
                     count += 1
-            if not count:
+                stream.seek(0)
+                is_empty = stream.read(_HEADER) == bytes(_HEADER)
+            if not count and not is_empty:
                 raise DataError(f"{self.path}: holds no image; looked for {', '.join(sorted(IMAGE_FORMATS))}.")
             firsts = range(0, count, IMAGES_A_BLOCK)
             return [
