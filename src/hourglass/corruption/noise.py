@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +9,8 @@ from torch import Tensor
 
 from hourglass.corruption.base import Corruption, check_share, check_whole, share_of_each
 from hourglass.errors import ParameterError
+
+_LARGEST = 1e6  # in pixel units; an integer may be larger than torch can take
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class GaussianNoise(Corruption):
     varied: bool = False
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.mean) or not 0 <= self.std < math.inf:
-            raise ParameterError(f"GaussianNoise(mean={self.mean!r}, std={self.std!r}); allowed: finite, std >= 0.")
+        if not (abs(self.mean) <= _LARGEST and 0 <= self.std <= _LARGEST):
+            raise ParameterError(f"GaussianNoise(mean={self.mean!r}, std={self.std!r}); allowed: at most 1e6, std >= 0.")
 
     def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:
         noise = torch.randn(images.shape, generator=generator, device=images.device).mul_(self.std).add_(self.mean)

@@ -27,6 +27,7 @@ from hourglass.data.shards import KINDS, Block, FilesShard, Form, Piece, Shard
 from hourglass.errors import DataError, WorkerError
 
 _MOST_WORKERS = 8
+_CRASHES = (signal.SIGABRT, signal.SIGSEGV, signal.SIGFPE, signal.SIGILL)  # of a library over what it is given
 _WORKER = "import sys; sys.path[:] = {path!r}; from hourglass.data.decoding import serve; serve()"
 
 
@@ -106,6 +107,8 @@ class Workers:
             self._own.process = None
             process.kill()  # it may be alive, and have said what is no answer
             code = process.wait()
+            if -code in _CRASHES:
+                raise DataError(f"the process that decoded it crashed over it ({signal.Signals(-code).name}).") from error
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             raise WorkerError(
                 f"{wanted.shard.path}: the process that decoded it ended ({how}), perhaps for want of memory. "

@@ -316,7 +316,7 @@ def decode_image(
 
 def _eight_bits(image: Image.Image, size: tuple[int, int] | None) -> NDArray[np.uint8]:
     if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
-        values = np.asarray(image, dtype=np.float64)
+        values = np.asarray(image, dtype=np.float32)  # exact for 16 bits; of larger numbers it is only seen that they are
         top = 1.0 if image.mode == "F" else 65535.0  # "I" is how Pillow opens 16-bit PNG files
         if not np.isfinite(values).all() or values.min() < 0 or values.max() > top:
             raise ValueError(f"its pixels are not within 0 and {top:g}")

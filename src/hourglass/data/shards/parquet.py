@@ -22,8 +22,7 @@ KEYS = ("key", "__key__", "path", "id")
 _ROWS = 1024  # a row group of more is read in parts, of at least so many rows …
 _PARTS = 16  # … and at most so many parts: to come to one, those before it are unpacked
 _GROUP_BITS = 32
-_ENCODED, _LISTS = (IMAGE, f"{IMAGE}.bytes"), f"{IMAGE}."
-_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8}
+_ENCODED = (IMAGE, f"{IMAGE}.bytes")
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,8 @@ class ParquetShard(Shard):
             blocks, first = [], 0
             for group in range(file.metadata.num_row_groups):
                 about = file.metadata.row_group(group)
-                if (n_bytes := max(about.total_byte_size, _unpacked(about))) > files.MAX_BYTES:
+                n_bytes = max(about.total_byte_size, about.num_rows * _row_bytes(file.schema_arrow.field(IMAGE).type))
+                if n_bytes > files.MAX_BYTES:
                     raise DataError(f"{self.path}: a row group of {n_bytes:,} bytes; the limit is {files.MAX_BYTES:,}.")
                 size = max(_ROWS, math.ceil(about.num_rows / _PARTS))
                 for start, count in cut(about.num_rows, size):
@@ -84,10 +84,9 @@ class ParquetShard(Shard):
             passed += len(batch)
             if passed >= start + block.n_images:
                 break
-        table = pa.Table.from_batches(parts, schema=batch.schema)
-        if len(table) != block.n_images:
-            raise DataError(f"{self.path}: it held more rows when it was opened.")
-        return table
+        if sum(len(part) for part in parts) != block.n_images:
+            raise DataError(f"{self.path}: holds fewer rows than it says, or than when it was opened.")
+        return pa.Table.from_batches(parts)
 
     def _piece(self, table: Any, rows: NDArray[np.int64], form: Form) -> Piece:
         import pyarrow as pa
@@ -224,9 +223,15 @@ def _opened(path: str, state: tuple[int, int]) -> Any:
     return pq.ParquetFile(path, metadata=about, memory_map=False, read_dictionary=encoded)
 
 
-def _unpacked(group: Any) -> int:
-    """Bytes of the pixels in the lists of a row group, of which a file needs few where all are alike."""
-    leaves = [group.column(number) for number in range(group.num_columns)]
-    return sum(
-        leaf.num_values * _WIDTHS.get(leaf.physical_type, 0) for leaf in leaves if leaf.path_in_schema.startswith(_LISTS)
-    )
+def _row_bytes(kind: Any) -> int:
+    """Bytes of an image in lists of fixed lengths, of which a file needs few where all pixels are alike; 0 for others.
+
+    Of others the footer tells it too, column by column; but over some broken ones pyarrow ends the process when it is asked.
+    """
+    import pyarrow as pa
+
+    sides = []
+    while pa.types.is_fixed_size_list(kind):
+        sides.append(kind.list_size)
+        kind = kind.value_type
+    return math.prod(sides) * 4 if sides and not _is_list(kind) else 0  # Parquet has no smaller numbers than of 4 bytes
