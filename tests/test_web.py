@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -338,7 +339,8 @@ def test_the_verb_serves_until_it_is_interrupted(tmp_path: Path) -> None:
     model = tmp_path / "m.hg"
     hg.Autoencoder(2, epochs=1, random_state=0).fit(hg.load("digits").train.images).save(model)
     command = [sys.executable, "-m", "hourglass", "explore", str(model), "--data", "digits", "--port", "0", "--most", "50"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # also where the tests run aside, without
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hears)  # noqa: PLW1509  # it takes no lock
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
