@@ -324,3 +324,16 @@ def test_as_a_module(tmp_path: Path) -> None:
     )
     assert answer.returncode == 2
     assert answer.stderr == "error: nowhere.npy: no such file or folder.\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("train --data digits", "encode m.hg digits", "detect m.hg digits", "denoise m.hg digits", "enhance m.hg x"),
+        *("compress digits", "decompress x.hgc"),
+    ],
+)
+def test_an_output_that_is_not_named_is_asked_for(line: str, run) -> None:
+    code, _, err = run(*line.split())
+    assert code == 2
+    assert err.startswith("error: Missing option '-o'")

@@ -351,6 +351,8 @@ def test_a_stream_of_other_images_is_refused(source: Path, tmp_path: Path) -> No
 def test_a_network_of_others_learns_from_a_stream(source: Path, images: np.ndarray) -> None:
     denoiser = hg.Denoiser(8, epochs=1, random_state=0).fit(images)
     retriever = hg.Retriever.from_autoencoder(denoiser, stream(source, workers=0))
-    assert retriever.add(stream(source, workers=0)).names_.tolist() == 2 * list(stream(source).in_memory().keys)
+    keys = list(stream(source).in_memory().keys)
+    with pytest.warns(hg.HourglassWarning, match=f"{len(keys)} of {len(keys)} images are in the index already"):
+        assert retriever.add(stream(source, workers=0)).names_.tolist() == keys
     detector = hg.AnomalyDetector.from_autoencoder(denoiser).fit(stream(source, workers=0))
     assert detector.score_samples(images[:3]).shape == (3,)

@@ -426,6 +426,7 @@ def test_a_stream_travels_without_its_processes(sources: dict[str, Path]) -> Non
 # --- where shards are -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:.*Keep them apart")
 def test_what_is_taken_for_shards(tmp_path: Path) -> None:
     images = numbered(4)
     (tmp_path / "photos").mkdir()
@@ -573,3 +574,30 @@ def test_names_and_labels_that_are_no_such_become_such(tmp_path: Path) -> None:
     assert len(stream(tmp_path, workers=0)) == 4
     with pytest.raises(hg.DataError, match="holds no image"):
         len(stream(tmp_path / "empty.parquet", workers=0))
+
+
+def test_images_beside_shards_are_told_of(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encode_image(numbered(1)[0]))
+    (tmp_path / "b.tar").write_bytes(sharded.tar(numbered(3)))
+    with pytest.warns(hg.HourglassWarning, match=r"holds images, as a\.png, and files of many images, as b\.tar"):
+        assert not is_sharded(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "words"),
+    [
+        ("", {}, "an empty name"),
+        (None, {}, "is no source"),
+        (5, {}, "is no source"),
+        ("x", {"size": (0, 0)}, "two whole numbers"),
+        ("x", {"size": 5}, "two whole numbers"),
+        ("x", {"size": "64x64"}, "two whole numbers"),
+        ("x", {"buffer": 1.5}, "a whole number, 1 or more"),
+        ("x", {"workers": "two"}, "a whole number, 0 or more"),
+    ],
+)
+def test_nonsense_is_refused_in_words(given: object, options: dict[str, object], words: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", numbered(3))
+    source = tmp_path / "x.npy" if given == "x" else given
+    with pytest.raises(hg.DataError, match=words):
+        stream(source, **options)

@@ -36,7 +36,8 @@ def encode(model: Path, source: str, output: Path, shards: Shards, device: str, 
     if shards.work_through("encode", model, source, output, device, as_json, single=(".npz", ".parquet")):
         return
     if output.suffix not in (".npz", ".parquet"):
-        raise ParameterError(f"-o {output}; allowed: a name that ends in .npz or .parquet; of shards, a folder.")
+        words = f"; of shards, a folder, but {source} is none: no Parquet or tar files are there (--stream takes images too)"
+        raise ParameterError(f"-o {output}; allowed: a name that ends in .npz or .parquet{words}.")
     loaded = load_model(model, device=device)
     parts = parts_for(loaded, source)
     codes = np.concatenate([loaded.encode(split.images) for split in parts.values()])

@@ -46,15 +46,17 @@ save_option = click.option(
 
 
 def output_option(default: str | None = None, *, required: bool = True, what: str = "Where to write.") -> Callable[[F], F]:
+    given: dict[str, Any] = (
+        {} if default is None else {"default": default, "show_default": True}
+    )  # a default of None is one, to newer clicks
     return click.option(
         "-o",
         "--output",
         type=click.Path(path_type=Path),
-        default=default,
         required=required and default is None,
-        show_default=default is not None,
         help=what,
         callback=claim,
+        **given,
     )
 
 

@@ -16,7 +16,7 @@ class Rejects:
     def __init__(self, strict: bool) -> None:
         self._strict = strict
         self._counts: dict[str, int] = {}
-        self._first = ""
+        self.first = ""
         self._n_told = 0
 
     def note(self, shard: Shard, piece: Piece, n_wanted: int) -> None:
@@ -26,7 +26,7 @@ class Rejects:
         key, reason = piece.rejects[0]
         if self._strict:
             raise DataError(f"{key}: {reason}")
-        self._first = self._first or f"{key}: {reason}"
+        self.first = self.first or f"{key}: {reason}"
         if len(self._counts) < _KEPT:
             n_each = (n_wanted - len(piece.rows)) // len(piece.rejects)  # a block that cannot be read at all is one reject
             self._counts.update({f"{shard.path} {name}": n_each for name, _ in piece.rejects})
@@ -36,5 +36,5 @@ class Rejects:
         count = sum(self._counts.values())
         if count > self._n_told:
             self._n_told = count
-            words = f"{count:,} of {n_images:,} images cannot be read and are left out; the first: {self._first}"
+            words = f"{count:,} of {n_images:,} images cannot be read and are left out; the first: {self.first}"
             warnings.warn(words, HourglassWarning, stacklevel=3)

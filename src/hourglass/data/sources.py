@@ -6,13 +6,14 @@ import glob
 import itertools
 import math
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hourglass.data.files import IMAGE_FORMATS
 from hourglass.data.shards import FILES_A_SHARD, KINDS, FileNames, FilesShard, Shard
-from hourglass.errors import DataError
+from hourglass.errors import DataError, HourglassWarning
 
 
 def is_sharded(source: str | Path) -> bool:
@@ -26,10 +27,14 @@ def is_sharded(source: str | Path) -> bool:
 def shards_of(source: str | Path | Sequence[str | Path]) -> Sequence[Shard]:
     """The shards of a source, sorted by name. DataError if there are none, or they are of several kinds."""
     if not isinstance(source, (str, Path)):
+        if not isinstance(source, (list, tuple)):
+            raise DataError(f"{source!r} is no source; allowed: a file, a folder, a pattern, or a list of these.")
         every = [shard for one in source for shard in shards_of(one)]
         if not every:
             raise DataError("an empty list of sources.")
         return every
+    if not os.fspath(source):
+        raise DataError("an empty name; allowed: a file, a folder or a pattern.")
     path = Path(os.path.expanduser(os.fspath(source)))
     files = [path] if path.is_file() else _files_of(str(path))
     kinds = sorted({file.suffix.lower() for file in files})
@@ -60,12 +65,14 @@ def _files_of(text: str) -> list[Path]:
     """The shards below a folder, or those of a pattern; none where a folder holds images."""
     if not Path(text).is_dir():
         return sorted(Path(file) for file in glob.glob(text, recursive=True))
-    found = []
+    found: list[Path] = []
     for folder, below, names in os.walk(text):
         below[:] = [name for name in below if not name.startswith(".")]
         for name in names:
             ending = os.path.splitext(name)[1].lower()
             if ending in IMAGE_FORMATS and not name.startswith("."):
+                others = [other for other in names if os.path.splitext(other)[1].lower().removeprefix(".") in KINDS]
+                _tell_of_both(text, name, [*(file.name for file in found), *others])
                 return []
             if ending.removeprefix(".") in KINDS and not name.startswith("."):
                 found.append(Path(folder, name))
@@ -87,3 +94,14 @@ class _Files(Sequence[Shard]):
         if not 0 <= number < len(self):
             raise IndexError(number)
         return FilesShard(str(self.folder), self.names[number * FILES_A_SHARD : (number + 1) * FILES_A_SHARD], number)
+
+
+_told: set[str] = set()
+
+
+def _tell_of_both(folder: str, image: str, others: list[str]) -> None:
+    """Once for a folder, for many ask what it is."""
+    if others and folder not in _told:
+        _told.add(folder)
+        words = f"{folder}: holds images, as {image}, and files of many images, as {others[0]}: the images are read"
+        warnings.warn(f"{words}. Keep them apart.", HourglassWarning, stacklevel=2)

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,10 +98,12 @@ class Stream:
         strict: bool = False,
         root: str = "",
     ) -> None:
-        if buffer is not None and buffer < 1:
-            raise DataError(f"buffer={buffer}; allowed: 1 or more.")
-        if workers is not None and workers < 0:
-            raise DataError(f"workers={workers}; allowed: 0 or more.")
+        for name, value, least in (("buffer", buffer, 1), ("workers", workers, 0)):
+            if value is not None and (not isinstance(value, Integral) or value < least):
+                raise DataError(f"{name}={value!r}; allowed: a whole number, {least} or more.")
+        sides = size if isinstance(size, (tuple, list)) else ()
+        if size is not None and (len(sides) != 2 or not all(isinstance(side, Integral) and side > 0 for side in sides)):
+            raise DataError(f"size={size!r}; allowed: (height, width), two whole numbers above 0.")
         self.shards, self.size, self.strict, self.root = shards, size, strict, root
         self._buffer, self._workers = buffer, workers
         self._rejects = Rejects(strict)
@@ -272,7 +275,10 @@ class Stream:
             labels += piece.labels or [None] * len(piece.rows)
             keys += piece.keys
         if not n_read:
-            raise DataError(f"{self.shards[0].path}: none of {len(numbers)} images that were drawn can be read.")
+            words = (
+                f"none of {len(numbers)} images that were drawn can be read; {self._rejects.first} If sizes differ, give one."
+            )
+            raise DataError(f"{self.shards[0].path}: {words}")
         return Split(images[:n_read], _known(labels) if named else None, None, tuple(keys))
 
     def __array__(self, *_: Any, **__: Any) -> Array:

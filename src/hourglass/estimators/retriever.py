@@ -171,7 +171,14 @@ class Retriever(Downstream):
         if rejects:
             words = f"{n_wanted - len(keys):,} of {n_wanted:,} images cannot be read and are left out{first}"
             warnings.warn(words, HourglassWarning, stacklevel=3)
-        return np.concatenate(codes), np.array(keys)
+        names, every = np.array(keys), np.concatenate(codes)
+        is_new = ~np.isin(names, self.names_.astype(str))
+        if not is_new.all():
+            words = (
+                f"{(~is_new).sum():,} of {n_wanted:,} images are in the index already, by their names, and are not added again."
+            )
+            warnings.warn(words, HourglassWarning, stacklevel=3)
+        return every[is_new], names[is_new]
 
     def _check_y(self, samples: Array, y: Any) -> NDArray[Any]:
         return self._named(y, len(samples), first=0)
