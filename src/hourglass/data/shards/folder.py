@@ -52,7 +52,10 @@ class FilesShard(Shard):
 
 def _content(path: Path) -> bytes:
     with path.open("rb") as stream:
-        return stream.read(MAX_ENCODED + 1)  # one more, so that what is larger is noticed
+        size = os.fstat(stream.fileno()).st_size
+        if size > MAX_ENCODED:
+            raise DataError(f"{size:,} bytes; the limit is {MAX_ENCODED:,}.")
+        return stream.read()
 
 
 class FileNames(Sequence[str]):
