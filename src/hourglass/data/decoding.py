@@ -190,7 +190,7 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else str(value)
 
 
-def in_turn(workers: Workers, requests: Iterator[Wanted]) -> Iterator[tuple[Wanted, Future[Piece]]]:
+def in_order(workers: Workers, requests: Iterator[Wanted]) -> Iterator[tuple[Wanted, Future[Piece]]]:
     """Each request with what comes of it, in order, some ahead under way."""
     waiting: list[tuple[Wanted, Future[Piece]]] = []
     try:

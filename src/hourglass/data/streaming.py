@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hourglass.data import files
 from hourglass.data.dataset import Split
-from hourglass.data.decoding import Wanted, Workers, default_workers, in_turn
+from hourglass.data.decoding import Wanted, Workers, default_workers, in_order
 from hourglass.data.rejects import Rejects
 from hourglass.data.shards import Block, Form, NpyShard, Piece, Shard, cut
 from hourglass.data.shuffling import BLOCKS_EACH, Batch, Blocks, Gathered, Window, batched, rows_of, spread
@@ -220,7 +220,7 @@ class Stream:
                 for first, count in cut(block.n_images, at_once):
                     yield Wanted(shard, block, np.arange(first, first + count), form)
 
-        for wanted, future in in_turn(self._readers, requests()):
+        for wanted, future in in_order(self._readers, requests()):
             yield wanted.size, _piece(wanted, future)
 
     def in_memory(self) -> Split:
@@ -266,7 +266,7 @@ class Stream:
 
         images = np.empty((len(numbers), *self._first.shape[1:]), self.dtype)
         n_read, labels, keys = 0, [], []
-        for wanted, future in in_turn(self._readers, requests()):
+        for wanted, future in in_order(self._readers, requests()):
             piece = _piece(wanted, future)
             self._rejects.note(wanted.shard, piece, wanted.size)
             if piece.rows:

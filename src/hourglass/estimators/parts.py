@@ -219,15 +219,15 @@ class _Table:
         if not self._waiting and (self._writer is not None or not at_end):
             return
         try:
-            table = (
-                pa.concat_tables(self._waiting, promote_options="permissive") if self._waiting else pa.table({"key": [""]})[:0]
-            )
+            rows = self._waiting or [pa.table({"key": pa.array([], pa.string())})]  # of a shard without images
+            table = pa.concat_tables(rows, promote_options="permissive")
             if self._writer is None:
                 told = {_METADATA: json.dumps(self._about).encode()}
-                fields = [
-                    pa.field(field.name, pa.string()) if pa.types.is_null(field.type) else field for field in table.schema
+                known = [
+                    (name, pa.string() if pa.types.is_null(kind) else kind)
+                    for name, kind in zip(table.schema.names, table.schema.types, strict=True)
                 ]
-                self._writer = parquet(self._path).ParquetWriter(self._path, pa.schema(fields, told))
+                self._writer = parquet(self._path).ParquetWriter(self._path, pa.schema(known, told))
             names = self._writer.schema.names
             columns = [table.column(name) if name in table.column_names else pa.nulls(len(table)) for name in names]
             self._writer.write_table(pa.table(columns, names=names).cast(self._writer.schema))

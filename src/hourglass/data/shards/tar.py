@@ -112,8 +112,8 @@ def _samples(stream: IO[bytes]) -> Iterator[_Sample]:
 def _members(stream: IO[bytes]) -> Iterator[_Member]:
     """The plain files from where `stream` stands on.
 
-    Their headers are read here: tarfile takes longer over one than a small image takes to decode, and turns in circles over
-    sizes below 0. Links, devices, folders and files with holes are passed over.
+    Their headers are read here: tarfile does far more over each than is needed, and turns in circles over sizes below 0. Links,
+    devices, folders and files with holes are passed over.
     """
     start, end = stream.tell(), os.fstat(stream.fileno()).st_size
     first, told = start, dict[bytes, bytes]()
