@@ -20,7 +20,8 @@ from PIL import Image
 
 import hourglass as hg
 from hourglass.data import catalog, files
-from hourglass.data.files import read_idx, read_image, read_npy, write_image
+from hourglass.data.array_files import read_idx, read_npy
+from hourglass.data.files import read_image, write_image
 
 
 def idx(array: np.ndarray) -> bytes:

@@ -9,13 +9,14 @@ their own units for features, in the shape of the input.
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hourglass.errors import DataError
+from hourglass.errors import DataError, HourglassWarning
 
 Array = NDArray[Any]
 Float32 = NDArray[np.float32]
@@ -68,6 +69,38 @@ def check_images(images: object, *, name: str = "images") -> Array:
             "Divide by the largest possible value first."
         )
     return array
+
+
+def white_level(largest: float, *, is_integer: bool) -> float:
+    """The value that stands for 1 in images deeper than 8 bits: the full scale of as many bits as `largest` needs.
+
+    255, 511, 1023, …, 65535 for integers, of 8 bits at least; floats up to 1 have 1 already. An image alone may be darker than its
+    camera can see, so this is asked for the largest value of a whole set.
+
+    Raises
+    ------
+    DataError
+        If `largest` is not finite.
+    """
+    if not math.isfinite(largest):
+        raise DataError("pixels that are not finite have no white level; fill or drop them first.")
+    n_bits = math.ceil(math.log2(max(largest, 1.0) + 1))
+    return float(2 ** max(n_bits, 8 if is_integer else 1) - 1)
+
+
+def to_unit(images: Array, white: float, *, name: str = "images") -> Float32:
+    """Images in units of their own, any shape, as float32 in 0..1: divided by `white`.
+
+    What lies above `white` is clipped, with a HourglassWarning. DataError for values below 0 or not finite.
+    """
+    low, high = float(images.min()), float(images.max())
+    if not (math.isfinite(low) and math.isfinite(high)) or low < -_ROUNDING * white:
+        raise DataError(f"{name} hold values from {low:g} to {high:g}; allowed: 0 to a white level, here {white:g}.")
+    values: Float32 = images.astype(np.float32) / np.float32(white)
+    if high > white * (1 + _ROUNDING):
+        words = f"{name} hold values up to {high:g}, above the white level {white:g}: these are clipped. White fixes it: white="
+        warnings.warn(f"{words}{white_level(high, is_integer=images.dtype.kind in 'iu'):g}.", HourglassWarning, stacklevel=2)
+    return np.clip(values, 0, 1, out=values)
 
 
 def to_float(images: Array) -> Float32:

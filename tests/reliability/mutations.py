@@ -31,7 +31,7 @@ from safetensors.numpy import save as to_safetensors
 
 import hourglass as hg
 from hourglass.codec import Container, count, pack, unpack
-from hourglass.data import files
+from hourglass.data import array_files, files, folders
 from hourglass.estimators import ESTIMATORS
 from hourglass.estimators.persistence import CONFIG, WEIGHTS
 from hourglass.latent.quantised import Quantised
@@ -139,10 +139,10 @@ def mutate_json(value: Any, chance: random.Random) -> Any:
 def formats(folder: Path) -> dict[str, tuple[Mutate, Read]]:
     """Each format, with seeds that are written below `folder`."""
     return {
-        "IDX": _file(_idx(), folder / "x-images-idx3-ubyte", files.read_idx),
-        "IDX, gzip": _file([gzip.compress(content) for content in _idx()], folder / "x-idx3-ubyte.gz", files.read_idx),
-        "npy": _file(_npy(), folder / "x.npy", files.read_npy),
-        "npz": _file(_npz(), folder / "x.npz", files.read),
+        "IDX": _file(_idx(), folder / "x-images-idx3-ubyte", array_files.read_idx),
+        "IDX, gzip": _file([gzip.compress(content) for content in _idx()], folder / "x-idx3-ubyte.gz", array_files.read_idx),
+        "npy": _file(_npy(), folder / "x.npy", array_files.read_npy),
+        "npz": _file(_npz(), folder / "x.npz", folders.read),
         "images": _images(),
         "config.json": _model_config(folder / "config.hg"),
         "model.safetensors": _model_weights(folder / "weights.hg"),

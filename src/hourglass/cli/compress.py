@@ -97,7 +97,8 @@ def decompress(source: Path, output: Path, model: Path | None, device: str, as_j
 
     from hourglass.cli.models import load_as
     from hourglass.cli.output import report_written
-    from hourglass.data.files import write_array, write_image
+    from hourglass.data.array_files import write_array
+    from hourglass.data.files import write_image
     from hourglass.data.write import standing_folder
     from hourglass.errors import DataError, FormatError, ParameterError
     from hourglass.estimators import Compressor
@@ -142,7 +143,8 @@ def _images(source: str, compressor: Any) -> tuple[Any, list[str] | None, int]:
     """(images, names, values in all of them)"""
     from hourglass.cli.models import are_files
     from hourglass.data import load
-    from hourglass.data.files import find_images, read_image
+    from hourglass.data.files import read_image
+    from hourglass.data.folders import find_images
     from hourglass.images import with_channels
 
     if not are_files(source):

@@ -28,7 +28,7 @@ def denoise(model: Path, source: Path, output: Path, shards: Shards, device: str
     from hourglass.cli.models import are_files, load_as, transform_files
     from hourglass.cli.output import report_written
     from hourglass.data import NAMED, is_sharded, load
-    from hourglass.data.files import write_array
+    from hourglass.data.array_files import write_array
     from hourglass.errors import DataError, ParameterError
     from hourglass.estimators import Denoiser
 

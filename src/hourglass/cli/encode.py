@@ -29,7 +29,8 @@ def encode(model: Path, source: str, output: Path, shards: Shards, device: str, 
 
     from hourglass.cli.models import names_of, parts_for
     from hourglass.cli.output import report_written
-    from hourglass.data.files import write_arrays, write_table
+    from hourglass.data.array_files import write_arrays
+    from hourglass.data.files import write_table
     from hourglass.errors import ParameterError
     from hourglass.estimators import load_model
 

@@ -26,7 +26,8 @@ def load_as(kind: type[ImageEstimator], path: Path, device: str) -> Any:
 def are_files(source: str) -> bool:
     """Whether the images of `source` are files of their own, of any size."""
     from hourglass.data import NAMED, is_sharded
-    from hourglass.data.files import IDX_NAMES, IMAGE_FORMATS, idx_file
+    from hourglass.data.array_files import IDX_NAMES, idx_file
+    from hourglass.data.files import IMAGE_FORMATS
 
     path = Path(source)
     in_folder = path.is_dir() and not idx_file(path, IDX_NAMES["train"][0])
@@ -80,7 +81,8 @@ def transform_files(source: Path, output: Path, transform: Callable[[Array], Arr
 
     Notes of the library are shown once, whatever the number of images.
     """
-    from hourglass.data.files import find_images, read_image, write_image
+    from hourglass.data.files import read_image, write_image
+    from hourglass.data.folders import find_images
     from hourglass.errors import DataError, ParameterError
     from hourglass.estimators.anysize import one_note
     from hourglass.images import to_uint8

@@ -20,8 +20,9 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
+from hourglass.data.array_files import IDX_NAMES, idx_file, read_idx_pair
 from hourglass.data.dataset import Dataset, Split
-from hourglass.data.files import IDX_NAMES, idx_file, read, read_idx_pair
+from hourglass.data.folders import read
 from hourglass.data.sources import is_sharded
 from hourglass.data.streaming import stream
 from hourglass.data.write import replace_file

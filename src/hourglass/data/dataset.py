@@ -28,12 +28,15 @@ class Split:
         Where each image was read, if each has a file of its own.
     keys : tuple of str, or None
         What each image is called in the shard that it came from.
+    white : float, or None
+        What stood for 1 in the files, where they held more than 8 bits: 4095 of 12 bits. None: uint8, or floats in 0..1.
     """
 
     images: Array
     labels: NDArray[Any] | None = None
     paths: tuple[Path, ...] | None = None
     keys: tuple[str, ...] | None = None
+    white: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "images", check_images(self.images))
@@ -67,6 +70,7 @@ class Split:
             None if self.labels is None else self.labels[rows],
             None if self.paths is None else tuple(self.paths[row] for row in rows),
             None if self.keys is None else tuple(self.keys[row] for row in rows),
+            self.white,
         )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.data import files
+from hourglass.data.array_files import npy_header
 from hourglass.data.shards.base import IMAGES_A_BLOCK, Block, Form, Piece, Shard, cut, fitted, readable
 from hourglass.errors import DataError
 from hourglass.images import Array
@@ -57,7 +58,7 @@ class NpyShard(Shard):
 
         def read() -> tuple[tuple[int, ...], np.dtype[Any], int]:
             with Path(self.path).open("rb") as stream:
-                shape, fortran_order, dtype = files.npy_header(stream, Path(self.path))
+                shape, fortran_order, dtype = npy_header(stream, Path(self.path))
                 start = stream.tell()
                 available = Path(self.path).stat().st_size - start
             if (
