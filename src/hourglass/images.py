@@ -74,8 +74,8 @@ def check_images(images: object, *, name: str = "images") -> Array:
 def white_level(largest: float, *, is_integer: bool) -> float:
     """The value that stands for 1 in images deeper than 8 bits: the full scale of as many bits as `largest` needs.
 
-    255, 511, 1023, …, 65535 for integers, of 8 bits at least; floats up to 1 have 1 already. An image alone may be darker than its
-    camera can see, so this is asked for the largest value of a whole set.
+    255, 511, 1023, …, 65535 for integers, of 8 bits at least; floats up to 1 have 1 already. One image alone may be darker than
+    its camera can see, so this is asked for the largest value of a whole set.
 
     Raises
     ------
