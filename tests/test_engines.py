@@ -352,15 +352,13 @@ def test_a_batch_larger_than_the_data_takes_the_memory_of_the_data(digits: np.nd
 
 
 def test_a_fixed_damage_is_rounded_by_half_a_grey_level(digits: np.ndarray) -> None:
-    from hourglass.estimators.fitting import _damaged
-
-    noise = hg.GaussianNoise()
-    layout = Layout.of(digits)
-    fixed = _damaged(digits, layout, noise, seeded(3))
+    noise, denoiser = hg.GaussianNoise(), hg.Denoiser()
+    denoiser.layout_ = Layout.of(digits)
+    fixed = denoiser._damaged(digits, noise, seeded(3))
     assert fixed.dtype == np.uint8
     exact = noise(digits, 3)
     assert np.abs(fixed / 255 - exact).max() <= 0.5 / 255 + 1e-6
-    assert _damaged(digits / np.float32(255), layout, noise, seeded(3)).dtype == np.float16
+    assert denoiser._damaged(digits / np.float32(255), noise, seeded(3)).dtype == np.float16
 
 
 def test_an_interrupted_training_leaves_nothing_joined(digits: np.ndarray) -> None:

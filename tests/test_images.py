@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import hourglass as hg
-from hourglass.images import Layout, check_images
+from hourglass.images import Layout, check_images, to_unit, white_level
+from hourglass.training import as_tensor, network_input
 
 shapes = st.one_of(
     st.tuples(*[st.integers(1, 6)] * 3),
@@ -31,6 +32,7 @@ def test_uint8_survives_the_way_through_the_network(images: np.ndarray) -> None:
 
 @settings(deadline=None)
 @given(hnp.arrays(np.float64, st.tuples(st.integers(1, 9), st.integers(1, 5)), elements=st.floats(-1e6, 1e6)))
+@pytest.mark.filterwarnings("ignore:column:hourglass.HourglassWarning")  # one may hold all variance
 def test_features_survive_the_way_through_the_network(table: np.ndarray) -> None:
     layout = Layout.of(table)
     seen = layout.to_network(table)
@@ -38,6 +40,59 @@ def test_features_survive_the_way_through_the_network(table: np.ndarray) -> None
     assert seen.max() <= 1 + 1e-6
     span = max(1.0, float(np.abs(table).max()))
     np.testing.assert_allclose(layout.from_network(seen), table, atol=1e-6 * span, rtol=1e-5)
+
+
+@settings(deadline=None)
+@given(hnp.arrays(np.float64, st.tuples(st.integers(1, 30), st.integers(1, 5)), elements=st.floats(-1e38, 1e38)))
+def test_features_survive_being_scaled_column_by_column(table: np.ndarray) -> None:
+    layout = Layout.of(table, by_column=True)
+    seen = layout.to_network(table)
+    assert np.isfinite(seen).all()
+    assert np.array_equal(seen, network_input(layout, as_tensor(table)).numpy())
+    span = np.array(layout.scale) + np.abs(table).max(0)
+    assert (np.abs(layout.from_network(seen) - table) <= 1e-4 * np.abs(table) + 1e-6 * span + 1e-37).all()
+
+
+def test_columns_of_any_kind_count_alike() -> None:
+    """Incomes, ages and shares; heavy tails, switches, a constant and a single far value do not change that."""
+    rng = np.random.default_rng(0)
+    plain = np.c_[rng.normal(5e4, 1e4, 2000), rng.normal(40, 3, 2000), rng.normal(0.5, 0.02, 2000)]
+    odd = np.c_[np.exp(2 * rng.normal(size=2000)), rng.standard_cauchy(2000), rng.random(2000) < 0.1, rng.random(2000) < 0.001]
+    table = np.c_[plain, odd, np.full(2000, 7.0), np.where(np.arange(2000) == 3, 1e9, 0)]
+    layout = Layout.of(table, by_column=True)
+    seen = layout.to_network(table)
+    assert (np.abs(seen[:, :3].std(0) - 1 / 6) < 0.01).all()
+    assert (seen[:, 3:7].std(0) > 0.03).all()
+    assert (seen[:, 7] == 0.5).all()
+    assert seen.min() > -4
+    assert seen.max() < 4
+    np.testing.assert_allclose(layout.from_network(seen), table, rtol=1e-4, atol=1e-5)
+    far = layout.to_network(table[:1] + np.array(layout.scale) * 3)[0]  # 18 deviations
+    assert (far > 1.3).all()
+
+
+def test_one_column_that_holds_all_variance_is_named() -> None:
+    table = np.random.default_rng(0).normal(size=(50, 3)) * [1, 1000, 1]
+    with pytest.warns(hg.HourglassWarning, match="column 1 holds 100 % of the table's variance"):
+        Layout.of(table)
+
+
+@pytest.mark.parametrize(
+    ("largest", "is_integer", "white"),
+    [
+        *((40, True, 255), (255, True, 255), (256, True, 511), (1020, True, 1023), (4095, True, 4095), (65535, True, 65535)),
+        *((0.2, False, 1), (1.0, False, 1), (1.2, False, 3), (255.0, False, 255)),
+    ],
+)
+def test_the_white_level_is_the_full_scale_of_as_many_bits(largest: float, is_integer: bool, white: float) -> None:
+    assert white_level(largest, is_integer=is_integer) == white
+
+
+def test_what_lies_above_white_is_clipped_with_a_note() -> None:
+    with pytest.warns(hg.HourglassWarning, match="values up to 5000, above the white level 4095"):
+        assert to_unit(np.array([0, 4095, 5000], np.uint16), 4095).max() == 1
+    with pytest.raises(hg.DataError, match="from -1"):
+        to_unit(np.array([-1, 3]), 255)
 
 
 def test_channels_come_first_inside() -> None:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from joblib import parallel_config
+from sklearn.model_selection import GridSearchCV
 
 import hourglass as hg
-from hourglass.training import machine
+from hourglass.training import Callback, machine
+from hourglass.training.run import Run
 
 
 class FakeMachine:
@@ -126,3 +135,90 @@ def test_memory_is_kept_only_within(monkeypatch: pytest.MonkeyPatch) -> None:
     with machine.kept_memory():
         pass
     assert not calls
+
+
+_BUSY = "import numpy as np\na = np.ones((900, 900))\nprint('busy', flush=True)\nwhile True: a @ a"
+
+
+@pytest.fixture
+def busy() -> Iterator[None]:
+    """Other processes take all cores."""
+    others = [subprocess.Popen([sys.executable, "-c", _BUSY], stdout=subprocess.PIPE) for _ in range(os.cpu_count() or 1)]
+    for other in others:
+        assert other.stdout is not None
+        other.stdout.readline()
+    yield
+    for other in others:
+        other.kill()
+        other.wait()
+        assert other.stdout is not None
+        other.stdout.close()
+
+
+_FIT = """
+import hashlib, sys, torch, hourglass as hg
+torch.set_num_threads(2)
+images = hg.load("digits").train.images
+for network in ("conv", "mlp"):
+    model = hg.Autoencoder(4, network=network, epochs=1, batch_size=64, random_state=0).fit(images[:400])
+    weights = b"".join(tensor.numpy().tobytes() for tensor in model.network_.state_dict().values())
+    print(torch.get_num_threads(), hashlib.sha256(weights).hexdigest(), [row["loss"] for row in model.history_])
+"""
+
+
+def test_a_seed_gives_the_same_bits_beside_a_busy_process(busy: None) -> None:
+    """On two threads, in a process that nothing else fixes the number of."""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    told = {
+        subprocess.run([sys.executable, "-c", _FIT], check=True, capture_output=True, text=True, env=environment).stdout
+        for _ in range(2)
+    }
+    assert len(told) == 1
+    assert next(iter(told)).startswith("2 ")
+
+
+def test_a_seed_gives_the_same_scores_on_threads_and_processes(digits: np.ndarray) -> None:
+    state = torch.random.get_rng_state()
+    grid = {"n_components": [2, 3, 4, 6]}
+
+    def scores(backend: str, n_jobs: int, **given: Any) -> list[float]:
+        search = GridSearchCV(hg.Autoencoder(epochs=1, random_state=0, **given), grid, cv=2)
+        with parallel_config(backend, n_jobs=n_jobs):
+            return search.fit(digits).cv_results_["mean_test_score"].tolist()
+
+    for given in ({}, {"network": "noisy"}, {"network": "conv", "n_threads": 1}, {"penalty": hg.Contractive()}):
+        wanted = scores("sequential", 1, **given)
+        assert scores("threading", 4, **given) == wanted
+    assert scores("loky", 2) == scores("sequential", 1)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_the_number_of_threads_can_be_given(digits: np.ndarray) -> None:
+    numbers, before = set(), torch.get_num_threads()
+
+    class Look(Callback):
+        def on_batch_end(self, run: Run) -> None:
+            numbers.add(torch.get_num_threads())
+
+    hg.Autoencoder(2, epochs=1, random_state=0, n_threads=3).fit(digits, callbacks=[Look()])
+    assert numbers == {3}
+    assert torch.get_num_threads() == before
+    with pytest.raises(hg.ParameterError, match="n_threads"):
+        hg.Autoencoder(2, n_threads="many").fit(digits)
+
+
+_FORK = """
+import multiprocessing, numpy as np, torch, hourglass as hg
+torch.set_num_threads(2)
+images = np.repeat(hg.load("digits").train.images, 10, 0)
+model = hg.Denoiser(epochs=1, random_state=0, n_threads=2).fit(images)
+def work(_):
+    return float(model.transform(images[:500]).mean()), hg.Autoencoder(2, epochs=1, random_state=0).fit(images[:100]).n_iter_
+print(multiprocessing.get_context("fork").Pool(2).map_async(work, range(2)).get(60))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_pool_that_is_forked_after_a_fit_works() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    subprocess.run([sys.executable, "-c", _FORK], check=True, timeout=90, env=environment, capture_output=True)

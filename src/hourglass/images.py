@@ -150,6 +150,11 @@ def with_channels(images: Array, shape: tuple[int, ...]) -> Array:
     return to_uint8(grey) if images.dtype == np.uint8 else grey
 
 
+_REACH = 3.0  # standard deviations on either side of a column's middle that become 0..1
+_NEARLY_ALL = 0.99  # of a table's variance
+_LARGEST = float(np.finfo(np.float32).max)
+
+
 @dataclass(frozen=True)
 class Layout:
     """The shape and scale of one estimator's samples: how they go into a network and come out again.
@@ -158,26 +163,49 @@ class Layout:
     ----------
     shape : tuple of int
         One sample as the user gives it: (h, w), (h, w, c) or (features,).
-    offset, scale : float
-        Features only: the network sees (x - offset) / scale. One number each for the whole table, so that directions
-        in feature space, and with them the principal subspace, stay what they were.
+    offset, scale : float, or tuple of one float a column
+        Features only: the network sees u = (x - offset) / scale. One number each for the whole table keeps directions in
+        feature space, and with them the principal subspace, what they were. Numbers for each column make columns of any units
+        count alike; u is then compressed outside 0..1, to 1 + log(1 + 6 (u - 1)) / 6 above and alike below, so that a few far
+        values do not rule the loss, and stay far.
+    white : float, optional
+        Images only: what stood for 1 where they came in more than 8 bits, as 4095 of 12 bits.
     """
 
     shape: tuple[int, ...]
-    offset: float = 0.0
-    scale: float = 1.0
+    offset: float | tuple[float, ...] = 0.0
+    scale: float | tuple[float, ...] = 1.0
+    white: float | None = None
 
     @classmethod
-    def of(cls, samples: Array) -> Layout:
-        """The layout of checked `samples`. Features outside 0..1 are brought there by their smallest and largest value."""
-        if samples.ndim > 2 or (samples.min() >= 0 and samples.max() <= 1):
-            return cls(tuple(samples.shape[1:]))
+    def of(cls, samples: Array, *, by_column: bool = False, white: float | None = None) -> Layout:
+        """The layout of checked `samples`.
+
+        Features outside 0..1 are brought there by their smallest and largest value, with a HourglassWarning where one column
+        then holds nearly all variance; or `by_column`, always, so that 0..1 is three standard deviations around each column's
+        middle.
+        """
+        shape = tuple(samples.shape[1:])
+        if samples.ndim > 2:
+            return cls(shape, white=white)
+        if by_column:
+            middle, deviation = _robust_moments(samples)
+            offset, scale = middle - _REACH * deviation, 2 * _REACH * deviation
+            return cls(shape, tuple(offset.tolist()), tuple(scale.tolist()))
+        _warn_of_ruling_column(samples)
+        if samples.min() >= 0 and samples.max() <= 1:
+            return cls(shape)
         low, high = float(samples.min()), float(samples.max())
-        return cls(tuple(samples.shape[1:]), low, (high - low) or 1.0)
+        return cls(shape, low, (high - low) or 1.0)
 
     @property
     def is_image(self) -> bool:
         return len(self.shape) > 1
+
+    @property
+    def is_by_column(self) -> bool:
+        """Whether each column of a table has an offset and a scale of its own."""
+        return isinstance(self.offset, tuple)
 
     @property
     def is_bounded(self) -> bool:
@@ -195,15 +223,60 @@ class Layout:
     def to_network(self, samples: Array) -> Float32:
         """Samples (n, *shape) as the network sees them, float32 (n, *network_shape), contiguous, always a copy."""
         if not self.is_image:
-            scaled = samples if self.is_bounded else (samples - self.offset) / self.scale
-            return np.array(scaled, dtype=np.float32, order="C")
+            return np.array(samples if self.is_bounded else self.normalised(samples), dtype=np.float32, order="C")
         values = to_float(samples)
         values = values[:, None] if len(self.shape) == 2 else np.moveaxis(values, 3, 1)
         return np.ascontiguousarray(values) if samples.dtype == np.uint8 else np.array(values, order="C")
 
+    def normalised(self, table: Any, library: Any = np) -> Any:
+        """A table (n, features) in the network's units, in float64; `library` is numpy or torch, whichever the table is of."""
+        offset, scale = (library.asarray(given, dtype=library.float64) for given in (self.offset, self.scale))
+        values = (library.asarray(table, dtype=library.float64) - offset) / scale
+        if not self.is_by_column:
+            return values
+        above, below = library.clip(values - 1, 0, None), library.clip(-values, 0, None)
+        reach = 2 * _REACH
+        return library.clip(values, 0, 1) + (library.log1p(reach * above) - library.log1p(reach * below)) / reach
+
     def from_network(self, values: Float32) -> Float32:
         """What a network gave, (n, *network_shape), as samples (n, *shape): images clipped to 0..1, features in their units."""
         if not self.is_image:
-            return values if self.is_bounded else (values * np.float32(self.scale) + np.float32(self.offset))
+            return values if self.is_bounded else self._in_units(values.astype(np.float64))
         values = values[:, 0] if len(self.shape) == 2 else np.moveaxis(values, 1, 3)
         return np.clip(values, 0, 1)
+
+    def _in_units(self, values: NDArray[np.float64]) -> Float32:
+        """The inverse of `normalised`, within what float32 holds."""
+        if self.is_by_column:
+            reach, most = 2 * _REACH, np.log(_LARGEST)
+            above, below = (np.expm1(np.clip(reach * part, 0, most)) / reach for part in (values - 1, -values))
+            values = np.clip(values, 0, 1) + above - below
+        return np.clip(values * self.scale + self.offset, -_LARGEST, _LARGEST).astype(np.float32)
+
+
+def _robust_moments(table: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(middle, standard deviation) of each column, which a few far values move little: float64 (features,), deviations above 0.
+
+    The median, and the interquartile range as a normal distribution has it. Where half of a column is one value, as in binary
+    ones and counts, that says little: the deviation is at least a tenth of that of all values between the 1st and 99th
+    percentile, and without a range this itself, else the plain one. A constant column has 1.
+    """
+    values = np.asarray(table, dtype=np.float64)
+    low, first, middle, third, high = np.percentile(values, [1, 25, 50, 75, 99], axis=0)
+    scale = np.maximum(np.abs(values).max(0), 1e-300)  # so that no square overflows
+    most = scale * (np.clip(values, low, high) / scale).std(0)
+    deviation = np.maximum((third - first) / 1.349, most / 10)
+    deviation = np.where(third > first, deviation, most)
+    deviation = np.where(deviation > 0, deviation, scale * (values / scale).std(0))
+    is_constant = deviation <= 1e-12 * scale  # rounding alone
+    return middle, np.where(is_constant, 1.0, deviation)
+
+
+def _warn_of_ruling_column(table: Array) -> None:
+    """One scale for a whole table leaves nothing of columns in much smaller units."""
+    largest = float(np.abs(table).max()) or 1.0
+    variances = np.var(np.asarray(table, dtype=np.float64) / largest, axis=0)
+    share = float(variances.max() / variances.sum()) if variances.any() else 0.0
+    if len(variances) > 1 and share > _NEARLY_ALL:
+        words = f"column {int(variances.argmax())} holds {100 * share:.3g} % of the table's variance: little else is learned"
+        warnings.warn(f"{words}. If columns have units of their own, scale them first (StandardScaler).", HourglassWarning, 2)

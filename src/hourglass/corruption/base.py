@@ -117,4 +117,4 @@ def check_flag(name: str, value: float) -> bool:
 
 def share_of_each(images: Tensor, generator: torch.Generator) -> Tensor:
     """One number in 0..1 for each image, in a shape that multiplies them."""
-    return torch.rand(len(images), *[1] * (images.ndim - 1), generator=generator, device=images.device)
+    return torch.rand(len(images), *[1] * (images.ndim - 1), generator=generator, device=images.device, dtype=torch.float32)

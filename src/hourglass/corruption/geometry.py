@@ -22,7 +22,7 @@ _LARGEST_SEED = 2**32 - 1  # that numpy's RandomState takes
 @functools.cache
 def _bases(height: int, width: int) -> Tensor:
     """What each of 5×5 displacements does to each pixel, bicubic: (25, height · width). One product is faster than resizing."""
-    each = torch.eye(_KNOTS * _KNOTS).view(-1, 1, _KNOTS, _KNOTS)
+    each = torch.eye(_KNOTS * _KNOTS, dtype=torch.float32).view(-1, 1, _KNOTS, _KNOTS)
     return F.interpolate(each, size=(height, width), mode="bicubic", align_corners=True).view(_KNOTS * _KNOTS, -1)
 
 
@@ -64,17 +64,19 @@ class Warp(Corruption):
         count = len(images)
 
         def drawn(limit: float, *shape: int) -> Tensor:
-            return (2 * torch.rand(count, *shape, generator=generator, device=images.device) - 1) * limit
+            return (2 * torch.rand(count, *shape, generator=generator, device=images.device, dtype=torch.float32) - 1) * limit
 
         angle, slant = drawn(math.radians(self.rotation)), drawn(self.shear)
         wide, high = 1 / (1 + drawn(self.scale)), 1 / (1 + drawn(self.scale))
         turn = torch.stack([torch.cos(angle), -torch.sin(angle), torch.sin(angle), torch.cos(angle)], 1).view(-1, 2, 2)
-        zero = torch.zeros(count, device=images.device)
+        zero = images.new_zeros(count)
         stretch = torch.stack([wide, slant, zero, high], 1).view(-1, 2, 2)
         theta = torch.cat([turn @ stretch, drawn(2 * self.shift, 2, 1)], 2)
         grid = F.affine_grid(theta, list(images.shape), align_corners=False)
         if self.elastic:
-            coarse = torch.randn(count, 2, _KNOTS * _KNOTS, generator=generator, device=images.device) * (2 * self.elastic)
+            coarse = torch.randn(count, 2, _KNOTS * _KNOTS, generator=generator, device=images.device, dtype=torch.float32) * (
+                2 * self.elastic
+            )
             bend = (coarse @ _bases(images.shape[2], images.shape[3]).to(images.device)).view(count, 2, *images.shape[2:])
             grid = grid + bend.permute(0, 2, 3, 1)
         return F.grid_sample(images, grid, padding_mode="border", align_corners=False)

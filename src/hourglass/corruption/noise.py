@@ -41,7 +41,11 @@ class GaussianNoise(Corruption):
             raise ParameterError(f"GaussianNoise(mean={self.mean!r}, std={self.std!r}); allowed: at most 1e6, std >= 0.")
 
     def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        noise = torch.randn(images.shape, generator=generator, device=images.device).mul_(self.std).add_(self.mean)
+        noise = (
+            torch.randn(images.shape, generator=generator, device=images.device, dtype=torch.float32)
+            .mul_(self.std)
+            .add_(self.mean)
+        )
         if self.varied:
             noise *= share_of_each(images, generator)
         return noise.add_(images).clamp_(0, 1)
@@ -63,7 +67,7 @@ class SaltAndPepper(Corruption):
         check_share("amount", self.amount)
 
     def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        draw = torch.rand(images.shape, generator=generator, device=images.device)
+        draw = torch.rand(images.shape, generator=generator, device=images.device, dtype=torch.float32)
         damaged = images.masked_fill(draw < self.amount / 2, 0.0)
         return damaged.masked_fill_(draw >= 1 - self.amount / 2, 1.0)
 
@@ -93,10 +97,12 @@ class Masking(Corruption):
     def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:
         amount = self.amount * share_of_each(images, generator) if self.varied else self.amount
         if images.ndim == 2:
-            return images.masked_fill(torch.rand(images.shape, generator=generator, device=images.device) < amount, 0.0)
+            return images.masked_fill(
+                torch.rand(images.shape, generator=generator, device=images.device, dtype=torch.float32) < amount, 0.0
+            )
         height, width = images.shape[2:]
         cells = (len(images), 1, -(-height // self.cell), -(-width // self.cell))
-        lost = torch.rand(cells, generator=generator, device=images.device) < amount
+        lost = torch.rand(cells, generator=generator, device=images.device, dtype=torch.float32) < amount
         if self.cell > 1:
             lost = lost.repeat_interleave(self.cell, 2).repeat_interleave(self.cell, 3)[:, :, :height, :width]
         return images.masked_fill(lost, 0.0)

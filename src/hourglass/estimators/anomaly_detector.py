@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Real
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
-from sklearn.base import OutlierMixin
-from sklearn.utils._param_validation import Interval
+from scipy.special import erf
+from sklearn.base import OutlierMixin, clone
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from hourglass.errors import DataError
+from hourglass.corruption import GaussianNoise
+from hourglass.errors import DataError, ParameterError
 from hourglass.estimators.arguments import Shared
 from hourglass.estimators.base import Downstream
 from hourglass.estimators.documentation import documented
 from hourglass.estimators.fitting import VALIDATION_SHARE
+from hourglass.estimators.thresholds import above, bound, supports
 from hourglass.images import Array, Float32, to_float
 from hourglass.latent import NeighbourIndex
 
@@ -25,10 +29,14 @@ Scores = NDArray[np.float64]
 # Chosen on held-out normal digits against the others of MNIST's training part.
 _WEIGHTS = (1.0, 0.5)  # of the error and of the code
 _NOISE, _DRAWS = 0.3, 4
+# Of tables: one standard deviation at most, as it is on digits; and no masks, whose zeros are far values in a column.
+_TABLE_NOISE = GaussianNoise(0, 1 / 6, varied=True)
 _BLUR = 1.0  # pixels
 _NEAREST = 5
 _SHRINKAGE = 0.05
 _ENOUGH = 20  # held-out samples, to set a scale by
+_FOLDS = 5
+_MANY = 200
 _BATCH = 1024
 
 
@@ -43,11 +51,14 @@ class AnomalyDetector(OutlierMixin, Downstream):
 
     Parameters
     ----------
-    contamination : float in (0, 0.5], optional
+    contamination : float in (0, 0.5] or "auto", optional
         Share of the training samples that are taken for anomalies, which sets the threshold. It calls more than that share
-        of new normal samples strange, for training samples are better known. Without, `quantile` sets it.
+        of new normal samples strange, for training samples are better known. "auto", as without: `quantile` sets it.
     quantile : float in (0, 1)
-        Share of held-out normal samples that the threshold calls normal: 1 - quantile is the expected rate of false alarms.
+        Share of normal samples not trained on that the threshold calls normal: 1 - quantile is the expected false positive
+        rate. Of fewer than some 1,000 samples too few are held out to tell: then five networks are each trained without a
+        fifth, and score it. Where even so there are too few, the threshold lies where a normal distribution has that rate, and
+        a note says which rate the samples themselves support.
 
     {shared}
     offset_ : float
@@ -56,6 +67,8 @@ class AnomalyDetector(OutlierMixin, Downstream):
         Of the training samples: 1 for anomalies, 0 for normal ones.
     decision_scores_ : ndarray (n,), float64
         Anomaly scores of the training samples, greater for stranger ones; -`score_samples`.
+    normal_scores_ : ndarray (m,), float64
+        `score_samples` of normal samples by a network that was not trained on them, sorted.
     reference_ : NeighbourIndex
         The whitened codes of the training samples.
 
@@ -71,14 +84,16 @@ class AnomalyDetector(OutlierMixin, Downstream):
 
     saved_as = "detector"
     _needs_validation = True
+    _scales_columns = True
     offset_: float
     labels_: NDArray[np.int64]
     decision_scores_: Scores
+    normal_scores_: Scores
     reference_: NeighbourIndex
     _learned = ("whitening_", "reference_", "scale_", "offset_")
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Downstream._parameter_constraints,
-        "contamination": [Interval(Real, 0, 0.5, closed="right"), None],
+        "contamination": [Interval(Real, 0, 0.5, closed="right"), StrOptions({"auto"}), None],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
     }
 
@@ -86,7 +101,7 @@ class AnomalyDetector(OutlierMixin, Downstream):
         self,
         n_components: int | None = None,
         *,
-        contamination: float | None = None,
+        contamination: float | str | None = None,
         quantile: float = 0.99,
         preset: str = "detect",
         **shared: Unpack[Shared],
@@ -123,6 +138,69 @@ class AnomalyDetector(OutlierMixin, Downstream):
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
+    def predict_proba(self, X: Any, method: str = "linear") -> NDArray[np.float64]:
+        """How sure it is, as PyOD has it: float64 (n, 2), columns normal and anomaly, which add up to 1.
+
+        Parameters
+        ----------
+        X : array-like (n, *shape)
+        method : {"linear", "unify"}
+            "linear": where the anomaly score lies between the least and the largest of the training samples. "unify": its
+            place in a normal distribution with their mean and deviation, from the mean on (Kriegel et al. 2011). Neither is
+            calibrated.
+
+        Raises
+        ------
+        NotFittedError, DataError, ParameterError
+        """
+        scores, known = -self.score_samples(X), self.decision_scores_
+        if method == "linear":
+            share = (scores - known.min()) / max(float(np.ptp(known)), 1e-12)
+        elif method == "unify":
+            share = erf((scores - known.mean()) / (max(float(known.std()), 1e-12) * math.sqrt(2)))
+        else:
+            raise ParameterError(f'method={method!r}; allowed: "linear", "unify".')
+        strange = np.clip(share, 0, 1)
+        return np.stack([1 - strange, strange], axis=1)
+
+    def set_threshold(
+        self, offset: float | None = None, *, quantile: float | None = None, contamination: float | None = None, X: Any = None
+    ) -> Self:
+        """Set the threshold anew, without training: `offset_`, and with it `predict`, `decision_function` and `labels_`.
+
+        Parameters
+        ----------
+        offset : float, optional
+            The threshold on `score_samples` itself.
+        quantile : float in (0, 1), optional
+            As in the constructor, whose argument it becomes.
+        contamination : float in (0, 0.5], optional
+            As in the constructor, whose argument it becomes.
+        X : array-like (n, *shape), optional
+            Normal samples that it was not trained on: `quantile` is then taken of these, which become `normal_scores_`.
+
+        Raises
+        ------
+        NotFittedError, DataError
+        ParameterError
+            Unless it is one of `offset`, `quantile`, `contamination`, or `X` with a quantile or alone.
+        """
+        check_is_fitted(self)
+        if sum(given is not None for given in (offset, quantile, contamination)) + (X is not None and quantile is None) != 1:
+            raise ParameterError("set_threshold takes one of offset, quantile, contamination; X goes with quantile, or alone.")
+        before = self.quantile, self.contamination
+        if offset is None:
+            self.quantile, self.contamination = (self.quantile if quantile is None else quantile), contamination
+        try:
+            self._check_parameters()
+            if X is not None:
+                self.normal_scores_ = np.sort(self.score_samples(X))
+            self._place_threshold(offset)
+        except DataError:
+            self.quantile, self.contamination = before
+            raise
+        return self
+
     def error_maps(self, X: Any, blur: float = 1.0) -> Float32:
         """Where each image departs from normal: squared errors of the reconstruction, channels averaged.
 
@@ -151,22 +229,57 @@ class AnomalyDetector(OutlierMixin, Downstream):
         smooth: Float32 = gaussian_filter(maps, (0, blur, blur)) if blur else maps
         return smooth
 
+    def _resolve(self, n_samples: int, inputs: Array | None) -> dict[str, Any]:
+        settings = super()._resolve(n_samples, inputs)
+        if self.layout_.is_by_column and self.corruption is None and settings["corruption"] is not None:
+            settings["corruption"] = _TABLE_NOISE
+        return settings
+
     def _learn(self, samples: Array, y: Any) -> None:
         held_out, trained = self._held_out(len(samples))
-        codes = self._encode(samples[trained])
-        self.whitening_ = _whitening(codes)
-        self.reference_ = NeighbourIndex(codes @ self.whitening_)
-        terms = self._terms(samples[held_out], among_reference=len(held_out) == len(trained))
+        self._refer_to(samples[trained])
+        if self._keeps_network or supports(1 - self.quantile, len(held_out)) or len(samples) < 2:
+            terms = self._terms(samples[held_out], among_reference=len(held_out) == len(trained))
+        else:
+            terms = self._cross_fitted_terms(samples)
         self.scale_ = np.stack(
             [terms.mean(0), terms.std(0) + 1e-3]
         )  # logarithms: a thousandth is nothing, unless all are equal
-        scores = self._scores(samples)
-        self.decision_scores_ = -scores
-        if self.contamination is None:
-            self.offset_ = float(np.quantile(scores[held_out], 1 - self.quantile))
+        self.normal_scores_ = np.sort(self._combined(terms))
+        self.decision_scores_ = -self._scores(samples)
+        self._place_threshold()
+
+    def _place_threshold(self, offset: float | None = None) -> None:
+        """`offset_`, from the arguments and the scores unless it is given, and the labels that follow."""
+        if offset is not None:
+            self.offset_ = float(offset)
+        elif self.contamination in (None, "auto"):
+            self.offset_ = bound(self.normal_scores_, 1 - self.quantile)
+            if len(self.decision_scores_) >= _MANY:  # a set has its strangest, as scikit-learn's detectors have it
+                self.offset_ = max(self.offset_, above(-self.decision_scores_.max()))
         else:
-            self.offset_ = float(np.percentile(scores, 100 * self.contamination))
-        self.labels_ = (scores < self.offset_).astype(np.int64)
+            self.offset_ = float(np.percentile(-self.decision_scores_, 100 * float(self.contamination or 0)))
+        self.labels_ = (-self.decision_scores_ < self.offset_).astype(np.int64)
+
+    def _refer_to(self, trained: Array) -> None:
+        """Learn the whitening and the reference of codes from the samples that the network was trained on."""
+        codes = self._encode(trained)
+        self.whitening_ = _whitening(codes)
+        self.reference_ = NeighbourIndex(codes @ self.whitening_)
+
+    def _cross_fitted_terms(self, samples: Array) -> NDArray[np.float64]:
+        """`_terms` of each sample by a network trained without it and the rest of its fifth of all: float64 (n, 2)."""
+        terms = np.empty((len(samples), 2))
+        order = np.random.default_rng(self._seeds()[0]).permutation(len(samples))
+        for left_out in np.array_split(order, min(_FOLDS, len(samples))):
+            fold: Self = clone(self)
+            fold.validation_fraction = self.validation_fraction if self.early_stopping else 0.0
+            others = np.setdiff1d(np.arange(len(samples)), left_out)
+            fold._white = self._white
+            fold._train(samples[others], None, callbacks=(), checkpoint=None, resume=False)
+            fold._refer_to(samples[others])
+            terms[left_out] = fold._terms(samples[left_out])
+        return terms
 
     def _use(self, blank: Float32) -> None:
         if self.whitening_.shape[1] != self.reference_.codes.shape[1] or self.scale_.shape != (2, 2) or not len(self.labels_):
@@ -186,8 +299,11 @@ class AnomalyDetector(OutlierMixin, Downstream):
         return rows, np.setdiff1d(np.arange(n_samples), rows)
 
     def _scores(self, samples: Array) -> Scores:
+        return self._combined(self._terms(samples))
+
+    def _combined(self, terms: NDArray[np.float64]) -> Scores:
         means, deviations = self.scale_
-        strange = (self._terms(samples) - means) / deviations @ np.array(_WEIGHTS)
+        strange = (terms - means) / deviations @ np.array(_WEIGHTS)
         # To four decimals: beyond, float32 arithmetic depends on which other samples are in the batch.
         normal: Scores = -np.round(strange, 4)
         return normal
@@ -215,7 +331,8 @@ class AnomalyDetector(OutlierMixin, Downstream):
         probes = [np.zeros((), np.float32)]
         if self.settings_["corruption"] is not None:
             rng = np.random.default_rng(0)  # the same noise for every sample: a score does not depend on its neighbours
-            probes = [rng.normal(0, _NOISE, values.shape[1:]).astype(np.float32) for _ in range(_DRAWS)]
+            deviation = _TABLE_NOISE.std if self.layout_.is_by_column else _NOISE
+            probes = [rng.normal(0, deviation, values.shape[1:]).astype(np.float32) for _ in range(_DRAWS)]
         errors = np.zeros(len(values))
         for probe in probes:
             residuals = self._forward(self.network_, np.clip(values + probe, 0, 1) if probe.ndim else values) - values
@@ -234,12 +351,14 @@ class AnomalyDetector(OutlierMixin, Downstream):
             "offset": self.offset_,
             "labels": self.labels_,
             "decision_scores": self.decision_scores_,
+            "normal_scores": self.normal_scores_,
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.whitening_, self.reference_ = state["whitening"], NeighbourIndex(state["reference"])
         self.scale_, self.offset_, self.labels_ = state["scale"], state["offset"], state["labels"]
         self.decision_scores_ = state["decision_scores"]
+        self.normal_scores_ = state.get("normal_scores", -np.sort(self.decision_scores_)[::-1])  # not in earlier models
 
 
 def _smoothed(values: Float32) -> Float32:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, TypedDict
@@ -19,9 +20,9 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from hourglass.corruption import Corruption
 from hourglass.data import Stream
-from hourglass.errors import DataError, ParameterError
+from hourglass.errors import DataError, HourglassWarning, ParameterError
 from hourglass.estimators.presets import PRESETS
-from hourglass.images import Array, Float32, Layout, check_images
+from hourglass.images import Array, Float32, Layout, check_images, to_unit, white_level
 from hourglass.networks import NETWORKS, Network
 from hourglass.objectives import LOSSES, Penalty
 from hourglass.training import OPTIMIZERS, PRECISIONS, SCHEDULES
@@ -45,10 +46,12 @@ class Shared(TypedDict, total=False):
     corruption: Corruption | None
     redraw: bool | None
     precision: str | None
+    white: float | None
     validation_fraction: float | None
     early_stopping: bool
     patience: int
     random_state: Any
+    n_threads: Any
     device: str
     verbose: bool | int
 
@@ -81,10 +84,12 @@ class CheckedEstimator(BaseEstimator):
         "corruption": [Corruption, None],
         "redraw": ["boolean", None],
         "precision": [StrOptions(set(PRECISIONS)), None],
+        "white": [Interval(Real, 0, None, closed="neither"), None],
         "validation_fraction": [Interval(Real, 0, 1, closed="left"), None],
         "early_stopping": ["boolean"],
         "patience": [positive_int],
         "random_state": ["random_state"],
+        "n_threads": [positive_int, StrOptions({"auto"}), None],
         "device": [str],
         "verbose": ["verbose"],
     }
@@ -107,10 +112,12 @@ class CheckedEstimator(BaseEstimator):
         corruption: Corruption | None = None,
         redraw: bool | None = None,
         precision: str | None = None,
+        white: float | None = None,
         validation_fraction: float | None = None,
         early_stopping: bool = False,
         patience: int = 5,
         random_state: Any = None,
+        n_threads: Any = None,
         device: str = "auto",
         verbose: bool | int = False,
     ) -> None:
@@ -129,12 +136,17 @@ class CheckedEstimator(BaseEstimator):
         self.corruption = corruption
         self.redraw = redraw
         self.precision = precision
+        self.white = white
         self.validation_fraction = validation_fraction
         self.early_stopping = early_stopping
         self.patience = patience
         self.random_state = random_state
+        self.n_threads = n_threads
         self.device = device
         self.verbose = verbose
+
+    _white: float | None = None
+    """The white level of the samples that are being fitted."""
 
     def _check_parameters(self) -> None:
         try:
@@ -156,7 +168,7 @@ class CheckedEstimator(BaseEstimator):
             if getattr(given, "ndim", 2) <= 2:
                 array: Array = validate_data(self, given, reset=reset, dtype="numeric")
             else:
-                array = check_images(given, name=name)
+                array = check_images(self._in_unit(np.asarray(given), reset=reset, name=name), name=name)
         except ValueError as error:
             raise error if isinstance(error, DataError) else DataError(str(error)) from error
         if array.ndim > 2 and reset:
@@ -169,6 +181,24 @@ class CheckedEstimator(BaseEstimator):
             )
         return array
 
+    def _in_unit(self, images: Array, *, reset: bool, name: str) -> Array:
+        """Integers deeper than 8 bits as float32 in 0..1, by the white level given or, in fitting, found; others unchanged."""
+        is_deep = images.dtype.kind in "iu" and images.dtype != np.uint8 and images.size > 0
+        if reset:
+            self._white = self.white
+            if is_deep and self.white is None and images.min() >= 0:
+                largest = int(images.max())
+                self._white = white_level(largest, is_integer=True)
+                words = f"{name} are of {images.dtype} up to {largest}; {self._white:g} is taken for white. white= fixes it."
+                warnings.warn(words, HourglassWarning, stacklevel=5)
+        if not is_deep or images.min() < 0:  # which the image contract refuses
+            return images
+        white = self._white if reset else self.layout_.white
+        if white is None:
+            fitted = f"{type(self).__name__} was fitted on uint8 or floats in 0..1"
+            raise DataError(f"{name} are of {images.dtype}; {fitted}. Divide them by their white level.")
+        return to_unit(images, white, name=name)
+
     def _check_stream(self, source: Stream, *, reset: bool) -> None:
         if reset:
             self.n_features_in_ = math.prod(source.shape[1:])
@@ -178,10 +208,10 @@ class CheckedEstimator(BaseEstimator):
                 f"X has images of shape {source.shape[1:]}; {type(self).__name__} was fitted on {self.layout_.shape}."
             )
 
-    def _check_targets(self, targets: Array) -> Array:
+    def _check_targets(self, targets: Array, *, reset: bool) -> Array:
         """Clean samples that stand beside damaged ones: the same contract, and nothing is learned from them."""
         if targets.ndim > 2:
-            return check_images(targets, name="y")
+            return check_images(self._in_unit(targets, reset=reset, name="y"), name="y")
         try:
             checked: Array = check_array(targets, dtype="numeric")
         except ValueError as error:

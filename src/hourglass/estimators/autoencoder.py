@@ -31,15 +31,17 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, Float32Transformer, ImageEsti
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """One more pass over `X`, at a constant learning rate; the first call makes the network. `y` is ignored.
 
-        After `fit`, or loading, it goes on from those weights with a new optimiser.
+        After `fit`, or loading, it goes on from those weights with a new optimiser, and so it does after a call that was
+        interrupted, of which nothing stays.
 
         Raises
         ------
         DataError, ParameterError, ModelError, DivergenceError
         """
         self._check_parameters()
-        samples = self._check_samples(X, reset=not self.__sklearn_is_fitted__())
-        return self._partial_fit(samples, None)
+        with self._all_or_nothing():
+            samples = self._check_samples(X, reset=not self.__sklearn_is_fitted__())
+            return self._partial_fit(samples, None)
 
     def transform(self, X: Any) -> Float32:
         """Codes of `X`, of the fitted shape: float32 (n, n_components).

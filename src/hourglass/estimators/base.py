@@ -71,6 +71,8 @@ class ImageEstimator(FittedEstimator):
             What the class says; ignored where it says nothing.
         {fit_parameters}
 
+        Where it is interrupted or fails, the estimator stays as it was before, fitted or not.
+
         Raises
         ------
         DataError, ParameterError, ModelError, DivergenceError
@@ -78,14 +80,15 @@ class ImageEstimator(FittedEstimator):
         self._check_parameters()
         if isinstance(X, Stream) and y is not None:
             raise ParameterError("a stream brings its own labels and is damaged as it comes; leave y out.")
-        targets, inputs = self._pairs(X, y, reset=not self._keeps_network)
-        y = self._check_y(targets, y)
-        if not self._keeps_network:
-            self._train(targets, inputs, callbacks=callbacks, checkpoint=checkpoint, resume=resume)
-        if isinstance(targets, Stream) and self._learned:
-            self._learn_streamed(targets)
-        elif not isinstance(targets, Stream):
-            self._learn(targets, y)
+        with self._all_or_nothing():
+            targets, inputs = self._pairs(X, y, reset=not self._keeps_network)
+            y = self._check_y(targets, y)
+            if not self._keeps_network:
+                self._train(targets, inputs, callbacks=callbacks, checkpoint=checkpoint, resume=resume)
+            if isinstance(targets, Stream) and self._learned:
+                self._learn_streamed(targets)
+            elif not isinstance(targets, Stream):
+                self._learn(targets, y)
         return self
 
     def encode(self, X: Any) -> Float32:

@@ -25,6 +25,7 @@ from hourglass.objectives import Rate
 
 _SAMPLES = 2000  # to choose the steps of a network that was not trained to be quantised
 _RATE = 0.072  # strength of the rate at quality 50
+_TABLE_RATE = 0.0014  # of tables: a column's error is then about a fortieth of its variance
 _TABLED = 10_000  # training images whose integers are counted for the model's own tables
 _HALVING = 12.5  # so much more quality halves it
 
@@ -71,6 +72,7 @@ class Compressor(Downstream):
     tables_: Tables
     price_: float
     _decodes_codes = True
+    _scales_columns = True
     _learned = ("steps_", "tables_", "price_")
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Downstream._parameter_constraints,
@@ -172,14 +174,18 @@ class Compressor(Downstream):
         if settings["network"] == "quantised" and settings["loss"] != "mse":
             raise ParameterError(f'loss="{settings["loss"]}": a Compressor weighs bytes against mse; leave the loss out.')
         if self.penalty is None and isinstance(settings["network"], str) and NETWORKS[settings["network"]].has_rate:
-            settings["penalty"] = Rate(_RATE * self._coarseness())
+            settings["penalty"] = Rate(self._rate())
         return settings
 
     def _strength(self) -> float:
         """Of the rate in training."""
         given = self.settings_["penalty"]
         rates = [part for part in (given if isinstance(given, tuple) else (given,)) if isinstance(part, Rate)]
-        return sum(part.strength for part in rates) or _RATE * self._coarseness()
+        return sum(part.strength for part in rates) or self._rate()
+
+    def _rate(self) -> float:
+        """The strength that `quality` stands for."""
+        return (_RATE * self._spread if self.layout_.is_image else _TABLE_RATE) * self._coarseness()
 
     def _coarseness(self) -> float:
         return float(2 ** ((50 - self.quality) / _HALVING))
@@ -213,16 +219,20 @@ class Compressor(Downstream):
         """
         codes = self._encode(samples)
         spread = np.maximum(codes.std(0), 1e-6)
-        plain = to_float(self._decode(codes))
+
+        def decode(codes: Float32) -> Float32:
+            return self._piecewise(lambda batch: self._forward(self.network_.decoder, batch), codes, self.layout_.network_shape)
+
+        plain = decode(codes)
         influence = np.empty_like(spread)
         for component, width in enumerate(spread):
             moved = codes.copy()
             moved[:, component] += 0.1 * width
-            influence[component] = np.square(self._decode(moved) - plain).mean() / (0.1 * width) ** 2
-        wanted = to_float(samples) if self.layout_.is_image else samples
+            influence[component] = np.square(decode(moved) - plain).mean() / (0.1 * width) ** 2
+        wanted = self.layout_.to_network(samples).reshape(plain.shape)
         allowed = 0.2 * self._coarseness() * float(np.square(plain - wanted).mean())
         steps = np.sqrt(12 * allowed / len(spread) / np.maximum(influence, influence.max() * 1e-6 + 1e-30))
-        return np.clip(steps, 1e-4 * spread, 1e4 * spread).astype(np.float32), 2 * allowed / len(spread) / self.layout_.scale**2
+        return np.clip(steps, 1e-4 * spread, 1e4 * spread).astype(np.float32), 2 * allowed / len(spread)
 
     def _use(self, blank: Float32) -> None:
         if self.steps_.shape != (self.settings_["n_components"],) or not (self.steps_ > 0).all() or not self.price_ >= 0:

@@ -41,15 +41,17 @@ class Denoiser(Float32Transformer, ImageEstimator):
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """One more pass over `X`, clean, or over the pairs (`X` damaged, `y` clean), at a constant learning rate.
 
-        The first call makes the network; after `fit`, or loading, it goes on from those weights with a new optimiser.
+        The first call makes the network; after `fit`, or loading, it goes on from those weights with a new optimiser, and so it
+        does after a call that was interrupted, of which nothing stays.
 
         Raises
         ------
         DataError, ParameterError, ModelError, DivergenceError
         """
         self._check_parameters()
-        targets, inputs = self._pairs(X, y, reset=not self.__sklearn_is_fitted__())
-        return self._partial_fit(targets, inputs)
+        with self._all_or_nothing():
+            targets, inputs = self._pairs(X, y, reset=not self.__sklearn_is_fitted__())
+            return self._partial_fit(targets, inputs)
 
     def transform(self, X: Any) -> Float32:
         """Clean samples for the damaged `X` of the fitted shape: float32 of the shape of `X`, images in 0..1.
@@ -104,7 +106,7 @@ class Denoiser(Float32Transformer, ImageEstimator):
             return samples, None
         if self.corruption is not None and reset:
             raise ParameterError("pairs are damaged already; leave corruption out, or fit on clean samples alone.")
-        targets = self._check_targets(wanted)
+        targets = self._check_targets(wanted, reset=reset)
         if targets.shape != samples.shape:
             raise DataError(f"X has shape {samples.shape} and y {targets.shape}; pairs must be equal in shape.")
         return targets, samples

@@ -54,9 +54,16 @@ validation_fraction : float in [0, 1), optional
 early_stopping : bool
     End after `patience` epochs without a lower validation loss, and keep the best epoch's weights.
 patience : int
+white : float, optional
+    What stands for 1 in integer images deeper than 8 bits: 4095 for 12 bits. By default the full scale of as many bits as the
+    largest value of `X` needs, with a note. Kept as `layout_.white`, and saved.
 random_state : int, RandomState or None
-    Where the split, first weights, order and noise come from; an int gives the same weights every time, on the same machine
-    with the same number of threads (which OMP_NUM_THREADS fixes).
+    Where the split, first weights, order and noise come from. An int gives the same bits every time on the same machine,
+    whatever runs beside it.
+n_threads : int, "auto" or None
+    How many threads compute. "auto" tries now and then which number is fastest beside whatever else runs, and is the default
+    without a seed. With one the number stays torch's own, for a convolution's bits depend on it. An int fixes it: so a
+    convolutional network is the same bits in worker processes too, to which joblib gives fewer threads.
 device : str
     "auto" (a CUDA device if there is one), "cpu", "cuda", …
 verbose : bool or int

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import warnings
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from hourglass.corruption import Corruption, seeded
 from hourglass.data import Stream
-from hourglass.errors import FormatError, ParameterError
+from hourglass.errors import FormatError, HourglassWarning, ParameterError
 from hourglass.estimators.arguments import CheckedEstimator
 from hourglass.estimators.presets import PRESETS, resolve
 from hourglass.images import Array, Float32, Layout, to_float
@@ -34,8 +36,10 @@ from hourglass.training import (
     WriteCheckpoint,
     as_tensor,
     current,
+    error_share,
     load_checkpoint,
     network_input,
+    seeded_globally,
     train,
 )
 
@@ -45,17 +49,23 @@ _CENTERING_SAMPLES = 1000
 _BATCH = 1024  # samples a forward pass outside training
 _CONVOLVED = 200_000  # their values where it convolves: what it makes of more leaves the cache
 _PIECE = 256  # samples that are damaged at once
+_COLLAPSED = 0.98  # of the loss of a constant answer
+_FEW_STEPS = 100
+_USUAL_VARIANCE = 0.067  # of MNIST's pixels around their mean image, where the strengths of rates were chosen
 _MANY = 20  # pieces from which it pays to try how many threads are best
 
 
 class FittedEstimator(CheckedEstimator):
     """The machinery below the public methods: training a network as the arguments say, and passing samples through it."""
 
+    _spread: float = 1.0
     _learned: ClassVar[tuple[str, ...]] = ()
     """The attributes that are learned once the network is trained."""
     _decodes_codes: ClassVar[bool] = False
     """Whether it decodes codes that no encoder made for the image at hand."""
     _damages_when_scored: ClassVar[bool] = False
+    _scales_columns: ClassVar[bool] = False
+    """Whether each column of a table is scaled by itself, for what is learned does not ask for directions in feature space."""
     _needs_validation: ClassVar[bool] = False
     """Whether what is learned afterwards needs samples that the network was not trained on."""
 
@@ -65,6 +75,18 @@ class FittedEstimator(CheckedEstimator):
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
         return {key: value for key, value in state.items() if key != "_run"}  # what goes on learning stays in its process
+
+    @contextlib.contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Whatever ends the block before its end, Ctrl-C too, leaves the attributes that there were before."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            self.__dict__.pop("_run", None)  # its optimiser has moved on
+            raise
 
     # --- training ----------------------------------------------------------------------------------------------------
 
@@ -82,14 +104,28 @@ class FittedEstimator(CheckedEstimator):
             raise ParameterError("resume=True needs checkpoint=, the file to go on from.")
         if resume and self.random_state is None:
             raise ParameterError("resume=True needs random_state=, an int: without it every run is another one.")
-        for stale in ("network_", "_run", *self._learned):  # should this fit fail, nothing is left that does not fit together
-            self.__dict__.pop(stale, None)
+        self.__dict__.pop("_run", None)
         processes = current()
         processes.gather()  # some have a longer way to their data
         seeds = processes.from_first(self._seeds)
-        self.layout_ = Layout.of(targets)
+        self.layout_ = self._layout_of(targets)
+        self._spread = _spread_of(targets, self.layout_)
         training, validation = self._split(targets, inputs, seeds)
         run = self._new_run(training, seeds)
+        callbacks = [*callbacks, *([PrintEpochs()] if self.verbose else [])]
+        identity = self._identity(targets, inputs, seeds)
+        processes.gather()
+        processes.check_alike({**identity, "resume": resume})
+        saving: list[Callback] = []
+        if checkpoint is not None:
+            path = Path(checkpoint)
+            if resume:
+                load_checkpoint(path, run, identity)
+            saving = [WriteCheckpoint(path, identity)]
+        self._run_to_end(run, training, validation, [*callbacks, *saving])
+        return self._keep(self._unless_collapsed(run, training, validation, seeds, callbacks))
+
+    def _run_to_end(self, run: Run, training: Examples, validation: Examples | None, callbacks: Sequence[Callback]) -> None:
         settings = self.settings_
         plan = Plan(
             settings["epochs"],
@@ -98,25 +134,45 @@ class FittedEstimator(CheckedEstimator):
             settings["schedule"],
             self.patience if self.early_stopping else None,
         )
-        callbacks = [*callbacks, *([PrintEpochs()] if self.verbose else [])]
-        identity = self._identity(targets, inputs, seeds)
-        processes.gather()
-        processes.check_alike({**identity, "resume": resume})
-        if checkpoint is not None:
-            path = Path(checkpoint)
-            if resume:
-                load_checkpoint(path, run, identity)
-            callbacks.append(WriteCheckpoint(path, identity))
-        with Threads(run.device) as threads:
+        with self._threads(run.device) as threads:
             train(run, plan, self._objective(), training, validation, threads.around(callbacks))
-        return self._keep(run)
+
+    def _unless_collapsed(
+        self, run: Run, training: Examples, validation: Examples | None, seeds: list[int], callbacks: Sequence[Callback]
+    ) -> Run:
+        """`run`; or, where it learned no more than a constant answer, the best of it and others at lower learning rates.
+
+        A HourglassWarning says which. A rate that was given is kept; and several processes do not train anew, for each would
+        have to come to the same choice. Of so few steps as users ask for to try something out, nothing is said.
+        """
+        if run.step < _FEW_STEPS:
+            return run
+        share = error_share(run, self._objective(), training, seeded(seeds[3], run.device))
+        if share <= _COLLAPSED:
+            return run
+        best, rates = run, (0.4, 0.1) if self.learning_rate is None and current().size == 1 else ()
+        given = self.settings_["learning_rate"]
+        for lower in rates:
+            self.settings_["learning_rate"] = given * lower
+            again = self._new_run(training, seeds)
+            self._run_to_end(again, training, validation, callbacks)
+            its_share = error_share(again, self._objective(), training, seeded(seeds[3], run.device))
+            if its_share < share:
+                best, share = again, its_share
+                kept = self.settings_["learning_rate"]
+            if share <= _COLLAPSED:
+                break
+        self.settings_["learning_rate"] = given if best is run else kept
+        if current().is_first:
+            warnings.warn(_collapse_note(given, self.settings_["learning_rate"], share), HourglassWarning, stacklevel=5)
+        return best
 
     def _partial_fit(self, targets: Array, inputs: Array | None) -> Self:
         """One more pass over `targets`, with the optimiser as the last call left it and no validation part."""
         if isinstance(targets, Stream):
             targets = np.asarray(targets)  # which says that it cannot be
         if not self.__sklearn_is_fitted__():
-            self.layout_ = Layout.of(targets)
+            self.layout_ = self._layout_of(targets)
             self.settings_ = self._resolve(len(targets), inputs)
         settings = self.settings_
         corruption = settings["corruption"] if inputs is None else None
@@ -129,10 +185,21 @@ class FittedEstimator(CheckedEstimator):
                 run.epoch, run.history = self.n_iter_, self.history_
         plan = Plan(run.epoch + 1, settings["batch_size"], settings["learning_rate"])
         callbacks = [PrintEpochs()] if self.verbose else []
-        with Threads(run.device) as threads:
-            train(run, plan, self._objective(), examples, callbacks=threads.around(callbacks))
+        n_rows = len(run.history)
+        before = {name: tensor.clone() for name, tensor in run.network.state_dict().items()}
+        try:
+            with self._threads(run.device) as threads:
+                train(run, plan, self._objective(), examples, callbacks=threads.around(callbacks))
+        except BaseException:
+            run.network.load_state_dict(before)
+            del run.history[n_rows:]
+            raise
         self._run = run
         return self._keep(run)
+
+    def _layout_of(self, targets: Array) -> Layout:
+        by_column = self._scales_columns and self.loss not in NEED_UNIT_RANGE
+        return Layout.of(targets, by_column=by_column, white=self._white)
 
     def _seeds(self) -> list[int]:
         """Six seeds drawn from `random_state`: split, weights, order, damage, validation, damage drawn once."""
@@ -156,7 +223,7 @@ class FittedEstimator(CheckedEstimator):
             return training, Examples(targets, self.layout_, rows=self.validation_rows_) if n_validation else None
         corruption, n_views = self.settings_["corruption"], self._n_views()
         if corruption is not None and not self.settings_["redraw"]:
-            inputs, corruption = _damaged(targets, self.layout_, corruption, seeded(seeds[5])), None
+            inputs, corruption = self._damaged(targets, corruption, seeded(seeds[5])), None
         validation, training = (
             Examples(targets, self.layout_, inputs=inputs, corruption=corruption, rows=part, n_views=n_views)
             for part in (self.validation_rows_, rows)
@@ -179,6 +246,28 @@ class FittedEstimator(CheckedEstimator):
         if not n_validation:
             return training, None
         return training, Examples(source.take(rows, named=False).images, self.layout_, corruption=corruption, n_views=n_views)
+
+    def _damaged(self, targets: Array, corruption: Corruption, generator: torch.Generator) -> Array:
+        """A damaged copy of all targets, drawn once, piece by piece.
+
+        It takes the memory of the samples: of 8-bit images it is rounded to 8 bits, half a grey level at most; of other images
+        to half precision, a sixteenth of one.
+        """
+        layout = self.layout_
+        is_bytes = layout.is_image and targets.dtype == np.uint8
+        kind = torch.uint8 if is_bytes else torch.float16 if layout.is_image else torch.float32
+        damaged = torch.empty(targets.shape, dtype=kind)
+        with self._threads(torch.device("cpu")) as threads:
+            for start in threads.over(range(0, len(targets), _PIECE)):
+                clean = network_input(layout, as_tensor(targets[start : start + _PIECE]))
+                piece = torch.from_numpy(layout.from_network(corruption.corrupt(clean, generator).numpy()))
+                damaged[start : start + _PIECE] = piece.mul_(255).round_() if is_bytes else piece
+        return damaged.numpy()
+
+    def _threads(self, device: torch.device) -> Threads:
+        """As `n_threads` says; by default by trial without a seed, and torch's number with one, for bits may depend on it."""
+        n_threads = self.n_threads
+        return Threads(device, ("auto" if self.random_state is None else None) if n_threads is None else n_threads)
 
     def _validation_share(self, n_samples: int, inputs: Array | None) -> float:
         if self.validation_fraction is not None:
@@ -243,12 +332,14 @@ class FittedEstimator(CheckedEstimator):
             settings["penalty"] = tuple(settings["penalty"])
         if settings["penalty"] is None and has_rate:
             settings["penalty"] = Rate()
+        if self.penalty is None and isinstance(settings["penalty"], Rate):
+            settings["penalty"] = Rate(settings["penalty"].strength * self._spread)
         if loss in NEED_UNIT_RANGE and network == "linear":
             raise ParameterError(f'loss="{loss}" needs answers in 0..1; network="linear" gives any number. Use "mse".')
         if loss in NEED_UNIT_RANGE and not self.layout_.is_bounded:
             raise ParameterError(
-                f'loss="{loss}" needs values in 0..1; these features start at {self.layout_.offset:g} and span '
-                f"{self.layout_.scale:g}. Scale them (sklearn.preprocessing.MinMaxScaler) or use another loss."
+                f'loss="{loss}" needs values in 0..1; these features start at {self.layout_.offset} and span '
+                f"{self.layout_.scale}. Scale them (sklearn.preprocessing.MinMaxScaler) or use another loss."
             )
         if loss in NEED_IMAGES and not self.layout_.is_image:
             raise ParameterError(f'loss="{loss}" needs images of shape (n, h, w) or (n, h, w, c).')
@@ -257,8 +348,7 @@ class FittedEstimator(CheckedEstimator):
     def _build(self, seed: int) -> Network:
         """The network, its weights drawn from `seed`; torch's global random state stays as it was."""
         settings = self.settings_
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the GPUs
+        with seeded_globally(seed):
             return build(
                 settings["network"],
                 self.layout_.network_shape,
@@ -324,7 +414,7 @@ class FittedEstimator(CheckedEstimator):
         made, batch, device = np.empty((len(samples), *shape), dtype=np.float32), _BATCH, self._network_device
         if device.type == "cpu" and has_convolution(self.network_):
             batch = min(_BATCH, max(1, _CONVOLVED // math.prod(self.layout_.shape)))
-        with Threads(device) as threads:
+        with self._threads(device) as threads:
             starts = range(0, len(samples), batch)
             for start in threads.over(starts) if len(starts) >= _MANY else starts:
                 made[start : start + batch] = step(samples[start : start + batch])
@@ -380,20 +470,21 @@ class FittedEstimator(CheckedEstimator):
         return self
 
 
-def _damaged(targets: Array, layout: Layout, corruption: Corruption, generator: torch.Generator) -> Array:
-    """A damaged copy of all targets, drawn once, piece by piece.
-
-    It takes the memory of the samples: of 8-bit images it is rounded to 8 bits, half a grey level at most; of other images to
-    half precision, a sixteenth of one.
+def _spread_of(targets: Array | Stream, layout: Layout) -> float:
+    """The variance of values around their mean sample, as a share of MNIST's, at most 1: by it rates that presets bring weigh
+    against errors alike on samples that differ less.
     """
-    is_bytes = layout.is_image and targets.dtype == np.uint8
-    damaged = torch.empty(targets.shape, dtype=torch.uint8 if is_bytes else torch.float16 if layout.is_image else torch.float32)
-    with Threads(torch.device("cpu")) as threads:
-        for start in threads.over(range(0, len(targets), _PIECE)):
-            clean = network_input(layout, as_tensor(targets[start : start + _PIECE]))
-            piece = torch.from_numpy(layout.from_network(corruption.corrupt(clean, generator).numpy()))
-            damaged[start : start + _PIECE] = piece.mul_(255).round_() if is_bytes else piece
-    return damaged.numpy()
+    rows = np.linspace(0, len(targets) - 1, min(len(targets), _CENTERING_SAMPLES)).astype(int)
+    some = targets.take(np.unique(rows), named=False).images if isinstance(targets, Stream) else targets[rows]
+    variance = float(layout.to_network(some).var(0, dtype=np.float64).mean())
+    return min(1.0, variance / _USUAL_VARIANCE) or 1.0
+
+
+def _collapse_note(given: float, kept: float, share: float) -> str:
+    told = f"{100 * share:.3g} % of the loss of one constant answer, the mean sample"
+    if share > _COLLAPSED:
+        return f"the network learned next to nothing: its loss is {told}. Try another learning_rate, loss or network."
+    return f"at a learning rate of {given:g} the network learned next to nothing; it was trained again at {kept:g}: {told}."
 
 
 def _device(name: str) -> torch.device:

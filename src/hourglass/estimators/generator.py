@@ -50,6 +50,7 @@ class Generator(Downstream):
     classes_: NDArray[Any]
     density_: Mixture
     _decodes_codes = True
+    _scales_columns = True
     _learned = ("classes_", "density_")
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Downstream._parameter_constraints,

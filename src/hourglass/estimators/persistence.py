@@ -157,11 +157,16 @@ def restore_fitted(model: CheckedEstimator, fitted: dict[str, Any]) -> None:
         model.feature_names_in_ = np.array(fitted["feature_names_in"], dtype=object)
 
 
-def _checked_layout(shape: list[int], offset: float, scale: float) -> Layout:
+def _checked_layout(shape: list[int], offset: Any, scale: Any, white: float | None = None) -> Layout:
     is_shape = 1 <= len(shape) <= 3 and all(type(side) is int and side > 0 for side in shape)
-    if not is_shape or not math.isfinite(offset) or not math.isfinite(scale) or scale <= 0:
-        raise ValueError(f"shape {shape}, offset {offset}, scale {scale} are no layout of samples")
-    return Layout(tuple(shape), offset, scale)
+    by_column = isinstance(offset, list) and len(shape) == 1 and len(offset) == len(scale) == shape[0]
+    offsets, scales = (offset, scale) if by_column else ([offset], [scale])
+    numbers = [float(number) for number in [*offsets, *scales, 1.0 if white is None else white]]
+    if not is_shape or not all(map(math.isfinite, numbers)) or min(numbers[len(offsets) :]) <= 0:
+        raise ValueError(f"shape {shape}, offset {offset}, scale {scale}, white {white} are no layout of samples")
+    if by_column:
+        offset, scale = tuple(offset), tuple(scale)
+    return Layout(tuple(shape), offset, scale, white)
 
 
 def _plain(value: Any) -> Any:

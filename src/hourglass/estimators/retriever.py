@@ -50,6 +50,7 @@ class Retriever(Downstream):
     """
 
     saved_as = "retriever"
+    _scales_columns = True
     index_: NeighbourIndex
     _names: GrowingArray
     _learned = ("index_", "names_")

@@ -42,6 +42,8 @@ class Network(nn.Module, ABC):
     """Whether detail passes beside the code, so that the decoder alone makes little of it."""
     adds_input: ClassVar[bool] = False
     """Whether the answer is the input and a correction, which then may leave 0..1 a little."""
+    draws: bool = False
+    """Whether it draws from torch's own generator in training."""
     has_rate: ClassVar[bool] = False
     """Whether `Output.rate` is given: the network then learns nothing sensible without a penalty on it."""
 
@@ -53,9 +55,9 @@ class Network(nn.Module, ABC):
 class Pair(Network):
     """An encoder and a decoder that were made apart: from two networks of the dict, or the user's own modules."""
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, *, is_local: bool) -> None:
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, *, is_local: bool, draws: bool = True) -> None:
         super().__init__()
-        self.encoder, self.decoder, self.is_local = encoder, decoder, is_local
+        self.encoder, self.decoder, self.is_local, self.draws = encoder, decoder, is_local, draws
 
 
 def output_activation(bounded: bool) -> nn.Module:
@@ -86,7 +88,7 @@ def check_fits(network: Network, shape: tuple[int, ...], n_components: int) -> N
         raise ModelError("the network has no weights to train.")
     if first.is_meta:  # only their sizes are asked for: there are no values to pass through
         return
-    sample = torch.full((2, *shape), 0.5, device=first.device)
+    sample = torch.full((2, *shape), 0.5, device=first.device, dtype=torch.float32)
     was_training = network.training
     try:
         with torch.no_grad():

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from hourglass.networks.convolutional import Enlarging
@@ -99,5 +98,5 @@ _KNOWN: dict[type[nn.Module], Callable[[Any], list[Step] | None]] = {
 
 
 def _weight_and_bias(weight: Tensor, bias: Tensor | None) -> dict[str, Tensor]:
-    zeros = torch.zeros(len(weight), device=weight.device) if bias is None else bias
+    zeros = weight.new_zeros(len(weight)) if bias is None else bias
     return {"weight": weight.detach().float().cpu(), "bias": zeros.detach().float().cpu()}

@@ -105,7 +105,7 @@ def answer(parts: Sequence[nn.Module], samples: Tensor) -> Tensor | None:
         return None
     made = samples.flatten(1)
     for layer in layers:
-        before, made = made, torch.empty(len(made), made.shape[1] if layer.weight is None else layer.weight.shape[0])
+        before, made = made, made.new_empty(len(made), made.shape[1] if layer.weight is None else layer.weight.shape[0])
         for call in layer.forward(before, made):
             call()
     return made

@@ -86,6 +86,7 @@ def build(
             whole(encoder, encoder_hidden).encoder if isinstance(encoder, str) else cast(nn.Module, own[0]),
             whole(decoder, decoder_hidden).decoder if isinstance(decoder, str) else cast(nn.Module, own[1]),
             is_local=len(names) == 2 and all(_kind(name).is_local for name in names),
+            draws=len(names) < 2,  # of a module of the user's own nothing is known
         )
     check_fits(built, shape, n_components)
     return built
@@ -183,7 +184,7 @@ def describe(network: Network, shape: tuple[int, ...]) -> list[dict[str, Any]]:
     was_training = network.training
     network.eval()  # of a batch of one, normalisation learns nothing, and torch refuses it
     with torch.inference_mode():
-        network.decoder(network.encoder(torch.zeros(1, *shape, device=next(network.parameters()).device)))
+        network.decoder(network.encoder(next(network.parameters()).new_zeros(1, *shape)))
     network.train(was_training)
     for hook in hooks:
         hook.remove()

@@ -24,6 +24,7 @@ class Variational(Network):
     default_hidden = (512, 256)
     is_separable = False
     has_rate = True
+    draws = True
 
     def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
         super().__init__()
@@ -58,6 +59,7 @@ class _MLPWithRate(Network):
 
     is_separable = False
     has_rate = True
+    draws = True
 
     def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
         super().__init__()

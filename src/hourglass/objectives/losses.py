@@ -1,6 +1,7 @@
 """Reconstruction losses: pure functions (reconstructions, targets) -> a scalar, the mean over every value of the batch.
 
-Both arguments are float32 of shape (n, c, h, w) or (n, features), in 0..1 where the loss needs it.
+Both arguments are float32 of shape (n, c, h, w) or (n, features), in 0..1 where the loss needs it. Means are taken sample by
+sample first: how one sum over all is shared among threads, and so its bits, depends on their number.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 def mse(reconstructions: Tensor, targets: Tensor) -> Tensor:
     """Mean squared error, in squared pixel units."""
-    return F.mse_loss(reconstructions, targets)
+    return _mean(F.mse_loss(reconstructions, targets, reduction="none"))
 
 
 def mae(reconstructions: Tensor, targets: Tensor) -> Tensor:
     """Mean absolute error, in pixel units; less drawn to outliers than `mse`."""
-    return F.l1_loss(reconstructions, targets)
+    return _mean(F.l1_loss(reconstructions, targets, reduction="none"))
 
 
 def bce(reconstructions: Tensor, targets: Tensor) -> Tensor:
@@ -30,7 +31,11 @@ def bce(reconstructions: Tensor, targets: Tensor) -> Tensor:
     `torch.nn.functional.binary_cross_entropy` is the same, but raises where a diverging network answers NaN.
     """
     made = reconstructions.clamp(1e-7, 1 - 1e-7)
-    return -(targets * made.log() + (1 - targets) * (1 - made).log()).mean()
+    return -_mean(targets * made.log() + (1 - targets) * (1 - made).log())
+
+
+def _mean(values: Tensor) -> Tensor:
+    return values.flatten(1).mean(1).mean()
 
 
 def ssim(reconstructions: Tensor, targets: Tensor) -> Tensor:
@@ -56,7 +61,7 @@ def ssim(reconstructions: Tensor, targets: Tensor) -> Tensor:
     covariance = local_mean(reconstructions * targets) - mean_x * mean_y
     luminance = (2 * mean_x * mean_y + 0.01**2) / (mean_x**2 + mean_y**2 + 0.01**2)
     structure = (2 * covariance + 0.03**2) / (variance_x + variance_y + 0.03**2)
-    return 1 - (luminance * structure).mean()
+    return 1 - _mean(luminance * structure)
 
 
 def ssim_deviation(size: Sequence[int]) -> float:

@@ -30,6 +30,9 @@ class Penalty(ABC):
     compares_batch: ClassVar[bool] = False
     """Whether what it says of an image depends on the others in the batch: in several processes, on those of a share."""
 
+    draws: ClassVar[bool] = True
+    """Whether it may draw from torch's own generator, which runs in other Python threads then wait for."""
+
     differentiates: ClassVar[bool] = False
     """Whether it takes derivatives of the codes by `Output.inputs`."""
 
@@ -48,6 +51,8 @@ class Penalty(ABC):
 class L1(Penalty):
     """strength · mean over images of Σ|y|: many codes near zero, as in the LASSO (Tibshirani 1996)."""
 
+    draws = False
+
     def __call__(self, output: Output) -> Tensor:
         return self.strength * output.codes.abs().sum(1).mean()
 
@@ -62,6 +67,8 @@ class L2(Penalty):
     on : {"codes", "weights"}
         strength · mean over images of Σy²; or strength · Σw² over all of the network's weights but its biases.
     """
+
+    draws = False
 
     on: str = "codes"
 
@@ -91,6 +98,8 @@ class KLSparsity(Penalty):
     target : float between 0 and 1
         The activity that a unit should have.
     """
+
+    draws = False
 
     compares_batch = True
 
@@ -135,9 +144,9 @@ class Contractive(Penalty):
         if inputs is None:
             raise ParameterError("the penalty Contractive needs Output.inputs, which carry a gradient.")
         if self.n_probes:
-            directions = torch.empty(self.n_probes, *codes.shape, device=codes.device).bernoulli_() * 2 - 1
+            directions = codes.new_empty(self.n_probes, *codes.shape).bernoulli_() * 2 - 1
         else:
-            directions = torch.eye(codes.shape[1], device=codes.device).unsqueeze(1).expand(-1, *codes.shape)
+            directions = torch.eye(codes.shape[1], device=codes.device, dtype=codes.dtype).unsqueeze(1).expand(-1, *codes.shape)
         norms = [
             torch.autograd.grad(codes, inputs, direction, create_graph=True)[0].flatten(1).square().sum(1).mean()
             for direction in directions
@@ -156,6 +165,8 @@ class Rate(Penalty):
     code, and the strength is the Lagrange multiplier between rate and distortion (Ballé et al. 2017).
     """
 
+    draws = False
+
     strength: float = 0.03
 
     def __call__(self, output: Output) -> Tensor:
@@ -173,6 +184,7 @@ class Contrast(Penalty):
     network has one.
     """
 
+    draws = False
     n_views = 2
     compares_batch = True
 
@@ -188,6 +200,8 @@ class Neighbours(Penalty):
     A code of few numbers then keeps who is near whom: t-SNE with a network as the map (van der Maaten 2009), within each batch.
     Nothing where the code is that layer itself.
     """
+
+    draws = False
 
     compares_batch = True
 

@@ -18,8 +18,9 @@ from torch import Tensor
 from hourglass.data.untrusted import untrusted
 from hourglass.data.write import replace_file
 from hourglass.errors import FormatError, ParameterError
+from hourglass.training.chance import chance, seeded_globally, set_chance
 from hourglass.training.distribution import current
-from hourglass.training.run import Callback, Mean, Run, chance, set_chance
+from hourglass.training.run import Callback, Mean, Run
 
 FORMAT = 3
 SECONDS = 60.0
@@ -144,7 +145,7 @@ def _restore(path: Path, run: Run, state: dict[str, Any], identity: dict[str, An
     run.epoch, run.step, run.stop = int(state["epoch"]), int(state["step"]), bool(state["stop"])
     run.batch, run.losses = int(state["batch"]), _checked_mean(state["losses"])
     if run.batch:
-        with torch.random.fork_rng(devices=[]):
+        with seeded_globally(None):
             set_chance(run.device, tensors["random.chance"])  # which checks it
         run.chance = tensors["random.chance"] if current().is_first else None  # the others' are not kept
     run.history = [_checked_row(row) for row in state["history"]]

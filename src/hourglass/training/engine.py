@@ -133,12 +133,15 @@ class Dense(Engine):
             step.targets.copy_(targets.reshape(step.targets.shape))
         for call in step.calls:
             call()
-        return float(step.squares) * step.targets.numel() / 4  # of slopes 2 / numel · error
+        return float(step.norms.square().sum()) * step.targets.numel() / 4  # of slopes 2 / numel · error
 
     def memory(self, batch_size: int, n_batches: int) -> Place:
         if (batch_size, n_batches) not in self._places:
             with torch.inference_mode(False):  # others write here
-                whole = [torch.empty(n_batches * batch_size, width) for width in (self.widths[0], self.widths[-1])]
+                whole = [
+                    torch.empty(n_batches * batch_size, width, dtype=torch.float32)
+                    for width in (self.widths[0], self.widths[-1])
+                ]
                 batches = list(zip(*(torch.split(part, batch_size) for part in whole), strict=True))
             with torch.inference_mode():
                 answers, slopes = (self._layers_memory(batch_size) for _ in range(2))
@@ -148,7 +151,7 @@ class Dense(Engine):
         return self._places[batch_size, n_batches]
 
     def _layers_memory(self, batch_size: int) -> list[Tensor]:
-        return [torch.empty(batch_size, width) for width in self.widths[1:]]
+        return [torch.empty(batch_size, width, dtype=torch.float32) for width in self.widths[1:]]
 
     def _copying(self, size: int) -> _Step:
         """A step on a copy of a batch. All sizes share the memory of the largest: shares differ from batch to batch."""
@@ -157,7 +160,7 @@ class Dense(Engine):
             if size > room or len(self._copied) >= _SIZES:
                 self._copied.clear()
                 room = max(room, size)
-                ends = ([torch.empty(room, width)] for width in (self.widths[0], self.widths[-1]))
+                ends = ([torch.empty(room, width, dtype=torch.float32)] for width in (self.widths[0], self.widths[-1]))
                 self._room = [*ends, self._layers_memory(room), self._layers_memory(room)]
             (inputs,), (targets,), answers, slopes = ([tensor[:size] for tensor in part] for part in self._room)
             self._copied[size] = self._put_down(inputs, targets, answers, slopes)
@@ -167,13 +170,16 @@ class Dense(Engine):
         """All calls of a step on what will be in `inputs` and `targets`; `answers` and `slopes` are each layer's memory."""
         before = [inputs, *answers]
         calls = [call for place, layer in enumerate(self.layers) for call in layer.forward(before[place], answers[place])]
-        errors, squares = slopes[-1].view(-1), torch.empty(())
+        norms = torch.empty(len(inputs), dtype=torch.float32)
         slope_of_error = torch.ops.aten.mse_loss_backward.grad_input
-        calls.append(partial(slope_of_error, torch.ones(()), answers[-1], targets, _MEAN, grad_input=slopes[-1]))
-        calls.append(partial(torch.dot, errors, errors, out=squares))
+        calls.append(
+            partial(slope_of_error, torch.ones((), dtype=torch.float32), answers[-1], targets, _MEAN, grad_input=slopes[-1])
+        )
+        # Sample by sample: how one sum over all is shared among threads, and so its bits, depends on their number.
+        calls.append(partial(torch.linalg.vector_norm, slopes[-1], 2, 1, out=norms))
         for place, layer in reversed(list(enumerate(self.layers))):
             calls += layer.backward(before[place], answers[place], slopes[place], slopes[place - 1] if place else None)
-        return _Step(inputs, targets, squares, calls)
+        return _Step(inputs, targets, norms, calls)
 
 
 def _can_be_told(activation: nn.LeakyReLU | nn.Sigmoid) -> bool:
@@ -190,8 +196,8 @@ _SIZES = 256  # of batches whose calls are kept
 class _Step(NamedTuple):
     inputs: Tensor
     targets: Tensor
-    squares: Tensor
-    """The sum of the squares of the answers' slopes."""
+    norms: Tensor
+    """Of each answer's slopes."""
     calls: list[Call]
 
 
@@ -211,7 +217,9 @@ class Captured(Engine):
         self._stream: Any = torch.cuda.Stream(run.device) if run.device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self._n_seen: Counter[int] = Counter()
         self._graphs: dict[int, _Graph] = {}
-        self.optimizer.rate = torch.tensor(float(self.optimizer.rate), device=run.device)  # a number would be part of the graph
+        self.optimizer.rate = torch.tensor(
+            float(self.optimizer.rate), device=run.device, dtype=torch.float32
+        )  # a number would be part of the graph
 
     def step(self, inputs: Tensor, targets: Tensor) -> Loss:
         self.count = size = len(inputs)

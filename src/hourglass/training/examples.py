@@ -148,8 +148,9 @@ class Examples:
         shares = [some[processes.share(len(some))] for some in torch.split(positions, batch_size)]
         own, size = torch.cat(shares), max(1, len(shares[0]))  # no later share is larger
         batches = self._batches(own, size, noise) if memory is None else self._written(own, size, memory)
+        none = torch.empty(0, dtype=torch.float32)
         for share in shares:
-            yield next(batches) if len(share) else (torch.empty(0), torch.empty(0))
+            yield next(batches) if len(share) else (none, none)
 
     def _written(self, positions: Tensor, batch_size: int, memory: Memory) -> Iterator[tuple[Tensor, Tensor]]:
         if not len(positions):
@@ -185,7 +186,7 @@ def network_input(layout: Layout, samples: Tensor, out: Tensor | None = None) ->
     if layout.is_image:
         ordered = samples.unsqueeze(1) if samples.ndim == 3 else samples.movedim(3, 1)
     else:
-        ordered = samples if layout.is_bounded else (samples - layout.offset) / layout.scale
+        ordered = samples if layout.is_bounded else layout.normalised(samples.cpu(), torch)
     values = torch.empty(ordered.shape, dtype=torch.float32, device=samples.device) if out is None else out.view(ordered.shape)
     values.copy_(ordered)
     return values.mul_(1 / 255) if layout.is_image and samples.dtype == torch.uint8 else values

@@ -12,12 +12,13 @@ import torch
 from hourglass.corruption import seeded
 from hourglass.errors import DivergenceError
 from hourglass.objectives import Objective
+from hourglass.training.chance import seeded_globally, set_chance
 from hourglass.training.distribution import current
 from hourglass.training.engine import Engine, engine_for, output_of
 from hourglass.training.examples import Examples
 from hourglass.training.machine import kept_memory
 from hourglass.training.plan import Plan
-from hourglass.training.run import Callback, Mean, Run, set_chance
+from hourglass.training.run import Callback, Mean, Run
 
 _VALIDATION_BATCH = 512
 
@@ -56,7 +57,7 @@ def train(
         processes.follow_first(run)
         with contextlib.closing(engine_for(run, objective)) as engine:
             while run.epoch < plan.epochs and not run.stop:
-                with own_chance(run):
+                with own_chance(run, objective):
                     train_epoch(run, plan, engine, examples, validation, callbacks)
                 for callback in callbacks:
                     callback.on_epoch_end(run)
@@ -86,9 +87,10 @@ def train_epoch(
     start, first = time.perf_counter(), run.batch
     run.drawn = run.order.get_state(), run.noise.get_state()
     run.network.train()
+    pace = plan.pace([row["loss"] for row in run.history])
     batches = examples.shuffled(plan.batch_size, run.order, run.noise, engine.memory, engine.processes, first=first)
     for inputs, targets in batches:
-        run.optimizer.set_rate(plan.rate(run.step, plan.epochs * run.n_batches))
+        run.optimizer.set_rate(pace * plan.rate(run.step, plan.epochs * run.n_batches))
         run.loss = engine.step(inputs, targets)
         run.losses.add(run.loss, engine.count)
         run.step, run.batch = run.step + 1, run.batch + 1
@@ -104,7 +106,7 @@ def train_epoch(
             "epoch": run.epoch,
             "loss": loss,
             "validation_loss": None if validation is None else evaluate(run, engine.objective, validation),
-            "learning_rate": plan.rate(run.step - 1, plan.epochs * run.n_batches),
+            "learning_rate": pace * plan.rate(run.step - 1, plan.epochs * run.n_batches),
             "seconds": round(seconds, 4),
             "images_per_second": round(len(examples) * (1 - first / run.n_batches) / seconds, 1),
         }
@@ -126,19 +128,16 @@ def evaluate(run: Run, objective: Objective, examples: Examples) -> float:
 
 
 @contextlib.contextmanager
-def own_chance(run: Run) -> Iterator[None]:
-    """Layers that draw for themselves, as dropout does, draw from the run's seed and epoch; torch's global state stays.
+def own_chance(run: Run, objective: Objective) -> Iterator[None]:
+    """Layers and penalties that draw for themselves draw from the run's seed and epoch; torch's global state stays.
 
     Each of several processes has draws of its own: its rows are others than theirs.
     """
+    if not (run.network.draws or any(penalty.draws for penalty in objective.penalties)):
+        yield
+        return
     processes = current()
-    seed = run.seed + run.epoch * processes.size + processes.rank
-    on_gpu = run.device.type == "cuda"
-    its_own = torch.cuda.device(run.device) if on_gpu else contextlib.nullcontext()  # among several GPUs
-    with its_own, torch.random.fork_rng([run.device] if on_gpu else []):
-        torch.default_generator.manual_seed(seed)
-        if on_gpu:
-            torch.cuda.manual_seed(seed)
+    with seeded_globally(run.seed + run.epoch * processes.size + processes.rank, run.device):
         if run.chance is not None:
             set_chance(run.device, run.chance)
             run.chance = None

@@ -31,6 +31,19 @@ _PRODUCTS = 300
 
 Piece = TypeVar("Piece")
 
+_is_forked = False
+
+
+def _go_on_alone() -> None:
+    """In a forked process: of OpenMP's threads none came along, and what waits for them waits for ever. One is enough."""
+    global _is_forked  # noqa: PLW0603
+    _is_forked = True
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_go_on_alone)
+
 
 class Threads(Callback):
     """Within it torch uses the number of threads that is fastest beside whatever else runs on the machine.
@@ -39,15 +52,28 @@ class Threads(Callback):
     times slower than one; and small steps may be faster on one thread even where nothing else runs. So the choice is made by
     trial, of the work itself: of the steps of training, or the pieces of anything else (`over`), a few are done with each
     number, now and then; and what they take afterwards is held against that. At most it is the number that torch was set to.
-    It stays where OMP_NUM_THREADS fixes it, where torch is to be deterministic (`use_deterministic_algorithms`), and on GPUs.
+    It stays in a forked process, which has one; where OMP_NUM_THREADS fixes it; where torch is to be deterministic
+    (`use_deterministic_algorithms`); and on GPUs.
+
+    Parameters
+    ----------
+    device : torch.device
+    n_threads : "auto", int or None
+        So chosen; that number; or None, the one that torch was set to.
     """
 
     _held: ClassVar = threading.Lock()
     """One of a process chooses: others, in other Python threads or within, leave torch as it is."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, n_threads: int | str | None = "auto") -> None:
         self.most = torch.get_num_threads()
-        is_open = self.most > 1 and "OMP_NUM_THREADS" not in os.environ and not torch.are_deterministic_algorithms_enabled()
+        self._given = n_threads if isinstance(n_threads, int) and not _is_forked else None
+        is_open = (
+            n_threads == "auto"
+            and self.most > 1
+            and "OMP_NUM_THREADS" not in os.environ
+            and not torch.are_deterministic_algorithms_enabled()
+        )
         self.watches = is_open and device.type == "cpu"
         self._trial: _Trial | None = None
         self._means: dict[int, float] = {}
@@ -56,14 +82,17 @@ class Threads(Callback):
         self._last = math.inf
 
     def __enter__(self) -> Self:
+        if self._given is not None:
+            torch.set_num_threads(self._given)
         self.watches = self.watches and self._held.acquire(blocking=False)
         if self.watches:  # from the first step on: beside a busy process it may be the longest
             self._trial = _Trial(_halves(self.most), 0.0)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.watches:
+        if self.watches or self._given is not None:
             torch.set_num_threads(self.most)
+        if self.watches:
             self._held.release()
 
     def over(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
@@ -165,7 +194,7 @@ class _Trial:
 
 def threads_now() -> int:
     """With how many threads a typical product is fastest beside what runs now; asked for a twentieth of a second or more."""
-    left, right, answer = torch.ones(128, 512), torch.ones(512, 256), torch.empty(128, 256)
+    left, right, answer = (torch.ones(shape, dtype=torch.float32) for shape in ((128, 512), (512, 256), (128, 256)))
     with Threads(torch.device("cpu")) as threads:
         for _ in threads.over(range(_PRODUCTS)):
             torch.mm(left, right, out=answer)

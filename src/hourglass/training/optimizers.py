@@ -209,7 +209,7 @@ def begin_adam(state: dict[Tensor, dict[str, Tensor]], parameters: Sequence[Tens
     """Moments of zero for those of `parameters` that have none yet."""
     for parameter in parameters:
         if not state[parameter]:
-            step = torch.zeros((), device=parameter.device)
+            step = torch.zeros((), device=parameter.device, dtype=torch.float32)
             state[parameter].update(
                 step=step,
                 mean=torch.zeros_like(parameter, requires_grad=False),

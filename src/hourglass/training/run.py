@@ -36,19 +36,6 @@ class Mean:
         return float(self.total) / float(self.count)
 
 
-def chance(device: torch.device) -> Tensor:
-    """The state of torch's own generator for `device`."""
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.default_generator.get_state()
-
-
-def set_chance(device: torch.device, state: Tensor) -> None:
-    """Let torch's own generator for `device` go on from `state`."""
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state, device)
-    else:
-        torch.default_generator.set_state(state)
-
-
 @dataclass
 class Run:
     """A training run between two steps: all that a checkpoint holds, and what callbacks may read.

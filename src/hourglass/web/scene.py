@@ -190,6 +190,8 @@ class Scene:
         inner = Autoencoder(2, network="noisy", hidden=(256, 128), penalty=_MAP_RATE, random_state=self.seed)
         inner.fit(self.codes, callbacks=[_Ending(self)])
         scale, offset = inner.layout_.scale, inner.layout_.offset
+        assert isinstance(scale, float)  # an Autoencoder has one of each for all columns
+        assert isinstance(offset, float)
         inside = Step("affine", {"scale": 1 / scale, "offset": -offset / scale})
         outside = Step("affine", {"scale": scale, "offset": offset})
         encoder, decoder = steps_of(inner.encoder_), steps_of(inner.decoder_)
