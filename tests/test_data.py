@@ -183,7 +183,8 @@ def test_documented_conversions(tmp_path: Path) -> None:
     grey = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
     assert np.array_equal(stored(Image.fromarray(grey)), grey)
     deep = (grey.astype(np.uint16)) * 257
-    assert np.array_equal(stored(Image.fromarray(deep)), grey)
+    assert stored(Image.fromarray(deep)).dtype == np.uint16
+    assert np.array_equal(stored(Image.fromarray(deep)), deep)
     assert np.array_equal(stored(Image.fromarray(grey > 100)), np.where(grey > 100, 255, 0))
     palette = Image.fromarray(grey).convert("P")
     assert np.array_equal(stored(palette)[..., 0], grey)
@@ -193,7 +194,7 @@ def test_documented_conversions(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # "rotate a quarter turn to show"
     assert stored(Image.fromarray(grey), "y.jpg", exif=exif).shape == (4, 3)
-    assert np.array_equal(stored(Image.fromarray(grey / np.float32(255)), "x.tiff"), grey)
+    assert np.array_equal(stored(Image.fromarray(grey / np.float32(255)), "x.tiff"), grey / np.float32(255))
 
 
 def test_folders(tmp_path: Path) -> None:
@@ -241,7 +242,14 @@ def test_files_that_are_no_images(tmp_path: Path, monkeypatch) -> None:
         hg.load(tmp_path)
     Image.new("L", (4, 4)).save(tmp_path / "x.gif")
     (tmp_path / "x.gif").rename(fake)
-    with pytest.raises(hg.DataError, match="not a readable image"):  # GIF is not on the list, whatever its name
+    with pytest.warns(hg.HourglassWarning, match=r"is a GIF file, and read as one; rename it to fake\.gif"):
+        assert hg.load(fake).train.images.shape[:3] == (1, 4, 4)
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(hg.DataError, match=r"empty\.png: is empty \(0 bytes\)"):
+        hg.load(tmp_path / "empty.png")
+    Image.new("L", (4, 4)).save(tmp_path / "x.pcx")
+    (tmp_path / "x.pcx").rename(fake)
+    with pytest.raises(hg.DataError, match="not a readable image"):  # PCX is not on the list, whatever its name
         hg.load(fake)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)).save(fake)
     whole = fake.read_bytes()

@@ -25,22 +25,74 @@ MAX_CHANNELS = 4
 _ROUNDING = 1e-6  # what float32 arithmetic may leave above 1 or below 0
 
 
-def check_images(images: object, *, name: str = "images") -> Array:
-    """Return `images` as an array that keeps the contract, without copying where it already does.
+DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
+"""What Pillow calls grey images of more than 8 bits."""
 
-    Parameters
-    ----------
-    images : array-like of shape (n, h, w) or (n, h, w, c)
-        uint8 in 0..255, bool, or float in 0..1. bool becomes float32, 0 and 1.
-    name : str
-        What the message of an error calls them.
+
+def as_plain(image: Any) -> Any:
+    """A Pillow image as one of mode L, RGB, or one of `DEEP_MODES`, as images in files are read.
+
+    Palettes and CMYK become RGB, 1 bit becomes 0 and 255, transparency is laid on white.
+    """
+    if image.mode in DEEP_MODES:
+        return image
+    if image.has_transparency_data:
+        transparent = image.convert("RGBA")
+        white = transparent.copy()
+        white.paste((255, 255, 255, 255), (0, 0, *white.size))
+        white.alpha_composite(transparent)
+        return white.convert("RGB")
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+def as_array(samples: Any, *, name: str = "images") -> Array:
+    """`samples` as an array, without copying one: Pillow images, alone or in a list, as they are read from files.
 
     Raises
     ------
     DataError
-        For another number of dimensions or channels, no image, another dtype, values outside the range or not finite.
+        For masked arrays, whose mask would be lost, and Pillow images of several sizes.
     """
-    array = np.asarray(images)
+    parts = samples if isinstance(samples, (list, tuple)) else [samples]
+    if any(isinstance(part, np.ma.MaskedArray) for part in parts):
+        raise DataError(
+            f"{name} are a masked array, whose mask would be lost; give .filled(value), or leave these samples out."
+        )
+    if not any(_is_pillow(part) for part in parts):
+        return np.asarray(samples)
+    images = [np.asarray(as_plain(part) if _is_pillow(part) else part) for part in parts]
+    if len({image.shape[:2] for image in images}) > 1:
+        (h0, w0), (h, w) = sorted({image.shape[:2] for image in images})[:2]
+        raise DataError(f"{name} are Pillow images of several sizes, as {w0}×{h0} and {w}×{h}; resize them to one.")
+    if len({image.ndim for image in images}) > 1:
+        warnings.warn(f"{name}: grey and coloured images together; all are read as RGB.", HourglassWarning, stacklevel=3)
+        images = [image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2) for image in images]
+    return images[0] if parts[0] is samples else np.stack(images)
+
+
+def _is_pillow(image: Any) -> bool:
+    return hasattr(image, "has_transparency_data") and hasattr(image, "convert")
+
+
+def check_images(images: object, *, name: str = "images", white: float | None = None) -> Array:
+    """Return `images` as an array that keeps the contract, without copying where it already does.
+
+    Parameters
+    ----------
+    images : array-like of shape (n, h, w) or (n, h, w, c), or list of Pillow images of one size
+        uint8 in 0..255, bool, or float in 0..1. bool becomes float32, 0 and 1.
+    name : str
+        What the message of an error calls them.
+    white : float, optional
+        The value that stands for 1 in integers other than uint8, which become float32 in 0..1; without, they are refused.
+
+    Raises
+    ------
+    DataError
+        For another number of dimensions or channels, no image, another dtype, values outside the range or not finite; for a
+        masked array.
+    """
+    array = as_array(images, name=name)
     if array.ndim not in (3, 4):
         raise DataError(
             f"{name} have shape {array.shape}; allowed: (n, h, w) or (n, h, w, channels). "
@@ -55,6 +107,8 @@ def check_images(images: object, *, name: str = "images") -> Array:
         return array.astype(np.float32)
     if array.dtype == np.uint8:
         return array
+    if white is not None and array.dtype.kind in "iu":
+        return to_unit(array, white, name=name)
     if not np.issubdtype(array.dtype, np.floating):
         raise DataError(
             f"{name} are of dtype {array.dtype}; allowed: uint8 in 0..255, bool, or float in 0..1. "
@@ -66,9 +120,16 @@ def check_images(images: object, *, name: str = "images") -> Array:
     if low < -_ROUNDING or high > 1 + _ROUNDING:
         raise DataError(
             f"{name} hold floats from {low:g} to {high:g}; allowed: 0..1, or uint8 in 0..255. "
-            "Divide by the largest possible value first."
+            "Divide by the largest possible value first, or name it when files are read: white=, on the command line --white."
         )
     return array
+
+
+def warn_of_masks(images: Array, *, name: str = "images") -> None:
+    """A HourglassWarning if uint8 `images` hold only 0 and 1: they are meant as black and white, and read as near black."""
+    if images.dtype == np.uint8 and images.max() == 1 and images.min() == 0:
+        words = f"{name} are uint8 and hold only 0 and 1: near black, for 255 is white"
+        warnings.warn(f"{words}. Give bool, or multiply by 255.", HourglassWarning, stacklevel=3)
 
 
 def white_level(largest: float, *, is_integer: bool) -> float:

@@ -83,8 +83,8 @@ def transform_files(source: Path, output: Path, transform: Callable[[Array], Arr
     """
     from hourglass.data.files import read_image, write_image
     from hourglass.data.folders import find_images
+    from hourglass.data.notes import one_note
     from hourglass.errors import DataError, ParameterError
-    from hourglass.estimators.anysize import one_note
     from hourglass.images import to_uint8
 
     if not source.exists():

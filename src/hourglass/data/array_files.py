@@ -19,6 +19,7 @@ import numpy as np
 
 from hourglass.data import files
 from hourglass.data.dataset import Split
+from hourglass.data.depth import unit_array
 from hourglass.data.files import BROKEN, reason_of
 from hourglass.data.write import replace_file
 from hourglass.errors import DataError
@@ -41,7 +42,7 @@ def idx_file(folder: Path, name: str) -> Path | None:
     return next((file for file in (folder / name, folder / f"{name}.gz") if file.is_file()), None)
 
 
-def read_idx_pair(folder: Path, part: str) -> Split:
+def read_idx_pair(folder: Path, part: str, white: float | None = None) -> Split:
     """Images and labels of the part "train" or "test" of an IDX data set laid out as MNIST."""
     files = []
     for name in IDX_NAMES[part]:
@@ -49,7 +50,13 @@ def read_idx_pair(folder: Path, part: str) -> Split:
         if file is None:
             raise DataError(f"{folder}: {name} or {name}.gz is missing; a data set in IDX has four files.")
         files.append(file)
-    return Split(read_idx(files[0]), read_idx(files[1]))
+    return split_of(read_idx(files[0]), str(folder), white, read_idx(files[1]))
+
+
+def split_of(images: Array, name: str, white: float | None, labels: Array | None = None) -> Split:
+    """Images of an array, of any depth, with their labels; see `unit_array`."""
+    in_unit, found = unit_array(images, name, white)
+    return Split(in_unit, labels, white=found)
 
 
 def read_idx(path: Path) -> Array:
@@ -135,8 +142,8 @@ _NPZ_NAMES = {  # what others call the parts, most specific first
 }
 
 
-def read_npz(path: Path) -> tuple[Split, Split | None]:
-    """Read the training part and, if there is one, the test part of an npz file.
+def read_npz(path: Path, white: float | None = None) -> tuple[Split, Split | None]:
+    """Read the training part and, if there is one, the test part of an npz file; `white` as in `unit_array`.
 
     Arrays are taken by name: x_train, y_train, x_test, y_test; train_images and so on; images and labels; x and y;
     data and target; arr_0 and arr_1; or the only array there is.
@@ -156,18 +163,19 @@ def read_npz(path: Path) -> tuple[Split, Split | None]:
                     content = io.BytesIO(_read_at_most(stream, info.file_size))  # type: ignore[arg-type]  # ZipExtFile reads like a file
                 return _parse_npy(content, path, len(content.getbuffer()))
 
-            def split(part: str) -> Split | None:
+            def split(part: str, white: float | None) -> Split | None:
                 for images, labels in _NPZ_NAMES[part]:
                     if images in members:
-                        return Split(array(images), array(labels).reshape(-1) if labels in members else None)
+                        known = array(labels).reshape(-1) if labels in members else None
+                        return split_of(array(images), str(path), white, known)
                 return None
 
-            train = split("train") or split("all")
+            train = split("train", white) or split("all", white)
             if train is None and len(members) == 1:
-                train = Split(array(next(iter(members))))
+                train = split_of(array(next(iter(members))), str(path), white)
             if train is None:
                 raise DataError(f"{path}: holds {', '.join(members) or 'nothing'}; name its arrays images and labels.")
-            return train, split("test")
+            return train, split("test", train.white or white)
     except DataError:
         raise
     except (*BROKEN, RuntimeError) as error:  # an encrypted member, or a way of packing that zipfile does not know

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, get_args
 
 import numpy as np
 import platformdirs
@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 from hourglass.data.array_files import IDX_NAMES, idx_file, read_idx_pair
 from hourglass.data.dataset import Dataset, Split
+from hourglass.data.depth import check_white
+from hourglass.data.files import Pages
 from hourglass.data.folders import read
 from hourglass.data.sources import is_sharded
 from hourglass.data.streaming import stream
@@ -47,7 +49,12 @@ _FASHION_SHA256 = {  # of the gzip files as their authors publish them
 
 
 def load(
-    name_or_path: str | Path = "auto", *, size: tuple[int, int] | None = None, tile: tuple[int, int] | None = None
+    name_or_path: str | Path = "auto",
+    *,
+    size: tuple[int, int] | None = None,
+    tile: tuple[int, int] | None = None,
+    white: float | None = None,
+    pages: Pages = "all",
 ) -> Dataset:
     """Load a data set by its name, or from a file or folder.
 
@@ -65,11 +72,17 @@ def load(
         Resize the images of a folder to this.
     tile : (height, width), optional
         Cut every image into tiles of this size, which overlap by half: for photographs of any size.
+    white : float, above 0, optional
+        The value that stands for 1 in images deeper than 8 bits, as 4095 of 12 bits. By default found for all images
+        together, as full scale of the bits that the largest value needs, and said in a note. Arrays of floats beyond 1 need it.
+    pages : {"all", "first"}
+        Of TIFF files of several pages, and of animations: each is an image, called ``stack.tif#0``, or the first alone is read.
 
     Returns
     -------
     Dataset
-        ``.train.images`` uint8 or float of shape (n, h, w) or (n, h, w, c), ``.train.labels``, ``.test``, ``.source``.
+        ``.train.images`` uint8 or float in 0..1 of shape (n, h, w) or (n, h, w, c), ``.train.labels``, ``.train.white``,
+        ``.test``, ``.source``.
 
     Raises
     ------
@@ -90,19 +103,23 @@ def load(
     ((1437, 8, 8), (360,))
     """
     text = os.fspath(name_or_path)
+    if pages not in get_args(Pages):
+        raise ParameterError(f"pages={pages!r}; allowed: {', '.join(get_args(Pages))}.")
+    check_white(white)
     if not text:
         raise DataError(f"an empty name; allowed: {', '.join(NAMED)}, a file or a folder.")
     if text in NAMED:
-        if size is not None:
-            raise ParameterError(f"size is for folders of images; {text} has a size of its own.")
+        if size is not None or white is not None:
+            argument = "white" if size is None else "size"
+            raise ParameterError(f"{argument} is for images in files; {text} has a {argument} of its own.")
         return NAMED[text]() if tile is None else NAMED[text]().tiled(tile)
     path = Path(os.path.expanduser(text))  # Path.expanduser raises where there is no such user
     if not path.exists() and path.parent == Path() and not path.suffix:
         raise DataError(f"{text}: neither a data set ({', '.join(NAMED)}) nor a file or folder here.")
     if is_sharded(path):
-        dataset = Dataset(path.name, stream(path, size=size).in_memory(), str(path))
+        dataset = Dataset(path.name, stream(path, size=size, white=white).in_memory(), str(path))
         return dataset if tile is None else dataset.tiled(tile)
-    return read(path, size, tile)
+    return read(path, size, tile, white, pages)
 
 
 def _auto() -> Dataset:

@@ -25,7 +25,7 @@ class Split:
     labels : ndarray of shape (n,), or None
         Integers, or the names of the subfolders the images came from.
     paths : tuple of Path, or None
-        Where each image was read, if each has a file of its own.
+        Where each image was read, if each has a file of its own; of several pages in one, ``stack.tif#0``.
     keys : tuple of str, or None
         What each image is called in the shard that it came from.
     white : float, or None
@@ -61,7 +61,7 @@ class Split:
 
     def tiled(self, size: tuple[int, int]) -> Split:
         """Every image cut into tiles of `size` that overlap by half and keep label and path. DataError if one is smaller."""
-        return tiles_of(list(self.images), size, self.labels, self.paths)
+        return dataclasses.replace(tiles_of(list(self.images), size, self.labels, self.paths), white=self.white)
 
     def take(self, rows: NDArray[np.intp]) -> Split:
         """The images of these rows, in this order, with their labels and paths."""

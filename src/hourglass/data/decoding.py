@@ -53,14 +53,14 @@ class Wanted(NamedTuple):
 
     @classmethod
     def from_json(cls, text: bytes) -> Wanted:
-        kind, fields, block, rows, (shape, resize, named) = json.loads(text)
+        kind, fields, block, rows, (shape, *form) = json.loads(text)
         shard: Shard
         if kind == FilesShard.kind:
             shard = FilesShard(fields["path"], tuple(fields["names"]), fields["number"])
         else:
             shard = KINDS[kind](**fields)
         chosen = None if rows is None else np.array(rows, dtype=np.int64)
-        return cls(shard, Block(*block), chosen, Form(None if shape is None else tuple(shape), resize, named))
+        return cls(shard, Block(*block), chosen, Form(None if shape is None else tuple(shape), *form))
 
 
 class Workers:
@@ -150,6 +150,7 @@ def _send(answers: IO[bytes], piece: Piece) -> None:
         "keys": piece.keys,
         "labels": piece.labels,
         "rejects": piece.rejects,
+        "notes": piece.notes,
         "is_whole": whole is not None,
         "images": [[image.dtype.str, image.shape] for image in images],
     }
@@ -171,8 +172,8 @@ def _received(stream: IO[bytes]) -> Piece:
         if math.prod(shape) and _fill(stream, memoryview(image.data).cast("B")):
             raise EOFError
         images.append(image)
-    rejects = [(key, reason) for key, reason in head["rejects"]]
-    return Piece(head["rows"], images[0] if head["is_whole"] else images, head["keys"], head["labels"], rejects)
+    rejects, notes = ([(key, words) for key, words in head[kind]] for kind in ("rejects", "notes"))
+    return Piece(head["rows"], images[0] if head["is_whole"] else images, head["keys"], head["labels"], rejects, notes)
 
 
 def _fill(stream: Any, view: memoryview) -> int:

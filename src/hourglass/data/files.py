@@ -14,8 +14,10 @@ import tokenize
 import warnings
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +25,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hourglass.data.write import replace_file
 from hourglass.errors import DataError, ParameterError
-from hourglass.images import Array
+from hourglass.images import DEEP_MODES, Array, as_plain, to_unit
 
 MAX_BYTES = 8 << 30
 """The largest array that is read from one file, in bytes. Assign to it to change it."""
 MAX_PIXELS = 64_000_000
-"""The largest image that is decoded, in pixels. Assign to it to change it; beyond 178 million Pillow has a limit of its own."""
+"""The largest image that is decoded, in pixels, of all its pages together. Assign to it to change it; beyond 178 million Pillow
+has a limit of its own."""
+MAX_PAGES = 10_000
+"""The most pages or frames that are read of one image file. Assign to it to change it."""
 
 IMAGE_FORMATS = {
     ".png": "PNG",
@@ -38,7 +43,14 @@ IMAGE_FORMATS = {
     ".bmp": "BMP",
     ".tif": "TIFF",
     ".tiff": "TIFF",
+    ".gif": "GIF",
+    ".avif": "AVIF",
+    ".pgm": "PPM",
+    ".ppm": "PPM",
+    ".pnm": "PPM",
+    ".pbm": "PPM",
 }
+_SUBFILE_TYPE, _REDUCED_OR_MASK = 254, 0b101  # a TIFF tag, and its bits
 BROKEN = (
     *(ValueError, EOFError, OSError, KeyError, TypeError, SyntaxError, RecursionError),
     *(OverflowError, MemoryError, IndexError, ZeroDivisionError, AttributeError),
@@ -47,24 +59,49 @@ BROKEN = (
 """What the decoders raise on broken files; the syntax and token errors are numpy's, from a broken header."""
 
 
-def read_image(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-    """Read one image file, as `decode_image` does."""
+Pages = Literal["all", "first"]
+T = TypeVar("T")
+
+
+def read_image(path: Path, size: tuple[int, int] | None = None, white: float | None = None) -> Array:
+    """Read one image file, or one page of it by a name such as ``stack.tif#1``, as `decode_image` does."""
+    file, page = page_of(path)
+    return opened(file, lambda stream: decode_image(stream, str(path), size, white=white, page=page))
+
+
+def opened(path: Path, read: Callable[[IO[bytes]], T]) -> T:
+    """What `read` makes of the file; DataError if it cannot be opened."""
     try:
         with path.open("rb") as stream:
-            return decode_image(stream, str(path), size)
+            return read(stream)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file.") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({reason_of(error)}).") from error
 
 
-def decode_image(
-    stream: IO[bytes], name: str, size: tuple[int, int] | None = None, most_pixels: int | None = None
-) -> NDArray[np.uint8]:
-    """Decode one image as uint8, (h, w) if it is grey and (h, w, 3) if it has colour.
+def page_of(path: Path) -> tuple[Path, int | None]:
+    """(the file, which of its pages) of a name such as ``stack.tif#1``; of another name the path itself, and None."""
+    stem, _, number = path.name.rpartition("#")
+    if number.isdecimal() and Path(stem).suffix.lower() in IMAGE_FORMATS and not path.exists():
+        return path.with_name(stem), int(number)
+    return path, None
 
-    Turned as its EXIF says; palettes and CMYK become RGB, 1 bit becomes 0 and 255, 16 bits and floats are scaled to 8 bits,
-    transparency is laid on white. Of several frames the first is read.
+
+def decode_image(
+    stream: IO[bytes],
+    name: str,
+    size: tuple[int, int] | None = None,
+    most_pixels: int | None = None,
+    *,
+    white: float | None = None,
+    page: int | None = None,
+    notes: set[str] | None = None,
+) -> Array:
+    """Decode one image in its own depth, (h, w) if it is grey and (h, w, 3) if it has colour.
+
+    uint8 for up to 8 bits; uint16, int32 or float32 with the file's values for more, or with `white` float32 in 0..1. Turned
+    as its EXIF says; palettes and CMYK become RGB, 1 bit becomes 0 and 255, transparency is laid on white.
 
     Parameters
     ----------
@@ -72,27 +109,84 @@ def decode_image(
     name : str
         What the message of an error calls it.
     size : (height, width), optional
-        Resize it to this.
+        Resize it to this; an image deeper than 8 bits without rounding, as float32.
     most_pixels : int, optional
         Instead of `MAX_PIXELS`.
+    white : float, optional
+        The value that stands for 1 if it is deeper than 8 bits.
+    page : int, optional
+        Which of several pages; by default the first.
+    notes : set of str, optional
+        Receives a sentence on what is not read, as other pages.
 
     Raises
     ------
     DataError
+    """
+
+    def array(turned: Image.Image, image: Image.Image, _: int) -> Array:
+        plain = as_plain(turned)
+        return resized(plain, values_of(plain, format_of(image)), size)
+
+    values = decoded_pages(stream, name, array, "first" if page is None else page, most_pixels, notes)[0]
+    return values if white is None or values.dtype == np.uint8 else to_unit(values, white, name=name)
+
+
+def format_of(image: Image.Image) -> str:
+    """As Pillow calls it, but JPEG for what holds more pictures behind a photograph."""
+    return "JPEG" if image.format == "MPO" else str(image.format)
+
+
+def values_of(plain: Image.Image, kind: str) -> Array:
+    """The pixels of an image that `as_plain` made, from a file of format `kind`: uint8, uint16, int32 or float32."""
+    values = np.array(plain)
+    if plain.mode.startswith("I;16") or (plain.mode == "I" and kind in ("PNG", "PPM")):  # "I": 16 bits, of those two
+        return values.astype(np.uint16)
+    if values.dtype == np.float32 and not np.isfinite(values).all():
+        raise ValueError("its pixels are not all finite")
+    return values
+
+
+def resized(plain: Image.Image, values: Array, size: tuple[int, int] | None) -> Array:
+    """`values`, the pixels of `plain`, at `size`: Lanczos; deeper than 8 bits as float32 within the range that they had."""
+    if size is None or values.shape[:2] == size:
+        return values
+    if values.dtype == np.uint8:
+        return np.array(plain.resize((size[1], size[0]), Image.Resampling.LANCZOS))
+    smooth = np.array(Image.fromarray(values.astype(np.float32)).resize((size[1], size[0]), Image.Resampling.LANCZOS))
+    return np.clip(smooth, np.float32(values.min()), np.float32(values.max()), out=smooth)
+
+
+def decoded_pages(
+    stream: IO[bytes],
+    name: str,
+    convert: Callable[[Image.Image, Image.Image, int], T],
+    pages: Pages | int = "first",
+    most_pixels: int | None = None,
+    notes: set[str] | None = None,
+) -> list[T]:
+    """What `convert` makes of (the page turned, as the file has it, its number), for all `pages`, the first, or one by number.
+
+    Raises
+    ------
+    DataError
+        If it is no image of an allowed format, or its pages are together more than `MAX_PIXELS` or more than `MAX_PAGES`.
     """
     allowed, limit = sorted(set(IMAGE_FORMATS.values())), MAX_PIXELS if most_pixels is None else most_pixels
     try:
         with warnings.catch_warnings():
             # Pillow's limit is replaced by ours; its remarks on odd metadata would only repeat what decoding shows.
             warnings.simplefilter("ignore")
-            with Image.open(stream, formats=allowed) as image:
-                width, height = image.size
-                if width * height > limit:
-                    raise DataError(f"{name}: {width}×{height} pixels; the limit is {limit:,}.")
-                return _eight_bits(ImageOps.exif_transpose(image), size)
+            with Image.open(stream, formats=[kind for kind in allowed if kind in _openable()]) as image:
+                left_out = set() if notes is None else notes
+                left_out |= _colours_rounded(image, stream)
+                numbers = _page_numbers(image, name, pages, limit, left_out)
+                return [convert(ImageOps.exif_transpose(image), image, number) for number in numbers]
     except DataError:
         raise
     except UnidentifiedImageError as error:
+        if not stream.seek(0, io.SEEK_END):
+            raise DataError(f"{name}: is empty (0 bytes).") from error
         raise DataError(f"{name}: not a readable image; allowed: {', '.join(allowed)}.") from error
     except Image.DecompressionBombError as error:  # Pillow's own limit, beyond ours
         raise DataError(f"{name}: more pixels than Pillow opens; the limit is {limit:,}.") from error
@@ -100,23 +194,64 @@ def decode_image(
         raise DataError(f"{name}: not a readable image ({reason_of(error)}); allowed: {', '.join(allowed)}.") from error
 
 
-def _eight_bits(image: Image.Image, size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
-        values = np.asarray(image, dtype=np.float32)  # exact for 16 bits; of larger numbers it is only seen that they are
-        top = 1.0 if image.mode == "F" else 65535.0  # "I" is how Pillow opens 16-bit PNG files
-        if not np.isfinite(values).all() or values.min() < 0 or values.max() > top:
-            raise ValueError(f"its pixels are not within 0 and {top:g}")
-        image = Image.fromarray(np.rint(values / top * 255).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    elif image.mode in ("1", "L"):
-        image = image.convert("L")
-    else:
-        image = image.convert("RGB")
-    if size is not None and (image.height, image.width) != size:
-        image = image.resize((size[1], size[0]), Image.Resampling.LANCZOS)
-    return np.array(image, dtype=np.uint8)
+@cache
+def _openable() -> frozenset[str]:
+    """The formats that this build of Pillow reads: AVIF is in those from 11.3 on."""
+    Image.init()
+    return frozenset(Image.OPEN)
+
+
+def _page_numbers(image: Image.Image, name: str, pages: Pages | int, limit: int, notes: set[str]) -> Iterator[int]:
+    """The numbers of the wanted pages, each while `image` stands on it. Adds to `notes` what is passed over."""
+    number, n_pixels, found = pages if isinstance(pages, int) else 0, 0, 0
+    while _stands_on(image, number):
+        if getattr(image, "tag_v2", {}).get(_SUBFILE_TYPE, 0) & _REDUCED_OR_MASK:
+            notes.add("its previews and masks are left out: pages that TIFF marks as no images of their own.")
+        elif pages == "first" and found:
+            notes.add('holds more pages than the first, which alone is read (pages="all", on the command line --pages all).')
+            return
+        else:
+            n_pixels += image.width * image.height
+            if n_pixels > limit or found == MAX_PAGES:
+                what = f"{image.width}×{image.height} pixels" if not found else f"more than {found} pages or {limit:,} pixels"
+                most = f"{limit:,}" if not found else f'{MAX_PAGES:,} pages, {limit:,} pixels together; pages="first" reads one'
+                raise DataError(f"{name}: {what}; the limit is {most}.")
+            yield number
+            found += 1
+        number += 1
+        if isinstance(pages, int):
+            return
+    if image.format == "MPO":
+        notes.add("holds more pictures behind the photograph, as a preview, a gain map or its stereo half; these are left out.")
+    if not found:
+        raise DataError(
+            f"{name}: has no page {number}." if isinstance(pages, int) else f"{name}: holds only previews or masks."
+        )
+
+
+def _stands_on(image: Image.Image, number: int) -> bool:
+    """Whether there is a page of this number, on which `image` then stands; a photograph has one."""
+    if image.format == "MPO":
+        return number == 0
+    try:
+        image.seek(number)
+    except EOFError:
+        return False
+    return True
+
+
+def _colours_rounded(image: Image.Image, stream: IO[bytes]) -> set[str]:
+    """A note, if Pillow reads 8 bits of each colour where there are more."""
+    arguments = [args if isinstance(args, tuple) else (args,) for *_, args in getattr(image, "tile", [])]  # of the decoder
+    deeper = any(";16" in str(argument) for args in arguments for argument in args)
+    if image.format == "PPM":
+        deeper = any(isinstance(args[-1], int) and args[-1] > 255 for args in arguments)
+    if image.format == "AVIF":
+        stream.seek(0)
+        _, box, after = stream.read(4096).partition(b"pixi")  # version and flags, how many channels, the bits of each
+        deeper = bool(box) and after[5:6] > b"\x08"
+    is_rounded = deeper and image.mode not in DEEP_MODES
+    return {"holds more than 8 bits a colour; 8 are read."} if is_rounded else set()
 
 
 def write_image(path: Path, image: NDArray[np.uint8]) -> None:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hourglass.data.array_files import IDX_NAMES, idx_file, read_idx, read_idx_pair, read_npy, read_npz
+from hourglass.data.array_files import IDX_NAMES, idx_file, read_idx, read_idx_pair, read_npy, read_npz, split_of
 from hourglass.data.dataset import Dataset, Split, tiles_of
-from hourglass.data.files import IMAGE_FORMATS, read_image
+from hourglass.data.files import IMAGE_FORMATS, Pages
+from hourglass.data.notes import one_note
+from hourglass.data.pictures import Picture, common_white, in_unit, read_pictures
 from hourglass.errors import DataError, HourglassWarning, ParameterError
+from hourglass.images import to_float
 
 _IDX_SUFFIXES = (".idx", ".idx1", ".idx3", "-ubyte", ".gz")
 
 
-def read(path: Path, size: tuple[int, int] | None = None, tile: tuple[int, int] | None = None) -> Dataset:
+def read(
+    path: Path,
+    size: tuple[int, int] | None = None,
+    tile: tuple[int, int] | None = None,
+    white: float | None = None,
+    pages: Pages = "all",
+) -> Dataset:
     """Read a file or folder as a data set.
 
     Parameters
@@ -28,6 +38,10 @@ def read(path: Path, size: tuple[int, int] | None = None, tile: tuple[int, int] 
         Resize every image to this; without it the images of a folder must share one size.
     tile : (height, width), optional
         Instead, cut every image into tiles of this size, which overlap by half; sizes may then differ.
+    white : float, optional
+        The value that stands for 1 in images deeper than 8 bits; by default found for all of them, with a note.
+    pages : {"all", "first"}
+        Of files of several pages or frames.
 
     Raises
     ------
@@ -35,40 +49,42 @@ def read(path: Path, size: tuple[int, int] | None = None, tile: tuple[int, int] 
         If there is no such file, or it cannot be read as what its name says it is.
     """
     try:
-        return _read(path, size, tile)
+        return _read(path, size, tile, white, pages)
     except DataError as error:  # the image contract knows no file names
         raise error if str(path) in str(error) else DataError(f"{path}: {error}") from error
 
 
-def _read(path: Path, size: tuple[int, int] | None, tile: tuple[int, int] | None) -> Dataset:
+def _read(path: Path, size: tuple[int, int] | None, tile: tuple[int, int] | None, white: float | None, pages: Pages) -> Dataset:
     name, source = path.name or str(path), str(path)
     suffix = path.suffix.lower()
     if size is not None and ((path.is_file() and suffix not in IMAGE_FORMATS) or idx_file(path, IDX_NAMES["train"][0])):
         raise ParameterError(f"{path}: size is for images in files of their own; these arrays have a size.")
     if path.is_dir():
         if idx_file(path, IDX_NAMES["train"][0]):
-            return Dataset(name, read_idx_pair(path, "train"), source, read_idx_pair(path, "test"))
+            train = read_idx_pair(path, "train", white)
+            return Dataset(name, train, source, read_idx_pair(path, "test", train.white or white))
         if (path / "train").is_dir() and (path / "test").is_dir():
-            return Dataset(name, read_folder(path / "train", size, tile), source, read_folder(path / "test", size, tile))
-        return Dataset(name, read_folder(path, size, tile), source)
-    dataset = _read_file(path, size)
+            train = read_folder(path / "train", size, tile, white, pages)
+            return Dataset(name, train, source, read_folder(path / "test", size, tile, train.white or white, pages))
+        return Dataset(name, read_folder(path, size, tile, white, pages), source)
+    if suffix in IMAGE_FORMATS and path.exists():
+        return Dataset(name, _read_files([path], None, source, size, tile, white, pages), source)
+    dataset = _read_file(path, white)
     return dataset if tile is None else dataset.tiled(tile)
 
 
-def _read_file(path: Path, size: tuple[int, int] | None) -> Dataset:
+def _read_file(path: Path, white: float | None) -> Dataset:
     name, source = path.name or str(path), str(path)
     suffix = path.suffix.lower()
     if not path.exists():
         raise DataError(f"{path}: no such file or folder.")
     if suffix == ".npz":
-        train, test = read_npz(path)
+        train, test = read_npz(path, white)
         return Dataset(name, train, source, test)
     if suffix == ".npy":
-        return Dataset(name, Split(read_npy(path)), source)
-    if suffix in IMAGE_FORMATS:
-        return Dataset(name, Split(read_image(path, size)[None], paths=(path,)), source)
+        return Dataset(name, split_of(read_npy(path), source, white), source)
     if path.name.endswith(_IDX_SUFFIXES):
-        return Dataset(name, Split(read_idx(path)), source)
+        return Dataset(name, split_of(read_idx(path), source, white), source)
     raise DataError(
         f"{path}: cannot tell what this is from its name; allowed: {', '.join(sorted(IMAGE_FORMATS))}, "
         ".npy, .npz, IDX (names that end in -ubyte, .idx or .gz), or a folder."
@@ -89,27 +105,55 @@ def find_images(folder: Path) -> list[Path]:
     return sorted(files)
 
 
-def read_folder(folder: Path, size: tuple[int, int] | None = None, tile: tuple[int, int] | None = None) -> Split:
+def read_folder(
+    folder: Path,
+    size: tuple[int, int] | None = None,
+    tile: tuple[int, int] | None = None,
+    white: float | None = None,
+    pages: Pages = "all",
+) -> Split:
     """Read a folder of images that share one size, are resized to `size` or cut into tiles; the first subfolder is the label.
 
-    Grey and coloured images together become coloured.
+    Grey and coloured images together become coloured. Of images deeper than 8 bits `white`, or what is found, becomes 1.
     """
     files = find_images(folder)
-    images: list[NDArray[np.uint8]] = []
-    for file in files:
-        image = read_image(file, size)
-        if tile is None and images and image.shape[:2] != images[0].shape[:2]:
-            (h0, w0), (h, w) = images[0].shape[:2], image.shape[:2]
-            raise DataError(
-                f"{folder}: sizes differ, {files[0].name} is {w0}×{h0} and {file.name} is {w}×{h}; "
-                "give a size to resize to (size=(height, width), or --size) or to cut tiles of (tile=, or --tile)."
-            )
-        images.append(image)
-    if len({image.ndim for image in images}) == 2:
-        warnings.warn(f"{folder}: grey and coloured images together; all are read as RGB.", HourglassWarning, stacklevel=2)
-        images = [image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2) for image in images]
     parents = [file.relative_to(folder).parts[:-1] for file in files]
-    labels = np.array([parts[0] for parts in parents]) if all(parents) else None
+    labels = [parts[0] for parts in parents] if all(parents) else None
+    return _read_files(files, labels, str(folder), size, tile, white, pages)
+
+
+def _read_files(
+    files: Sequence[Path],
+    labels: list[str] | None,
+    name: str,
+    size: tuple[int, int] | None,
+    tile: tuple[int, int] | None,
+    white: float | None,
+    pages: Pages,
+) -> Split:
+    pictures: list[Picture] = []
+    numbers: list[int] = []  # of the file of each
+    with one_note():
+        for number, file in enumerate(files):
+            for picture in read_pictures(file, size, pages):
+                if tile is None and pictures and picture.values.shape[:2] != pictures[0].values.shape[:2]:
+                    (h0, w0), (h, w) = pictures[0].values.shape[:2], picture.values.shape[:2]
+                    raise DataError(
+                        f"{name}: sizes differ, {Path(pictures[0].name).name} is {w0}×{h0} and {Path(picture.name).name} is "
+                        f"{w}×{h}; give a size to resize to (size=(height, width), or --size) or to cut tiles of (tile=, or "
+                        "--tile)."
+                    )
+                pictures.append(dataclasses.replace(picture, alpha=None))  # which would take memory
+                numbers.append(number)
+        found = common_white(pictures, name, white)
+        images = [in_unit(picture, found) for picture in pictures]
+    if found is not None:
+        images = [to_float(image) for image in images]
+    if len({image.ndim for image in images}) == 2:
+        warnings.warn(f"{name}: grey and coloured images together; all are read as RGB.", HourglassWarning, stacklevel=2)
+        images = [image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2) for image in images]
+    paths = tuple(Path(picture.name) for picture in pictures)
+    known = None if labels is None else np.array(labels)[numbers]
     if tile is not None:
-        return tiles_of(images, tile, labels, tuple(files))
-    return Split(np.stack(images), labels, tuple(files))
+        return dataclasses.replace(tiles_of(images, tile, known, paths), white=found)
+    return Split(np.stack(images), known, paths, white=found)

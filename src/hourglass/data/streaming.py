@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from hourglass.data import files
 from hourglass.data.dataset import Split
 from hourglass.data.decoding import Wanted, Workers, default_workers, in_order
+from hourglass.data.depth import check_white, white_of
 from hourglass.data.rejects import Rejects
 from hourglass.data.shards import Block, Form, NpyShard, Piece, Shard, cut
 from hourglass.data.shuffling import BLOCKS_EACH, Batch, Blocks, Gathered, Window, batched, rows_of, spread
@@ -41,6 +42,7 @@ def stream(
     buffer: int | None = None,
     workers: int | None = None,
     strict: bool = False,
+    white: float | None = None,
 ) -> Stream:
     """Images that are read as they are needed: for more of them than memory holds.
 
@@ -50,7 +52,8 @@ def stream(
         A folder of images (subfolders are labels); a folder of Parquet, tar or npy files; one such file; or a pattern such as
         ``"train-*.tar"``. Parquet: a column ``image`` of image files as bytes (or as a struct with ``bytes``) or of pixels as
         lists; ``label``, and ``key``, ``path`` or ``id``, if there are any. tar: WebDataset's layout, ``0001.png`` beside
-        ``0001.cls``. npy: (n, h, w) or (n, h, w, c), uint8 or float in 0..1.
+        ``0001.cls``. npy: (n, h, w) or (n, h, w, c), uint8, float in 0..1, or deeper with a white level. Of files of several
+        pages the first is read, with a note.
     size : (height, width), optional
         Resize image files to this; without it they must share the size of the first.
     buffer : int, optional
@@ -59,6 +62,9 @@ def stream(
         Processes that read and decode; 0: a thread of this one. By default 0 for arrays, else one fewer than there are cores.
     strict : bool
         Raise a DataError for an image that cannot be read, instead of leaving it out with a note.
+    white : float, above 0, optional
+        The value that stands for 1 in images deeper than 8 bits, as 4095 of 12 bits; what is above is clipped, with a note. By
+        default found from some of the images, and said in a note.
 
     Returns
     -------
@@ -82,7 +88,9 @@ def stream(
     >>> [ae.encode(part.images).shape for part in digits][:2]
     [(256, 8), (256, 8)]
     """
-    return Stream(shards_of(source), size=size, buffer=buffer, workers=workers, strict=strict, root=root_of(source))
+    return Stream(
+        shards_of(source), size=size, buffer=buffer, workers=workers, strict=strict, root=root_of(source), white=white
+    )
 
 
 class Stream:
@@ -97,7 +105,9 @@ class Stream:
         workers: int | None = None,
         strict: bool = False,
         root: str = "",
+        white: float | None = None,
     ) -> None:
+        check_white(white)
         for name, value, least in (("buffer", buffer, 1), ("workers", workers, 0)):
             if value is not None and (not isinstance(value, Integral) or value < least):
                 raise DataError(f"{name}={value!r}; allowed: a whole number, {least} or more.")
@@ -105,7 +115,7 @@ class Stream:
         if size is not None and (len(sides) != 2 or not all(isinstance(side, Integral) and side > 0 for side in sides)):
             raise DataError(f"size={size!r}; allowed: (height, width), two whole numbers above 0.")
         self.shards, self.size, self.strict, self.root = shards, size, strict, root
-        self._buffer, self._workers = buffer, workers
+        self._buffer, self._workers, self._white = buffer, workers, white
         self._rejects = Rejects(strict)
         self._is_told_small = False
 
@@ -146,32 +156,54 @@ class Stream:
         for shard, count in zip(self.shards, self._blocks.of_shards, strict=True):
             name = f"{Path(shard.path).name} {getattr(shard, 'names', '')} {count}"
             digest = zlib.crc32(name.encode("utf-8", "surrogateescape"), digest)
-        return f"{self.dtype} {self.shape} {digest:08x} {self.buffer}"
+        white = "" if self.white is None else f" {self.white:g}"
+        return f"{self.dtype} {self.shape} {digest:08x} {self.buffer}{white}"
 
     @cached_property
     def _blocks(self) -> Blocks:
         return Blocks(self.shards)
 
     @cached_property
+    def white(self) -> float | None:
+        """The value that stands for 1 in images deeper than 8 bits; None if none of some images is."""
+        samples = self._samples[0]
+        if deep := [(sample.largest, sample.is_integer) for sample in samples if sample.is_deep]:
+            return white_of(deep, self.root or self.shards[0].path, self._white)
+        are_floats = bool(samples) and not any(sample.is_integer for sample in samples)
+        return None if are_floats else self._white  # of floats up to 1, 1 is white
+
+    @cached_property
     def _first(self) -> Array:
-        """One image that can be read, (1, *shape): in colour if any of the first of some blocks is."""
-        found: Array | None = None
-        reasons: list[str] = []
-        for number in np.unique(np.linspace(0, len(self._blocks.counts) - 1, _PROBED_BLOCKS).astype(int)):
-            shard, block, _ = self._blocks[number]
-            try:
-                piece = shard.read(block, np.arange(min(4, block.n_images)), Form(None, named=False))
-            except DataError as error:
-                reasons.append(str(error).removeprefix(f"{self.shards[0].path}: "))
-                continue
-            reasons += [": ".join(reject) for reject in piece.rejects]
-            for image in piece.images:
-                shape = (*(self.size or image.shape[:2]), *image.shape[2:])
-                if found is None or (len(shape) > found[0].ndim):
-                    found = np.zeros((1, *shape), image.dtype)
-        if found is None:
+        """One image, black, (1, *shape): in colour if any of the first of some blocks is."""
+        len(self)  # which raises what cannot be read at all
+        samples, reasons = self._samples
+        if not samples:
             raise DataError(f"{self.shards[0].path}: the first of its images cannot be read: {reasons[0]}")
-        return found
+        found = max(samples, key=lambda sample: len(sample.shape))  # the first of the coloured ones, if there are any
+        is_float = self.white is not None or not found.is_integer
+        return np.zeros((1, *(self.size or found.shape[:2]), *found.shape[2:]), np.float32 if is_float else np.uint8)
+
+    @cached_property
+    def _samples(self) -> tuple[list[_Sample], list[str]]:
+        """(the first images of some blocks, why others cannot be read)"""
+        samples: list[_Sample] = []
+        reasons: list[str] = []
+        chosen = _spread(len(self.shards), _PROBED_BLOCKS)
+        for shard in (self.shards[number] for number in chosen):
+            try:
+                blocks = shard.blocks()
+                for block in (blocks[number] for number in _spread(len(blocks), math.ceil(_PROBED_BLOCKS / len(chosen)))):
+                    piece = shard.read(block, np.arange(min(4, block.n_images)), Form(None, named=False, white=0))
+                    reasons += [": ".join(reject) for reject in piece.rejects]
+                    samples += [self._sample(shard, image) for image in piece.images]
+            except (DataError, OSError) as error:
+                reasons.append(str(error).removeprefix(f"{self.shards[0].path}: "))
+        return samples, reasons
+
+    def _sample(self, shard: Shard, image: Array) -> _Sample:
+        is_integer, largest = image.dtype.kind != "f", float(image.max())
+        is_refused = not is_integer and isinstance(shard, NpyShard) and self._white is None  # floats beyond 1 in arrays
+        return _Sample(image.shape, is_integer, largest, largest > (255 if is_integer else 1) and not is_refused)
 
     @cached_property
     def _units(self) -> Blocks:
@@ -180,7 +212,7 @@ class Stream:
 
     @property
     def _form(self) -> Form:
-        return Form(self._first.shape[1:], resize=self.size is not None, named=False)
+        return Form(self._first.shape[1:], resize=self.size is not None, named=False, white=self.white)
 
     @cached_property
     def _readers(self) -> Workers:
@@ -200,7 +232,7 @@ class Stream:
             for n_wanted, piece in self.pieces(shard, form):
                 self._rejects.note(shard, piece, n_wanted)
                 if piece.rows:
-                    yield Split(self._typed(piece.images), _known(piece.labels), None, tuple(piece.keys))
+                    yield Split(self._typed(piece.images), _known(piece.labels), None, tuple(piece.keys), self.white)
         self._rejects.tell(len(self))
 
     def pieces(self, shard: Shard, form: Form) -> Iterator[tuple[int, Piece]]:
@@ -210,6 +242,7 @@ class Stream:
         blocks = shard.blocks()
         if not blocks:
             return
+        form = form._replace(white=self.white)
         at_once = blocks[0].n_images if form.shape is not None else _at_once(shard, blocks[0])
 
         def requests() -> Iterator[Wanted]:
@@ -234,7 +267,7 @@ class Stream:
         parts = list(self)
         labels = None if any(part.labels is None for part in parts) else np.concatenate([part.known_labels for part in parts])
         keys = tuple(key for part in parts for key in part.keys or ())
-        return Split(np.concatenate([part.images for part in parts]), labels, None, keys)
+        return Split(np.concatenate([part.images for part in parts]), labels, None, keys, self.white)
 
     def draw(self, n: int, seed: int) -> NDArray[np.int64]:
         """Numbers of `n` images (or all), sorted, from some blocks all over the source, for each block is read.
@@ -279,7 +312,7 @@ class Stream:
                 f"none of {len(numbers)} images that were drawn can be read; {self._rejects.first} If sizes differ, give one."
             )
             raise DataError(f"{self.shards[0].path}: {words}")
-        return Split(images[:n_read], _known(labels) if named else None, None, tuple(keys))
+        return Split(images[:n_read], _known(labels) if named else None, None, tuple(keys), self.white)
 
     def __array__(self, *_: Any, **__: Any) -> Array:
         raise DataError(
@@ -399,7 +432,7 @@ class Stream:
 def _at_once(shard: Shard, block: Block) -> int:
     """How many images of their own sizes may be decoded together, if the others are like the first."""
     try:
-        first = shard.read(block, np.arange(min(4, block.n_images)), Form(None, named=False))
+        first = shard.read(block, np.arange(min(4, block.n_images)), Form(None, named=False, white=0))
     except DataError:  # which is told when it is read in its turn
         return block.n_images
     return max(1, _PIECE_BYTES // max((image.nbytes for image in first.images), default=1))
@@ -423,6 +456,20 @@ def _known(labels: list[Any] | None) -> NDArray[Any] | None:
         return None
     is_plain = all(isinstance(label, (str, int, float)) for label in labels) and len({type(label) for label in labels}) == 1
     return np.array(labels if is_plain else [str(label) for label in labels])
+
+
+def _spread(n: int, at_most: int) -> list[int]:
+    """Up to `at_most` of the numbers below `n`, from the first to the last."""
+    return [int(number) for number in np.unique(np.linspace(0, n - 1, min(n, at_most)).astype(int))]
+
+
+class _Sample(NamedTuple):
+    """What is seen of one image, to know what to expect of all."""
+
+    shape: tuple[int, ...]
+    is_integer: bool
+    largest: float
+    is_deep: bool
 
 
 class _Reading(NamedTuple):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,27 +13,6 @@ from hourglass.images import Array, Float32, check_images, to_float
 
 Model = Callable[[Float32], Float32]
 _TILES = 256  # tiles a call, so that memory does not grow with the image
-
-
-@contextlib.contextmanager
-def one_note() -> Iterator[None]:
-    """Within it the library's notes are gathered, whatever the number of images; at its end one stands for all."""
-    notes: set[str] = set()
-    with warnings.catch_warnings():
-        show = warnings.showwarning
-
-        def gather(message: Warning | str, category: type[Warning], *rest: Any, **named: Any) -> None:
-            if issubclass(category, HourglassWarning):
-                notes.add(str(message))
-            else:
-                show(message, category, *rest, **named)
-
-        warnings.showwarning = gather
-        warnings.simplefilter("always", HourglassWarning)
-        yield
-    if notes:
-        more = f" (and {len(notes) - 1} more like it)" if len(notes) > 1 else ""
-        warnings.warn(f"{min(notes)}{more}", HourglassWarning, stacklevel=3)
 
 
 def restore_image(image: Array, shape: tuple[int, ...], model: Model, *, is_local: bool, scale: int = 1) -> Float32:

@@ -7,7 +7,6 @@ What cannot be read is listed in a file beside, with its reason.
 
 from __future__ import annotations
 
-import csv
 import itertools
 import json
 import os
@@ -20,10 +19,11 @@ from typing import Any, Self
 
 from hourglass.data import Stream
 from hourglass.data.files import parquet, reason_of
-from hourglass.data.shards import FilesShard, Shard
+from hourglass.data.notes import one_note
+from hourglass.data.rejects import write_rejects
+from hourglass.data.shards import FilesShard, Piece, Shard
 from hourglass.data.write import replace_file
 from hourglass.errors import DataError, HourglassWarning, ParameterError
-from hourglass.estimators.anysize import one_note
 from hourglass.estimators.shard_uses import Use
 
 _METADATA = b"hourglass"
@@ -153,6 +153,7 @@ def _write_part(use: Use, source: Stream, shard: Shard, path: Path, about: dict[
         with replace_file(path) as beside, _Table(beside, about) as table:
             for n_wanted, piece in source.pieces(shard, use.form):
                 rejects += piece.rejects
+                _warn(piece)
                 n_images, n_rejected = n_images + len(piece.rows), n_rejected + n_wanted - len(piece.rows)
                 n_all += n_wanted
                 if source.strict and rejects:
@@ -163,7 +164,7 @@ def _write_part(use: Use, source: Stream, shard: Shard, path: Path, about: dict[
                 use.finish(path)
             elif n_all:
                 raise _Empty
-            _write_rejects(listing, rejects)
+            write_rejects(listing, rejects, "key")
     except _Empty:
         report.failed += 1
     except DataError as error:
@@ -176,10 +177,15 @@ def _write_part(use: Use, source: Stream, shard: Shard, path: Path, about: dict[
         report.images += n_images
     if report.failed > n_failed:
         path.unlink(missing_ok=True)  # of what the shard was before
-        _write_rejects(listing, rejects)
+        write_rejects(listing, rejects, "key")
     report.rejected += n_rejected
     if rejects and not report.first_reject:
         report.first_reject = ": ".join(rejects[0])
+
+
+def _warn(piece: Piece) -> None:
+    for key, sentence in piece.notes:
+        warnings.warn(f"{key}: {sentence}", HourglassWarning, stacklevel=2)
 
 
 class _Empty(Exception):  # noqa: N818  # no error: nothing of the shard can be read, and that is noted
@@ -234,12 +240,3 @@ class _Table:
         except pa.ArrowException as error:
             raise DataError(f"labels of several kinds ({reason_of(error)}).") from error
         self._waiting.clear()
-
-
-def _write_rejects(path: Path, rejects: list[tuple[str, str]]) -> None:
-    """List them as CSV; without any, no file."""
-    if not rejects:
-        path.unlink(missing_ok=True)
-        return
-    with replace_file(path) as beside, beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        csv.writer(stream).writerows([("key", "reason"), *rejects])

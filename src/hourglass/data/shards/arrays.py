@@ -61,15 +61,8 @@ class NpyShard(Shard):
                 shape, fortran_order, dtype = npy_header(stream, Path(self.path))
                 start = stream.tell()
                 available = Path(self.path).stat().st_size - start
-            if (
-                len(shape) not in (3, 4)
-                or 0 in shape[1:]
-                or dtype.kind not in "buf"
-                or (dtype.kind == "u" and dtype.itemsize > 1)
-            ):
-                raise DataError(
-                    f"{self.path}: holds {dtype} of shape {shape}; images are uint8 or float, (n, h, w) or (n, h, w, c)."
-                )
+            if len(shape) not in (3, 4) or 0 in shape[1:] or dtype.kind not in "buif":
+                raise DataError(f"{self.path}: holds {dtype} of shape {shape}; images are numbers, (n, h, w) or (n, h, w, c).")
             if fortran_order:
                 raise DataError(f"{self.path}: is in Fortran order, in which no image lies in one piece; save it in C order.")
             if min(shape) < 0 or math.prod(shape[1:]) * dtype.itemsize > files.MAX_BYTES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from hourglass.data.files import BROKEN, decode_image, reason_of
 from hourglass.errors import DataError, HourglassError, WorkerError
-from hourglass.images import Array, with_channels
+from hourglass.images import Array, to_unit, with_channels
 
 IMAGES_A_BLOCK = 256
 """Images that are read together: few enough to lie in a processor's cache, enough to make a call worth its cost."""
@@ -53,11 +54,15 @@ class Form(NamedTuple):
         Encoded images are resized to the sides of `shape` instead.
     named : bool
         Whether keys and labels are asked for.
+    white : float, optional
+        The value that stands for 1 in images deeper than 8 bits, which become float32 in 0..1. None: integers beyond 255 and
+        floats beyond 1 are rejected. 0: all stay in units of their own.
     """
 
     shape: tuple[int, ...] | None = None
     resize: bool = False
     named: bool = True
+    white: float | None = None
 
     def apply(self, image: Array) -> Array:
         """One image (h, w) or (h, w, c) in this form; DataError if it cannot be."""
@@ -67,6 +72,20 @@ class Form(NamedTuple):
             raise DataError(f"is {image.shape[1]}×{image.shape[0]}; {self.shape[1]}×{self.shape[0]} is needed.")
         channelled: Array = with_channels(image[None], self.shape)[0]
         return channelled
+
+    def in_unit(self, images: Array) -> Array:
+        """Images of any shape that lie within `range_of` their dtype, as they are passed on: uint8, or float32 in 0..1."""
+        if images.dtype == np.uint8 or self.white == 0:
+            return images
+        if self.white is not None and images.dtype != np.bool_:
+            return to_unit(np.minimum(images, self.white), self.white)
+        return images.astype(np.uint8 if images.dtype.kind in "iu" else np.float32, copy=False)
+
+    def range_of(self, dtype: np.dtype[Any]) -> float:
+        """The largest value that images of `dtype` may have; those beyond a white level are clipped to it."""
+        if self.white is not None:
+            return math.inf
+        return 255.0 if dtype.kind in "iu" else 1 + _ROUNDING
 
 
 @dataclass
@@ -83,6 +102,8 @@ class Piece:
     labels : list, optional
     rejects : list of (key, reason)
         What could not be read.
+    notes : list of (key, sentence)
+        What of an image that was read is not there: other pages, values above white.
     """
 
     rows: list[int]
@@ -90,11 +111,13 @@ class Piece:
     keys: list[str] = field(default_factory=list)
     labels: list[Any] | None = None
     rejects: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Names that are no text, as files may have, become text: they are written to tables and models."""
         self.keys = [_as_text(key) for key in self.keys]
         self.rejects = [(_as_text(key), reason) for key, reason in self.rejects]
+        self.notes = [(_as_text(key), sentence) for key, sentence in self.notes]
         if self.labels is not None:
             self.labels = [_as_text(label) if isinstance(label, str) else label for label in self.labels]
 
@@ -143,14 +166,18 @@ class Shard(ABC):
 def decoded(files: Iterable[Encoded], form: Form) -> Piece:
     """Decode image files one by one; those that cannot be are rejects."""
     size = (form.shape[0], form.shape[1]) if form.resize and form.shape is not None else None
-    rows, keys, labels, rejects = [], [], [], []
+    rows, keys, labels, rejects, notes = [], [], [], [], []
     images: list[Array] = []
     for file in files:
+        lost: set[str] = set()
         try:
             content = file.read()
             if len(content) > MAX_ENCODED:
                 raise DataError(f"{len(content):,} bytes; the limit is {MAX_ENCODED:,}.")
-            image = form.apply(decode_image(io.BytesIO(content), file.key, size))
+            raw = decode_image(io.BytesIO(content), file.key, size, notes=lost)
+            if raw.dtype != np.uint8 and (fault := _fault(float(raw.min()), float(raw.max()), raw.dtype, form, lost)):
+                raise DataError(fault)
+            image = form.apply(form.in_unit(raw))
         except (DataError, OSError) as error:
             if getattr(error, "errno", None) in _NO_FAULT_OF_THE_IMAGE:
                 raise WorkerError(f"{file.key}: cannot be read for now ({error}).") from error
@@ -160,8 +187,9 @@ def decoded(files: Iterable[Encoded], form: Form) -> Piece:
         images.append(image)
         keys.append(file.key)
         labels.append(file.label)
+        notes += [(file.key, sentence) for sentence in sorted(lost)]
     whole = np.stack(images) if images and form.shape is not None else images
-    return Piece(rows, whole, keys, labels if any(label is not None for label in labels) else None, rejects)
+    return Piece(rows, whole, keys, labels if any(label is not None for label in labels) else None, rejects, notes)
 
 
 def fitted(images: Array, rows: NDArray[np.int64], key: Callable[[int], str], form: Form) -> Piece:
@@ -172,21 +200,31 @@ def fitted(images: Array, rows: NDArray[np.int64], key: Callable[[int], str], fo
     if form.shape is not None:
         images = with_channels(images, form.shape)
     rejects: list[tuple[str, str]] = []
+    notes: list[tuple[str, str]] = []
     if images.dtype == np.bool_:
         images = images.astype(np.float32)
     if images.dtype != np.uint8:
         flat = images.reshape(len(images), -1)
-        low, high = flat.min(1), flat.max(1)
-        top = 255.0 if images.dtype.kind in "iu" else 1 + _ROUNDING
-        good = (low >= -_ROUNDING) & (high <= top)  # false for NaN
-        rejects = [
-            (key(int(rows[bad])), f"has values from {low[bad]:g} to {high[bad]:g}; an image's are 0..255 or, floats, 0..1.")
-            for bad in np.flatnonzero(~good)
-        ]
-        images, rows = images[good], rows[good]
-        images = images.astype(np.uint8 if images.dtype.kind in "iu" else np.float32, copy=False)
+        good = np.ones(len(images), bool)
+        for row, (low, high) in enumerate(zip(flat.min(1).tolist(), flat.max(1).tolist(), strict=True)):
+            lost: set[str] = set()
+            if fault := _fault(low, high, images.dtype, form, lost):
+                good[row] = False
+                rejects.append((key(int(rows[row])), fault))
+            notes += [(key(int(rows[row])), sentence) for sentence in lost]
+        images, rows = form.in_unit(images[good]) if good.any() else images[good], rows[good]
     keys = [key(int(row)) for row in rows] if form.named else []
-    return Piece(rows.tolist(), images, keys, None, rejects)
+    return Piece(rows.tolist(), images, keys, None, rejects, notes)
+
+
+def _fault(low: float, high: float, dtype: np.dtype[Any], form: Form, notes: set[str]) -> str:
+    """Why an image with values from `low` to `high` is rejected, or "". Adds to `notes` that it is clipped."""
+    if form.white and high > form.white:
+        notes.add(f"has values up to {high:g}, above the white level {form.white:g}, to which they are clipped (white=).")
+    if low >= -_ROUNDING and math.isfinite(high) and high <= form.range_of(dtype):  # false for NaN
+        return ""
+    hint = " Deeper ones need a white level (white=, on the command line --white)." if math.isfinite(high) and low >= 0 else ""
+    return f"has values from {low:g} to {high:g}; an image's are 0..255 or, floats, 0..1.{hint}"
 
 
 def readable(path: str, what: str, read: Callable[[], Any]) -> Any:

@@ -159,6 +159,7 @@ class ParquetShard(Shard):
             [name for part in parts for name in part.keys],
             None,
             rejects + [reject for part in parts for reject in part.rejects],
+            [note for part in parts for note in part.notes],
         )
 
 
