@@ -50,7 +50,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, images: np.ndarray) -> dict
     small = {"epochs": 1, "random_state": 0}
     kinds: dict[str, Any] = {
         "encode": hg.Autoencoder(3, **small),
-        "detect": hg.AnomalyDetector(4, **small),
+        "detect": hg.AnomalyDetector(4, quantile=0.9, **small),
         "denoise": hg.Denoiser(4, network="conv", **small),
         "enhance": hg.Enhancer(**small),
         "compress": hg.Compressor(4, hidden=(16,), **small),

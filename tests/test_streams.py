@@ -590,7 +590,6 @@ def test_images_beside_shards_are_told_of(tmp_path: Path) -> None:
         (None, {}, "is no source"),
         (5, {}, "is no source"),
         ("x", {"size": (0, 0)}, "two whole numbers"),
-        ("x", {"size": 5}, "two whole numbers"),
         ("x", {"size": "64x64"}, "two whole numbers"),
         ("x", {"buffer": 1.5}, "a whole number, 1 or more"),
         ("x", {"workers": "two"}, "a whole number, 0 or more"),

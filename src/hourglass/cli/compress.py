@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,8 @@ def _images(source: str, compressor: Any) -> tuple[Any, list[str] | None, int]:
     from hourglass.data import load
     from hourglass.data.files import read_image
     from hourglass.data.folders import find_images
+    from hourglass.data.names import as_text
+    from hourglass.errors import DataError, HourglassWarning
     from hourglass.images import with_channels
 
     if not are_files(source):
@@ -154,8 +157,24 @@ def _images(source: str, compressor: Any) -> tuple[Any, list[str] | None, int]:
     path = Path(source)
     files = find_images(path) if path.is_dir() else [path]
     shape = compressor.layout_.shape
-    photos = [with_channels(read_image(file)[None], shape)[0] for file in files]
-    names = [str(file.relative_to(path)) if path.is_dir() else file.name for file in files]
+    photos, names, rejects = [], [], []
+    for file in files:
+        name = as_text(str(file.relative_to(path)) if path.is_dir() else file.name)
+        try:
+            photos.append(with_channels(read_image(file)[None], shape)[0])
+        except DataError as error:
+            if len(files) == 1:
+                raise
+            rejects.append((name, str(error)))
+            continue
+        names.append(name)
+    if rejects:
+        words = (
+            f"{source}: {len(rejects)} of {len(files)} images cannot be compressed and are left out; the first: {rejects[0][1]}"
+        )
+        if not photos:
+            raise DataError(words)
+        warnings.warn(words, HourglassWarning, stacklevel=2)
     return photos, names, sum(photo.size for photo in photos)
 
 

@@ -5,6 +5,7 @@ Nothing heavy is imported here or at the top of a verb's module: `hourglass --he
 
 from __future__ import annotations
 
+import io
 import shlex
 import sys
 import warnings
@@ -53,6 +54,8 @@ for verb in VERBS:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 2 bad input (one line on standard error says what), 130 interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold what a terminal, or no text, can
+        sys.stdout.reconfigure(errors="backslashreplace")
     warnings.showwarning = _show_warning
     warnings.simplefilter("always", HourglassWarning)
     try:

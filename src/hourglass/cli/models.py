@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,8 +30,8 @@ def are_files(source: str) -> bool:
     from hourglass.data.array_files import IDX_NAMES, idx_file
     from hourglass.data.files import IMAGE_FORMATS
 
-    path = Path(source)
-    in_folder = path.is_dir() and not idx_file(path, IDX_NAMES["train"][0])
+    path = Path(source).expanduser()
+    in_folder = (path.is_dir() or glob.has_magic(source)) and not idx_file(path, IDX_NAMES["train"][0])
     return source not in NAMED and ((in_folder and not is_sharded(source)) or path.suffix.lower() in IMAGE_FORMATS)
 
 
@@ -49,11 +50,15 @@ def parts_for(model: Any, source: str) -> dict[str, Split]:
 
     The keys are what `names_of` calls them: the source, and for arrays its part.
     """
+    from hourglass.cli.output import say_taken_for
     from hourglass.data import Split, is_sharded, load
     from hourglass.images import with_channels
 
     shape = shape_of(model)
-    dataset = load(source, size=(shape[0], shape[1])) if are_files(source) or is_sharded(source) else load(source)
+    in_files = are_files(source) or is_sharded(source)
+    dataset = load(source, size=(shape[0], shape[1])) if in_files else load(source)
+    if in_files:
+        say_taken_for(dataset)
     parts = {"train": dataset.train} | ({"test": dataset.test} if dataset.has_test else {})
     return {
         f"{source}:{part}": Split(with_channels(split.images, shape), split.labels, split.paths, split.keys)
@@ -63,11 +68,13 @@ def parts_for(model: Any, source: str) -> dict[str, Split]:
 
 def names_of(split: Split, source: str) -> list[str]:
     """What each image is called: its path, or for arrays `source` and its number in it, as in mnist:test#7."""
+    from hourglass.data.names import as_text
+
     if split.keys is not None:
         return list(split.keys)
     if split.paths is None:
         return [f"{source}#{row}" for row in range(len(split))]
-    return [str(path) for path in split.paths]
+    return [as_text(str(path)) for path in split.paths]
 
 
 def asked_for(model: Any, source: str) -> tuple[Split, list[str]]:
@@ -108,6 +115,7 @@ def images_named(names: list[str], size: tuple[int, int]) -> Iterator[Array]:
     """
     from hourglass.data import load
     from hourglass.data.files import read_image
+    from hourglass.data.names import named
     from hourglass.errors import DataError
     from hourglass.images import to_uint8
 
@@ -115,7 +123,7 @@ def images_named(names: list[str], size: tuple[int, int]) -> Iterator[Array]:
     for name in names:
         source, _, row = name.rpartition("#")
         base, _, part = source.rpartition(":")
-        if base and part in ("train", "test") and row.isdecimal() and not Path(name).exists():
+        if base and part in ("train", "test") and row.isdecimal() and not named(name).exists():
             if source not in loaded:
                 loaded[source] = getattr(load(base), part).images
             images = loaded[source]
@@ -123,4 +131,4 @@ def images_named(names: list[str], size: tuple[int, int]) -> Iterator[Array]:
                 raise DataError(f"{name}: {source} holds {len(images)} images of {images.shape[2]}×{images.shape[1]}.")
             yield to_uint8(images[int(row)])
         else:
-            yield read_image(Path(name), size)
+            yield read_image(named(name), size)

@@ -6,7 +6,10 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hourglass.data import Dataset
 
 
 def print_json(content: Any) -> None:
@@ -19,6 +22,13 @@ def report_written(written: Sequence[Path], output: Path, as_json: bool) -> None
         print_json({"written": [str(path) for path in written]})
     else:
         print(f"{len(written)} written to {output}.")
+
+
+def say_taken_for(dataset: Dataset) -> None:
+    """One line on standard error: what files or a folder were taken for."""
+    from hourglass.data.names import as_text
+
+    print(f"note: {as_text(dataset.summary)}", file=sys.stderr)
 
 
 def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

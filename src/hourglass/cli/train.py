@@ -62,6 +62,7 @@ from hourglass.cli.options import (
 @click.option("--stream", is_flag=True, help="Read images as they are needed, for more than memory holds; shards always are.")
 @click.option("--workers", type=click.IntRange(0), help="Of a stream: processes that read and decode; 0: none but this.")
 @click.option("--buffer", type=click.IntRange(1), help="Of a stream: images that are shuffled together.")
+@click.option("--strict", is_flag=True, help="Stop at the first image that cannot be read, instead of leaving it out.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run of the same command stopped.")
 @device_option
 @seed_option
@@ -76,6 +77,7 @@ def train(
     stream: bool,
     workers: int | None,
     buffer: int | None,
+    strict: bool,
     resume: bool,
     seed: int,
     as_json: bool,
@@ -100,7 +102,7 @@ def train(
     if task in ("retriever", "detector") and tile is not None:
         raise ParameterError(f"a {task} is given whole images later: use --size, not --tile.")
     gather = click.get_current_context().with_resource(joined())
-    samples, names = _samples(data, size, tile, stream, {"workers": workers, "buffer": buffer})
+    samples, names = _samples(data, size, tile, strict, stream, {"workers": workers, "buffer": buffer})
     parameters["penalty"] = parameters["penalty"] or None
     given = {name: value for name, value in parameters.items() if value is not None}
     foreign = sorted(set(given) - set(ESTIMATORS[task]._get_param_names()))
@@ -135,21 +137,30 @@ def train(
 
 
 def _samples(
-    data: str, size: tuple[int, int] | None, tile: tuple[int, int] | None, streams: bool, of_stream: dict[str, Any]
+    data: str,
+    size: tuple[int, int] | None,
+    tile: tuple[int, int] | None,
+    strict: bool,
+    streams: bool,
+    of_stream: dict[str, Any],
 ) -> tuple[Any, dict[str, Any]]:
     """(what to fit on, what each task calls these images)"""
-    from hourglass.cli.models import names_of
+    from hourglass.cli.models import are_files, names_of
+    from hourglass.cli.output import say_taken_for
     from hourglass.data import is_sharded, load, stream
     from hourglass.errors import ParameterError
 
     if streams or is_sharded(data):
         if tile is not None:
             raise ParameterError("--tile is for images in memory; of a stream, --size resizes image files.")
-        return stream(data, size=size, **of_stream), {}
+        return stream(data, size=size, strict=strict, **of_stream), {}
     given = [name for name, value in of_stream.items() if value is not None]
     if given:
         raise ParameterError(f"--{given[0]} is for streams; add --stream.")
-    split = load(data, size=size, tile=tile).train
+    dataset = load(data, size=size, tile=tile, strict=strict)
+    split = dataset.train
+    if are_files(data):
+        say_taken_for(dataset)
     return split.images, {"generator": split.labels, "retriever": names_of(split, f"{data}:train")}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import gzip
 import hashlib
 import http.client
@@ -21,12 +22,13 @@ import platformdirs
 from numpy.typing import NDArray
 
 from hourglass.data.array_files import IDX_NAMES, idx_file, read_idx_pair
-from hourglass.data.dataset import Dataset, Split
+from hourglass.data.dataset import Dataset, Split, sides_of
 from hourglass.data.depth import check_white
 from hourglass.data.files import Pages
-from hourglass.data.folders import read
+from hourglass.data.folders import read, read_parts, read_pattern
 from hourglass.data.sources import is_sharded
 from hourglass.data.streaming import stream
+from hourglass.data.walk import parts_of
 from hourglass.data.write import replace_file
 from hourglass.errors import DataError, DownloadError, HourglassWarning, ParameterError
 from hourglass.images import Array
@@ -51,10 +53,11 @@ _FASHION_SHA256 = {  # of the gzip files as their authors publish them
 def load(
     name_or_path: str | Path = "auto",
     *,
-    size: tuple[int, int] | None = None,
-    tile: tuple[int, int] | None = None,
+    size: int | tuple[int, int] | None = None,
+    tile: int | tuple[int, int] | None = None,
     white: float | None = None,
     pages: Pages = "all",
+    strict: bool = False,
 ) -> Dataset:
     """Load a data set by its name, or from a file or folder.
 
@@ -68,15 +71,17 @@ def load(
         ``"auto"`` (``mnist`` if it is at hand or can be fetched, else ``mnist-5k``), or a path: IDX (plain or gzip), npy,
         npz, an image, a folder of images whose subfolders are labels, Parquet or tar files (see `stream`). A path that exists
         wins only if it has a separator or no data set has its name.
-    size : (height, width), optional
+    size : (height, width) or int, optional
         Resize the images of a folder to this.
-    tile : (height, width), optional
+    tile : (height, width) or int, optional
         Cut every image into tiles of this size, which overlap by half: for photographs of any size.
     white : float, above 0, optional
         The value that stands for 1 in images deeper than 8 bits, as 4095 of 12 bits. By default found for all images
         together, as full scale of the bits that the largest value needs, and said in a note. Arrays of floats beyond 1 need it.
     pages : {"all", "first"}
         Of TIFF files of several pages, and of animations: each is an image, called ``stack.tif#0``, or the first alone is read.
+    strict : bool
+        Raise a DataError for an image that cannot be read, instead of leaving it out with a note and in ``.train.rejects``.
 
     Returns
     -------
@@ -103,6 +108,7 @@ def load(
     ((1437, 8, 8), (360,))
     """
     text = os.fspath(name_or_path)
+    size, tile = (sides_of(given, name) for given, name in ((size, "size"), (tile, "tile")))
     if pages not in get_args(Pages):
         raise ParameterError(f"pages={pages!r}; allowed: {', '.join(get_args(Pages))}.")
     check_white(white)
@@ -114,12 +120,19 @@ def load(
             raise ParameterError(f"{argument} is for images in files; {text} has a {argument} of its own.")
         return NAMED[text]() if tile is None else NAMED[text]().tiled(tile)
     path = Path(os.path.expanduser(text))  # Path.expanduser raises where there is no such user
-    if not path.exists() and path.parent == Path() and not path.suffix:
+    if not path.exists() and path.parent == Path() and not path.suffix and not glob.has_magic(text):
         raise DataError(f"{text}: neither a data set ({', '.join(NAMED)}) nor a file or folder here.")
     if is_sharded(path):
-        dataset = Dataset(path.name, stream(path, size=size, white=white).in_memory(), str(path))
+
+        def part(source: Path, known: float | None) -> Split:
+            return stream(source, size=size, white=known or white, strict=strict).in_memory()
+
+        parts = parts_of(path)
+        dataset = read_parts(path, parts, part) if parts else Dataset(path.name, part(path, None), str(path))
         return dataset if tile is None else dataset.tiled(tile)
-    return read(path, size, tile, white, pages)
+    if glob.has_magic(text) and not path.exists():
+        return read_pattern(str(path), size, tile, white, pages, strict)
+    return read(path, size, tile, white, pages, strict)
 
 
 def _auto() -> Dataset:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ class Split:
         What each image is called in the shard that it came from.
     white : float, or None
         What stood for 1 in the files, where they held more than 8 bits: 4095 of 12 bits. None: uint8, or floats in 0..1.
+    rejects : tuple of (path, reason)
+        The files that could not be read and are left out.
     """
 
     images: Array
@@ -37,6 +40,7 @@ class Split:
     paths: tuple[Path, ...] | None = None
     keys: tuple[str, ...] | None = None
     white: float | None = None
+    rejects: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "images", check_images(self.images))
@@ -74,6 +78,14 @@ class Split:
         )
 
 
+def sides_of(size: Any, name: str) -> tuple[int, int] | None:
+    """(height, width) of what was given as `name`: such a pair, one number for both, or None. DataError for anything else."""
+    sides = (size, size) if isinstance(size, Integral) else tuple(size) if isinstance(size, (tuple, list)) else ()
+    if size is not None and (len(sides) != 2 or not all(isinstance(side, Integral) and int(side) > 0 for side in sides)):
+        raise DataError(f"{name}={size!r}; allowed: (height, width), two whole numbers above 0, or one for both.")
+    return (int(sides[0]), int(sides[1])) if sides else None
+
+
 def tiles_of(
     images: Sequence[Array], size: tuple[int, int], labels: NDArray[Any] | None, paths: tuple[Path, ...] | None
 ) -> Split:
@@ -101,15 +113,30 @@ class Dataset:
         Where it was found, in words.
     test_split : Split, optional
         What `test` gives, where there is one.
+    validation_split : Split, optional
+        What `validation` gives, where there is one. No estimator asks for it: `fit` holds out a part of its own.
     """
 
     name: str
     train: Split
     source: str
     test_split: Split | None = None
+    validation_split: Split | None = None
 
     def __repr__(self) -> str:
-        return f"<{self.name} from {self.source}: train {self.train!r}, test {self.test_split!r}>"
+        validation = "" if self.validation_split is None else f", validation {self.validation_split!r}"
+        return f"<{self.name} from {self.source}: train {self.train!r}, test {self.test_split!r}{validation}>"
+
+    @property
+    def summary(self) -> str:
+        """What it was taken for, in one line: how many images of which size, classes, parts."""
+        parts = {"train": self.train, "test": self.test_split, "validation": self.validation_split}
+        sizes = [f"{name} {len(split):,}" for name, split in parts.items() if split is not None]
+        shape = "×".join(str(side) for side in self.train.images.shape[1:])
+        n_classes = 0 if self.train.labels is None else len(np.unique(self.train.labels))
+        classes = f", {n_classes} class{'es' if n_classes > 1 else ''}" if n_classes else ", no labels"
+        counts = ", ".join(sizes) if len(sizes) > 1 else f"{len(self.train):,} in all"
+        return f"{self.source}: images of {shape}, {counts}{classes}."
 
     @property
     def has_test(self) -> bool:
@@ -137,8 +164,15 @@ class Dataset:
 
     def tiled(self, size: tuple[int, int]) -> Dataset:
         """This data set with every image cut into tiles of `size` that overlap by half."""
-        test = None if self.test_split is None else self.test_split.tiled(size)
-        return dataclasses.replace(self, train=self.train.tiled(size), test_split=test)
+        test, validation = (None if part is None else part.tiled(size) for part in (self.test_split, self.validation_split))
+        return dataclasses.replace(self, train=self.train.tiled(size), test_split=test, validation_split=validation)
+
+    @property
+    def validation(self) -> Split:
+        """The validation part of a folder that has train, val and test; DataError if the source has none."""
+        if self.validation_split is None:
+            raise DataError(f"{self.name} has no validation part: a folder has one if its subfolders are train, val and test.")
+        return self.validation_split
 
     @property
     def test(self) -> Split:

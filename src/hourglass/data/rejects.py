@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from hourglass.data.names import as_text
 from hourglass.data.shards import Piece, Shard
 from hourglass.data.write import replace_file
 from hourglass.errors import DataError, HourglassWarning
@@ -20,8 +21,8 @@ def write_rejects(path: Path, rejects: Sequence[tuple[str, str]], what: str = "p
     if not rejects:
         path.unlink(missing_ok=True)
         return
-    with replace_file(path) as beside, beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        csv.writer(stream).writerows([(what, "reason"), *rejects])
+    with replace_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([(what, "reason"), *((as_text(name), as_text(reason)) for name, reason in rejects)])
 
 
 class Rejects:

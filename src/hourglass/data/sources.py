@@ -13,15 +13,20 @@ from typing import Any
 
 from hourglass.data.files import IMAGE_FORMATS
 from hourglass.data.shards import FILES_A_SHARD, KINDS, FileNames, FilesShard, Shard
+from hourglass.data.walk import parts_of, walk
 from hourglass.errors import DataError, HourglassWarning
 
 
 def is_sharded(source: str | Path) -> bool:
     """Whether `source` is a Parquet or tar file, or a folder or pattern of such files or of npy files, and no images."""
     text = os.fspath(source)
+    if not text:
+        return False
     if Path(text).is_file():
         return Path(text).suffix.lower() in (".parquet", ".tar")
-    return (Path(text).is_dir() or glob.has_magic(text)) and bool(_files_of(text))
+    if not Path(text).is_dir() and not glob.has_magic(text):
+        return False
+    return any(file.suffix.lower() not in IMAGE_FORMATS for file in _files_of(text))
 
 
 def shards_of(source: str | Path | Sequence[str | Path]) -> Sequence[Shard]:
@@ -36,7 +41,14 @@ def shards_of(source: str | Path | Sequence[str | Path]) -> Sequence[Shard]:
     if not os.fspath(source):
         raise DataError("an empty name; allowed: a file, a folder or a pattern.")
     path = Path(os.path.expanduser(os.fspath(source)))
+    if parts := parts_of(path):
+        words = f"{path}: its part {parts['train'].name} is read, of {', '.join(part.name for part in parts.values())}."
+        warnings.warn(words, HourglassWarning, stacklevel=2)
+        path = parts["train"]
     files = [path] if path.is_file() else _files_of(str(path))
+    if files and all(file.suffix.lower() in IMAGE_FORMATS for file in files):
+        root = root_of(source)
+        return _Files(Path(root), [os.path.relpath(file, root) for file in files])
     kinds = sorted({file.suffix.lower() for file in files})
     if len(kinds) > 1:
         raise DataError(f"{path}: holds {' and '.join(kinds)}; name one kind, as in {path}/*{kinds[0]}.")
@@ -66,15 +78,14 @@ def _files_of(text: str) -> list[Path]:
     if not Path(text).is_dir():
         return sorted(Path(file) for file in glob.glob(text, recursive=True))
     found: list[Path] = []
-    for folder, below, names in os.walk(text):
-        below[:] = [name for name in below if not name.startswith(".")]
+    for folder, names in walk(text):
         for name in names:
             ending = os.path.splitext(name)[1].lower()
-            if ending in IMAGE_FORMATS and not name.startswith("."):
+            if ending in IMAGE_FORMATS:
                 others = [other for other in names if os.path.splitext(other)[1].lower().removeprefix(".") in KINDS]
                 _tell_of_both(text, name, [*(file.name for file in found), *others])
                 return []
-            if ending.removeprefix(".") in KINDS and not name.startswith("."):
+            if ending.removeprefix(".") in KINDS:
                 found.append(Path(folder, name))
     return sorted(found)
 
@@ -82,8 +93,8 @@ def _files_of(text: str) -> list[Path]:
 class _Files(Sequence[Shard]):
     """The images of a folder, some a shard, each made when it is asked for."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.names = folder, FileNames(folder)
+    def __init__(self, folder: Path, names: Sequence[str] | None = None) -> None:
+        self.folder, self.names = folder, FileNames(folder) if names is None else names
 
     def __len__(self) -> int:
         return math.ceil(len(self.names) / FILES_A_SHARD)
@@ -93,7 +104,7 @@ class _Files(Sequence[Shard]):
             return [self[one] for one in range(*number.indices(len(self)))]
         if not 0 <= number < len(self):
             raise IndexError(number)
-        return FilesShard(str(self.folder), self.names[number * FILES_A_SHARD : (number + 1) * FILES_A_SHARD], number)
+        return FilesShard(str(self.folder), tuple(self.names[number * FILES_A_SHARD : (number + 1) * FILES_A_SHARD]), number)
 
 
 _told: set[str] = set()

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.data import files
-from hourglass.data.dataset import Split
+from hourglass.data.dataset import Split, sides_of
 from hourglass.data.decoding import Wanted, Workers, default_workers, in_order
 from hourglass.data.depth import check_white, white_of
 from hourglass.data.rejects import Rejects
@@ -38,7 +38,7 @@ _PIECE_BYTES = 32 << 20  # of decoded images of any size
 def stream(
     source: str | Path | Sequence[str | Path],
     *,
-    size: tuple[int, int] | None = None,
+    size: int | tuple[int, int] | None = None,
     buffer: int | None = None,
     workers: int | None = None,
     strict: bool = False,
@@ -54,7 +54,7 @@ def stream(
         lists; ``label``, and ``key``, ``path`` or ``id``, if there are any. tar: WebDataset's layout, ``0001.png`` beside
         ``0001.cls``. npy: (n, h, w) or (n, h, w, c), uint8, float in 0..1, or deeper with a white level. Of files of several
         pages the first is read, with a note.
-    size : (height, width), optional
+    size : (height, width) or int, optional
         Resize image files to this; without it they must share the size of the first.
     buffer : int, optional
         Images that are shuffled together, from blocks all over the source. By default 64 MiB of pixels, at most 16,384.
@@ -100,7 +100,7 @@ class Stream:
         self,
         shards: Sequence[Shard],
         *,
-        size: tuple[int, int] | None = None,
+        size: int | tuple[int, int] | None = None,
         buffer: int | None = None,
         workers: int | None = None,
         strict: bool = False,
@@ -111,10 +111,7 @@ class Stream:
         for name, value, least in (("buffer", buffer, 1), ("workers", workers, 0)):
             if value is not None and (not isinstance(value, Integral) or value < least):
                 raise DataError(f"{name}={value!r}; allowed: a whole number, {least} or more.")
-        sides = size if isinstance(size, (tuple, list)) else ()
-        if size is not None and (len(sides) != 2 or not all(isinstance(side, Integral) and side > 0 for side in sides)):
-            raise DataError(f"size={size!r}; allowed: (height, width), two whole numbers above 0.")
-        self.shards, self.size, self.strict, self.root = shards, size, strict, root
+        self.shards, self.size, self.strict, self.root = shards, sides_of(size, "size"), strict, root
         self._buffer, self._workers, self._white = buffer, workers, white
         self._rejects = Rejects(strict)
         self._is_told_small = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -156,7 +157,7 @@ class ImageEstimator(FittedEstimator):
             raise ParameterError(
                 f"{type(self).__name__} is a class of your own; only the library's classes can be loaded again."
             )
-        write_model(self, self.saved_as, Path(path), self._state())
+        write_model(self, self.saved_as, Path(os.path.expanduser(path)), self._state())
 
     def _pairs(self, X: Any, y: Any, *, reset: bool) -> tuple[Array, Array | None]:
         """(targets, inputs or None where the targets themselves go in)"""

@@ -142,16 +142,19 @@ class FittedEstimator(CheckedEstimator):
     ) -> Run:
         """`run`; or, where it learned no more than a constant answer, the best of it and others at lower learning rates.
 
-        A HourglassWarning says which. A rate that was given is kept; and several processes do not train anew, for each would
-        have to come to the same choice. Of so few steps as users ask for to try something out, nothing is said.
+        A HourglassWarning says which. A rate that was given is kept, and the chapter's; and several processes do not train anew,
+        for each would have to come to the same choice. Of so few steps as users ask for to try something out, nothing is said.
         """
         if run.step < _FEW_STEPS:
             return run
         share = error_share(run, self._objective(), training, seeded(seeds[3], run.device))
         if share <= _COLLAPSED:
             return run
-        best, rates = run, (0.4, 0.1) if self.learning_rate is None and current().size == 1 else ()
-        given = self.settings_["learning_rate"]
+        given, is_open = (
+            self.settings_["learning_rate"],
+            self.learning_rate is None and self.settings_["schedule"] != "constant",
+        )
+        best, rates = run, (0.4, 0.1) if is_open and current().size == 1 else ()
         for lower in rates:
             self.settings_["learning_rate"] = given * lower
             again = self._new_run(training, seeds)

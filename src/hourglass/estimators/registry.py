@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def load_model(path: str | Path, *, network: Any = None, device: str = "auto") -
     ParameterError
         If it needs `network`, or `device` cannot be used.
     """
-    path = Path(path)
+    path = Path(os.path.expanduser(path))
     with in_turn(path):  # a model that is being replaced is read as it was, or as it will be
         path = standing_folder(path)
         config = read_config(path)

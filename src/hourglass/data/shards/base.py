@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.data.files import BROKEN, decode_image, reason_of
+from hourglass.data.names import as_text
 from hourglass.errors import DataError, HourglassError, WorkerError
 from hourglass.images import Array, to_unit, with_channels
 
@@ -23,7 +24,6 @@ IMAGES_A_BLOCK = 256
 MAX_ENCODED = 256 << 20
 """The largest image file inside a shard, in bytes."""
 _ROUNDING = 1e-6
-_LONGEST_NAME = 1000  # letters, the last ones: tables hold all names in the width of the longest
 _NO_FAULT_OF_THE_IMAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
 
 
@@ -115,16 +115,11 @@ class Piece:
 
     def __post_init__(self) -> None:
         """Names that are no text, as files may have, become text: they are written to tables and models."""
-        self.keys = [_as_text(key) for key in self.keys]
-        self.rejects = [(_as_text(key), reason) for key, reason in self.rejects]
-        self.notes = [(_as_text(key), sentence) for key, sentence in self.notes]
+        self.keys = [as_text(key) for key in self.keys]
+        self.rejects = [(as_text(key), reason) for key, reason in self.rejects]
+        self.notes = [(as_text(key), sentence) for key, sentence in self.notes]
         if self.labels is not None:
-            self.labels = [_as_text(label) if isinstance(label, str) else label for label in self.labels]
-
-
-def _as_text(name: str) -> str:
-    name = name[-_LONGEST_NAME:]
-    return name if name.isascii() else name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            self.labels = [as_text(label) if isinstance(label, str) else label for label in self.labels]
 
 
 class Encoded(NamedTuple):

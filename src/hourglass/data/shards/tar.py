@@ -1,9 +1,11 @@
-"""tar files in WebDataset's layout: files of one key, as 0001.png and 0001.cls, are a sample."""
+"""tar files in WebDataset's layout: files of one key, as 0001.png and 0001.cls, or a.left.png and a.right.png, are together."""
 
 from __future__ import annotations
 
 import os
 import tarfile
+import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -15,9 +17,9 @@ from numpy.typing import NDArray
 
 from hourglass.data.files import IMAGE_FORMATS
 from hourglass.data.shards.base import IMAGES_A_BLOCK, MAX_ENCODED, Block, Encoded, Form, Piece, Shard, decoded, readable
-from hourglass.errors import DataError
+from hourglass.errors import DataError, HourglassWarning
 
-_LABEL = "cls"
+_LABEL = ".cls"
 _LONGEST_LABEL = 1000  # bytes
 _HEADER = 512  # bytes; contents are padded to as many
 _PLAIN = (b"0", b"\0", b"7")
@@ -39,8 +41,11 @@ class _Member(NamedTuple):
 
 class _Sample(NamedTuple):
     start: int
+    """Where the first header of its key begins."""
     image: _Member
     label: _Member | None
+    is_first: bool
+    """Of its key."""
 
 
 @dataclass(frozen=True)
@@ -51,20 +56,21 @@ class TarShard(Shard):
 
     def blocks(self) -> list[Block]:
         def read() -> list[Block]:
-            starts, count = [], 0
+            starts, firsts, count, others = list[int](), list[int](), 0, Counter[str]()
             with Path(self.path).open("rb", _AHEAD) as stream:
-                for sample in _samples(stream):
-                    if count % IMAGES_A_BLOCK == 0:
+                for sample in _samples(stream, others):
+                    if not starts or (
+                        sample.is_first and count - firsts[-1] >= IMAGES_A_BLOCK
+                    ):  # images of a key stay together
                         starts.append(sample.start)
+                        firsts.append(count)
                     count += 1
                 stream.seek(0)
                 is_empty = stream.read(_HEADER) == bytes(_HEADER)
             if not count and not is_empty:
                 raise DataError(f"{self.path}: holds no image; looked for {', '.join(sorted(IMAGE_FORMATS))}.")
-            firsts = range(0, count, IMAGES_A_BLOCK)
-            return [
-                Block(start, first, min(IMAGES_A_BLOCK, count - first)) for start, first in zip(starts, firsts, strict=True)
-            ]
+            _tell_of_others(self.path, others)
+            return [Block(*of_block) for of_block in zip(starts, firsts, np.diff([*firsts, count]).tolist(), strict=True)]
 
         blocks: list[Block] = readable(self.path, "tar file (plain, not compressed)", read)
         return blocks
@@ -91,22 +97,43 @@ class TarShard(Shard):
         return piece
 
 
-def _samples(stream: IO[bytes]) -> Iterator[_Sample]:
-    """The samples from where `stream` stands on; what has no image is none."""
+def _samples(stream: IO[bytes], others: Counter[str] | None = None) -> Iterator[_Sample]:
+    """The samples from where `stream` stands on: every image, with the label of its own name, else that of its key.
+
+    `others` counts the files that are neither, by how their names end.
+    """
     key, start = None, 0
-    image = label = None
+    images, labels = list[_Member](), dict[str, _Member]()
+
+    def of_key() -> Iterator[_Sample]:
+        for number, image in enumerate(images):
+            label = labels.get(os.path.splitext(image.name)[0], labels.get(key or ""))
+            yield _Sample(start, image, label, number == 0)
+
     for member in _members(stream):
-        stem, ending = _parted(member.name)
-        if stem != key:
-            if image is not None:
-                yield _Sample(start, image, label)
-            key, start, image, label = stem, member.start, None, None
-        if f".{ending}" in IMAGE_FORMATS and image is None:
-            image = member
-        elif ending == _LABEL:
-            label = member
-    if image is not None:
-        yield _Sample(start, image, label)
+        stem, ending = os.path.splitext(member.name)
+        if _key(member.name) != key:
+            yield from of_key()
+            key, start, images, labels = _key(member.name), member.start, [], {}
+        if ending.lower() in IMAGE_FORMATS and not os.path.basename(member.name).startswith("."):
+            images.append(member)
+        elif ending.lower() == _LABEL:
+            labels[stem] = member
+        elif others is not None:
+            others[ending.lower()] += 1
+    yield from of_key()
+
+
+_told: set[str] = set()
+
+
+def _tell_of_others(path: str, others: Counter[str]) -> None:
+    """Once for a file: blocks are asked for more than once."""
+    if others and path not in _told:
+        _told.add(path)
+        kinds = ", ".join(f"{count} {ending or 'without an ending'}" for ending, count in others.most_common(5))
+        words = f"{path}: {sum(others.values()):,} files in it are neither images nor labels and are left out ({kinds})."
+        warnings.warn(words, HourglassWarning, stacklevel=2)
 
 
 def _members(stream: IO[bytes]) -> Iterator[_Member]:
@@ -183,11 +210,10 @@ def _behind_map(stream: IO[bytes], header: bytes, data: int) -> int:
     return data
 
 
-def _parted(name: str) -> tuple[str, str]:
-    """(key, ending) of a member: what stands before and after the first dot of its last part."""
+def _key(name: str) -> str:
+    """What stands before the first dot of a name's last part, as WebDataset has it."""
     folder, slash, last = name.rpartition("/")
-    stem, _, ending = last.partition(".")
-    return f"{folder}{slash}{stem}", ending.lower()
+    return f"{folder}{slash}{last.partition('.')[0]}"
 
 
 def _content(stream: IO[bytes], member: _Member) -> bytes:
