@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -339,3 +340,115 @@ def test_an_output_that_is_not_named_is_asked_for(line: str, run) -> None:
     code, _, err = run(*line.split())
     assert code == 2
     assert err.startswith("error: Missing option '-o'")
+
+
+# --- choices, and names of files ----------------------------------------------------------------------------------------
+
+
+def test_the_parsers_choices_are_the_librarys() -> None:
+    from hourglass.cli import options
+    from hourglass.estimators import ESTIMATORS, PRESETS
+    from hourglass.latent import BACKENDS, METRICS
+    from hourglass.networks import NETWORKS
+    from hourglass.objectives import LOSSES
+    from hourglass.training import OPTIMIZERS, PRECISIONS
+
+    for names, known in (
+        (options.TASKS, ESTIMATORS),
+        (options.PRESETS, PRESETS),
+        (options.NETWORKS, NETWORKS),
+        (options.LOSSES, LOSSES),
+        (options.OPTIMIZERS, OPTIMIZERS),
+        (options.PRECISIONS, PRECISIONS),
+        (options.BACKENDS, BACKENDS),
+        (options.METRICS, METRICS),
+    ):
+        assert sorted(names) == sorted(known)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(
+            ("task", "denoser"),
+            ("preset", "bst"),
+            ("network", "cnv"),
+            ("optimizer", "sgd"),
+            ("loss", "l2"),
+            ("precision", "int8"),
+        ),
+        *(("epochs", "0"), ("batch-size", "0"), ("learning-rate", "0"), ("contamination", "0.7"), ("quality", "101")),
+        *(("threads", "0"), ("precision", "int8")),
+    ],
+)
+def test_unknown_names_are_refused_by_the_parser(option: str, value: str, run, tmp_path: Path) -> None:
+    code, _, err = run("train", "--data", "digits", f"--{option}", value, "-o", tmp_path / "m.hg")
+    assert code == 2
+    assert err.startswith(f"error: Invalid value for '--{option}'")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        *(("--network va", ["variational"]), ("--optimizer m", ["muon"]), ("--task re", ["retriever"])),
+        ("--penalty kl", ["kl_sparsity"]),
+    ],
+)
+def test_the_shell_completes_names(words: str, wanted: list[str]) -> None:
+    from click.shell_completion import BashComplete
+
+    *given, incomplete = f"train {words}".split()
+    completer = BashComplete(hourglass, {}, "hourglass", "_HOURGLASS_COMPLETE")
+    assert [item.value for item in completer.get_completions(given, incomplete)] == wanted
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text here")
+def test_names_of_files_that_are_no_text_end_no_verb(run, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    for number in range(5):
+        write_image(folder / f"{number}.png", np.random.default_rng(number).integers(0, 256, (8, 8), dtype=np.uint8))
+    (folder / "4.png").rename(folder / os.fsdecode(b"caf\xe9.png"))
+    images = hg.load(folder).train.images
+    with pytest.warns(hg.HourglassWarning, match="support a false positive rate"):
+        hg.AnomalyDetector(2, epochs=1, random_state=0).fit(images).save(tmp_path / "d.hg")
+    hg.Denoiser(2, epochs=1, random_state=0).fit(images).save(tmp_path / "n.hg")
+    index = tmp_path / "r.hg"
+    assert run("train", "--task", "retriever", "--network", "mlp", "--data", folder, "--epochs", 1, "-o", index)[0] == 0
+    for arguments in (
+        ("detect", tmp_path / "d.hg", folder, "-o", tmp_path / "found"),
+        ("search", index, folder, "--n", 2, "-o", tmp_path / "near"),
+        ("search", index, folder, "--n", 2, "--json"),
+        ("encode", index, folder, "-o", tmp_path / "codes.npz"),
+        ("encode", index, folder, "-o", tmp_path / "codes.parquet"),
+        ("denoise", tmp_path / "n.hg", folder, "-o", tmp_path / "clean"),
+        ("denoise", tmp_path / "n.hg", folder, "-o", tmp_path / "clean", "--json"),
+        ("compress", folder, "--tile", "8x8", "-o", tmp_path / "x.hgc"),
+        ("decompress", tmp_path / "x.hgc", "-o", tmp_path / "back"),
+        ("data", folder),
+    ):
+        code, _, err = run(*arguments)
+        assert code == 0, (arguments, err)
+    name = r"caf\xe9.png"
+    assert name in (tmp_path / "found" / "anomalies.csv").read_text(encoding="utf-8")
+    assert name in (tmp_path / "near" / "neighbours.csv").read_text(encoding="utf-8")
+    assert (tmp_path / "near" / "sheet.png").exists()  # found again by that name
+    assert any(path.endswith(name) for path in np.load(tmp_path / "codes.npz")["paths"])
+    assert (tmp_path / "clean" / os.fsdecode(b"caf\xe9.png")).exists()
+
+
+def test_a_bad_file_among_good_ones_stops_no_verb(run, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    for number in range(5):
+        write_image(folder / f"{number}.png", np.random.default_rng(number).integers(0, 256, (8, 8), dtype=np.uint8))
+    (folder / "empty.png").touch()
+    train = ("train", "--task", "autoencoder", "--data", folder, "--epochs", 1, "-o", tmp_path / "m.hg")
+    code, _, err = run(*train)
+    assert code == 0, err
+    assert "1 of 6 images cannot be read" in err
+    assert "images of 8×8, 5 in all, no labels" in err
+    code, _, err = run(*train, "--strict")
+    assert code == 2
+    assert "empty.png: is empty" in err
+    assert run("encode", tmp_path / "m.hg", folder, "-o", tmp_path / "codes.npz")[0] == 0
+    assert run("compress", folder, "--tile", "8x8", "-o", tmp_path / "x.hgc")[0] == 0

@@ -423,3 +423,105 @@ def test_the_real_mnist(mnist: hg.Dataset, recwarn: pytest.WarningsRecorder) -> 
     assert mnist.test.images.shape == (10_000, 28, 28)
     assert np.bincount(mnist.test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert not [warning for warning in recwarn if "original" in str(warning.message)]
+
+
+# --- what people's own folders hold -----------------------------------------------------------------------------------
+
+
+def _fill(folder: Path, n: int = 3) -> Path:
+    for number in range(n):
+        write_image(folder / f"{number}.png", np.full((8, 8), 10 * number, np.uint8))
+    return folder
+
+
+def test_links_to_folders_are_followed_and_circles_are_seen(tmp_path: Path) -> None:
+    _fill(tmp_path / "store" / "cats")
+    data = _fill(tmp_path / "data" / "dogs").parent
+    (data / "cats").symlink_to(tmp_path / "store" / "cats")
+    assert sorted(set(hg.load(data).train.labels)) == ["cats", "dogs"]
+    assert len(hg.stream(data, workers=0)) == 6
+    (data / "cats" / "round").symlink_to(data)
+    for read in (lambda: hg.load(data).train, lambda: hg.stream(data, workers=0)):
+        with pytest.warns(hg.HourglassWarning, match="a link to a folder above it"):
+            assert len(read()) == 6
+
+
+@pytest.mark.parametrize(
+    "names", [("train", "test"), ("Train", "TEST"), ("training", "testing"), ("train", "val"), ("Training", "Validation")]
+)
+def test_parts_are_known_in_any_case(names: tuple[str, str], tmp_path: Path) -> None:
+    for part, n in zip(names, (3, 2), strict=True):
+        _fill(tmp_path / part / "cat", n)
+        _fill(tmp_path / part / "dog", n)
+    if names[1].lower().startswith("val"):
+        with pytest.warns(hg.HourglassWarning, match=f"{names[1]} is taken for the test part"):
+            dataset = hg.load(tmp_path)
+    else:
+        dataset = hg.load(tmp_path)
+    assert (len(dataset.train), len(dataset.test)) == (6, 4)
+    assert sorted(set(dataset.train.labels)) == ["cat", "dog"]
+    assert "train 6, test 4, 2 classes" in dataset.summary
+    with pytest.warns(hg.HourglassWarning, match=f"its part {names[0]} is read"):
+        assert len(hg.stream(tmp_path, workers=0)) == 6
+
+
+def test_three_parts_and_what_lies_beside_them(tmp_path: Path) -> None:
+    for n, part in enumerate(("training", "validation", "test"), 1):
+        _fill(tmp_path / part / "cat", n)
+    dataset = hg.load(tmp_path)
+    assert [len(split) for split in (dataset.train, dataset.validation, dataset.test)] == [1, 2, 3]
+    _fill(tmp_path / "more")
+    with pytest.warns(hg.HourglassWarning, match=r"what lies beside them is left out \(more\)"):
+        hg.load(tmp_path)
+    _fill(tmp_path / "Test")
+    with pytest.raises(hg.DataError, match="both name its test part"):
+        hg.load(tmp_path)
+
+
+def test_a_stray_image_takes_no_labels(tmp_path: Path) -> None:
+    _fill(tmp_path / "cat")
+    write_image(tmp_path / "cover.png", np.zeros((8, 8), np.uint8))
+    with pytest.warns(hg.HourglassWarning, match=r"1 images above the class folders .* left out.*cover\.png"):
+        assert hg.load(tmp_path).train.labels.tolist() == ["cat"] * 3
+    for number in range(9):
+        write_image(tmp_path / f"{number}.png", np.zeros((8, 8), np.uint8))
+    with pytest.warns(hg.HourglassWarning, match="10 of 13 images lie in no subfolder"):
+        split = hg.load(tmp_path).train
+    assert (len(split), split.labels) == (13, None)
+
+
+def test_bad_files_are_left_out_and_listed(tmp_path: Path) -> None:
+    (_fill(tmp_path) / "empty.png").touch()
+    (tmp_path / "photo.heic").touch()
+    with pytest.warns(hg.HourglassWarning) as told:
+        split = hg.load(tmp_path).train
+    assert len(split) == 3
+    assert split.rejects == ((str(tmp_path / "empty.png"), "is empty (0 bytes)."),)
+    words = " ".join(str(one.message) for one in told)
+    assert "1 of 4 images cannot be read and are left out" in words
+    assert "formats that are not read are left out (1 .heic)" in words
+    with pytest.warns(hg.HourglassWarning), pytest.raises(hg.DataError, match=r"empty\.png: is empty"):
+        hg.load(tmp_path, strict=True)
+    (tmp_path / "bad").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "bad" / name).write_bytes(b"no image")
+    with pytest.raises(hg.DataError, match="none of its 2 images can be read"):
+        hg.load(tmp_path / "bad")
+
+
+def test_patterns_and_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _fill(tmp_path / "a")
+    _fill(tmp_path / "b")
+    assert len(hg.load(f"{tmp_path}/a/*.png").train) == 3
+    assert sorted(set(hg.load(f"{tmp_path}/*/*.png").train.labels)) == ["a", "b"]
+    parts = list(hg.stream(f"{tmp_path}/*/*.png", workers=0))
+    assert sorted(set(parts[0].labels)) == ["a", "b"]
+    assert hg.load(tmp_path / "a", size=4).train.images.shape == (3, 4, 4)
+    with pytest.raises(hg.DataError, match="two whole numbers above 0, or one for both"):
+        hg.load(tmp_path / "a", size="4x4")
+    with pytest.raises(hg.DataError, match="no image fits"):
+        hg.load(f"{tmp_path}/c/*.png")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(hg.load("~/a").train) == 3
+    hg.Autoencoder(2, epochs=1).fit(hg.load("~/a").train.images).save("~/m.hg")
+    assert hg.load_model("~/m.hg").n_iter_ == 1

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from scipy.linalg import subspace_angles
 from sklearn.base import clone
 from sklearn.decomposition import PCA
@@ -489,3 +492,81 @@ def test_feature_names_survive_pairs() -> None:
     model = hg.Denoiser(2, epochs=1, random_state=0).fit(table, table)
     assert list(model.feature_names_in_) == ["a", "b", "c"]
     model.score(table, table)
+
+
+# --- what goes in -------------------------------------------------------------------------------------------------------
+
+
+def test_integers_of_any_depth_have_one_white_level(digits: np.ndarray, tmp_path) -> None:
+    deep = digits.astype(np.uint16) * 16
+    with pytest.warns(hg.HourglassWarning, match="4080; 4095 is taken for white"):
+        model = hg.Autoencoder(4, epochs=1, random_state=0).fit(deep)
+    assert model.layout_.white == 4095
+    model.save(tmp_path / "m.hg")
+    again = hg.load_model(tmp_path / "m.hg")
+    assert np.array_equal(again.transform(deep[:3] // 4), model.transform(deep[:3] // 4))  # not brighter for being dark
+    assert np.allclose(again.transform(deep), again.transform((deep / 4095).astype(np.float32)), atol=1e-5)
+    assert hg.Autoencoder(4, epochs=1, white=65535).fit(deep).layout_.white == 65535
+    with pytest.raises(hg.DataError, match="was fitted on uint8 or floats"):
+        hg.Autoencoder(4, epochs=1).fit(digits).transform(deep)
+
+
+def test_tensors_pictures_and_tables_of_words(digits: np.ndarray) -> None:
+    model = hg.Autoencoder(4, epochs=1, random_state=0)
+    floats = torch.from_numpy(digits).float() / 255
+    wanted = model.fit(floats.numpy()).transform(digits[:5])
+    assert np.array_equal(model.fit(floats.clone().requires_grad_()).transform(digits[:5]), wanted)
+    assert model.fit(floats.bfloat16()).transform(digits[:5]).shape == (5, 4)
+    colours = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
+    assert model.fit([Image.fromarray(image).quantize(16) for image in colours]).layout_.shape == (8, 8, 3)
+    assert model.fit([Image.fromarray(image).convert("CMYK") for image in colours]).layout_.shape == (8, 8, 3)
+    with pytest.raises(hg.DataError, match="mask would be lost"):
+        model.fit(np.ma.masked_array(floats.numpy(), floats.numpy() > 0.5))
+    with pytest.warns(hg.HourglassWarning, match="only 0 and 1"):
+        model.fit((digits > 99).astype(np.uint8))
+    with pytest.raises(hg.DataError, match=r"X is one image of shape \(8, 8\); it needs a first axis"):
+        model.transform(digits[0])
+    table = pd.DataFrame({"a": pd.Categorical(list("xy") * 10), "b": np.arange(20.0)})
+    with pytest.raises(hg.DataError, match=r"no numbers \(column a\)"):
+        model.fit(table)
+    with pytest.raises(hg.DataError, match="None among its labels"):
+        hg.Generator(2, epochs=1).fit(digits, [None, *["a"] * 199])
+    with pytest.raises(hg.DataError, match="beyond what float32 holds"):
+        model.fit(np.array([[1e39, 0], [0, 1.0]]))
+    with pytest.warns(hg.HourglassWarning, match="column"):
+        assert np.isfinite(model.fit(np.c_[np.linspace(-3e38, 3e38, 20), np.zeros(20)]).reconstruct(np.c_[[3e38], [0]])).all()
+    named = pd.DataFrame(np.random.default_rng(0).random((20, 3)), columns=list("abc"))
+    assert list(hg.Denoiser(epochs=1).set_output(transform="pandas").fit_transform(named).columns) == list("abc")
+
+
+def test_batch_normalisation_is_given_no_batch_of_one(digits: np.ndarray) -> None:
+    encoder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 4), torch.nn.BatchNorm1d(4))
+    decoder = torch.nn.Sequential(torch.nn.Linear(4, 64), torch.nn.Unflatten(1, (1, 8, 8)))
+    with pytest.raises(hg.ParameterError, match="leave one alone"):
+        hg.Autoencoder(4, network=(encoder, decoder), epochs=1, batch_size=199, validation_fraction=0).fit(digits)
+
+
+@pytest.fixture
+def _double() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def _weights_of(kind, digits: np.ndarray) -> bytes:
+    model = kind(4, epochs=1, random_state=0).fit(digits)
+    return b"".join(tensor.numpy().tobytes() for tensor in model.network_.state_dict().values())
+
+
+@pytest.fixture(scope="module")
+def in_single(digits: np.ndarray) -> dict[str, bytes]:
+    return {name: _weights_of(kind, digits) for name, kind in ESTIMATORS.items() if name != "detector"}
+
+
+@pytest.mark.parametrize("name", [name for name in ESTIMATORS if name != "detector"])
+@pytest.mark.usefixtures("_double")
+def test_torchs_default_dtype_changes_nothing(name: str, in_single: dict, digits: np.ndarray, tmp_path) -> None:
+    assert _weights_of(ESTIMATORS[name], digits) == in_single[name]
+    model = hg.Autoencoder(4, epochs=1, random_state=0).fit(digits)
+    model.save(tmp_path / "m.hg")
+    assert hg.load_model(tmp_path / "m.hg").transform(digits).dtype == np.float32

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import gc
+import io
 import os
 import signal
+import tarfile
 import time
 import warnings
 from pathlib import Path
@@ -600,3 +602,47 @@ def test_nonsense_is_refused_in_words(given: object, options: dict[str, object],
     source = tmp_path / "x.npy" if given == "x" else given
     with pytest.raises(hg.DataError, match=words):
         stream(source, **options)
+
+
+def test_images_with_dots_in_their_names_are_images(tmp_path: Path) -> None:
+    """In a tar file: two of one key are two, with the label of the key or of their own name."""
+    image = encode_image(np.full((8, 8), 7, np.uint8))
+    members = {
+        "22.05.png": image,
+        "img.left.png": image,
+        "img.right.png": image,
+        "img.cls": b"3",
+        "a.1.png": image,
+        "a.1.cls": b"4",
+        "a.2.png": image,
+        "a.2.cls": b"5",
+        "a.json": b"{}",
+        "._a.png": b"of a Macintosh",
+    }
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    with pytest.warns(hg.HourglassWarning, match=r"2 files in it are neither images nor labels .*1 \.json"):
+        (part,) = stream(tmp_path / "x.tar", strict=True, workers=0)
+    names = [key.partition("#")[2] for key in part.keys]
+    assert names == ["22.05.png", "img.left.png", "img.right.png", "a.1.png", "a.2.png"]
+    assert part.labels is None  # not each has one
+    piece = tar.TarShard(str(tmp_path / "x.tar"))
+    assert piece.read(piece.blocks()[0], None, Form()).labels == [None, 3, 3, 4, 5]
+
+
+def test_images_of_a_key_stay_in_one_block(tmp_path: Path) -> None:
+    image = encode_image(np.zeros((4, 4), np.uint8))
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        for number in range(200):
+            for side in ("left", "right", "top"):
+                member = tarfile.TarInfo(f"{number:03d}.{side}.png")
+                member.size = len(image)
+                archive.addfile(member, io.BytesIO(image))
+    shard = tar.TarShard(str(tmp_path / "x.tar"))
+    blocks = shard.blocks()
+    assert [block.n_images for block in blocks] == [258, 258, 84]
+    keys = [key for block in blocks for key in shard.read(block, None, Form()).keys]
+    assert len(set(keys)) == 600

@@ -391,3 +391,89 @@ def test_tiles_of_one_image_are_held_out_together(tmp_path) -> None:
     dataset = hg.load(tmp_path, tile=(8, 8)).with_test(seed=0, share=0.4)
     assert (len(dataset.train), len(dataset.test)) == (27, 18)
     assert not set(dataset.train.paths) & set(dataset.test.paths)
+
+
+# --- thresholds and tables ----------------------------------------------------------------------------------------------
+
+
+def test_few_normal_images_set_a_threshold_that_they_support() -> None:
+    digits = hg.load("digits")
+    ones, new = (split.images[split.labels == 1] for split in (digits.train, digits.test))
+    for n in (5, 20, 50):
+        with pytest.warns(hg.HourglassWarning, match=f"{n} normal samples .* support a false positive rate of"):
+            detector = hg.AnomalyDetector(epochs=15, random_state=1).fit(ones[:n])
+        assert (detector.predict(new) < 0).mean() <= 0.06
+
+
+def test_the_threshold_can_be_set_after_fitting(digits: np.ndarray, tmp_path) -> None:
+    detector = hg.AnomalyDetector(4, epochs=2, quantile=0.9, contamination="auto", random_state=0).fit(digits)
+    scores, before = detector.score_samples(digits), detector.offset_
+    assert np.array_equal(detector.labels_, scores < before)
+    assert detector.set_threshold(contamination=0.2) is detector
+    assert (detector.predict(digits) < 0).mean() == pytest.approx(0.2, abs=0.01)
+    assert detector.set_threshold(quantile=0.9).offset_ == before
+    assert detector.set_threshold(-1.5).offset_ == -1.5
+    detector.set_threshold(quantile=0.5, X=digits)
+    assert (detector.predict(digits) < 0).mean() == pytest.approx(0.5, abs=0.01)
+    detector.save(tmp_path / "d.hg")
+    again = hg.load_model(tmp_path / "d.hg")
+    assert again.offset_ == detector.offset_
+    assert again.set_threshold(quantile=0.8).offset_ == detector.set_threshold(quantile=0.8).offset_
+    for given in ({}, {"quantile": 0.5, "contamination": 0.1}, {"offset": 0.0, "X": digits}):
+        with pytest.raises(hg.ParameterError, match="set_threshold takes one of"):
+            detector.set_threshold(**given)
+    with pytest.raises(hg.ParameterError, match="contamination"):
+        detector.set_threshold(contamination=0.9)
+    assert detector.contamination is None
+
+
+def test_probabilities_are_pyods(digits: np.ndarray) -> None:
+    detector = hg.AnomalyDetector(4, epochs=2, quantile=0.9, random_state=0).fit(digits)
+    for method in ("linear", "unify"):
+        chances = detector.predict_proba(digits, method)
+        assert chances.shape == (200, 2)
+        assert np.allclose(chances.sum(1), 1)
+        assert chances.min() >= 0
+        order = np.argsort(detector.score_samples(digits))
+        assert (np.diff(chances[order, 1]) <= 1e-12).all()
+    with pytest.raises(hg.ParameterError, match="method"):
+        detector.predict_proba(digits, "magic")
+
+
+def _incomes(n: int, seed: int) -> np.ndarray:
+    """Incomes, ages and shares: (n, 3), in units of their own."""
+    rng = np.random.default_rng(seed)
+    return np.c_[rng.normal(5e4, 1e4, n), rng.normal(40, 3, n), rng.normal(0.5, 0.02, n)]
+
+
+def test_a_column_in_large_units_drowns_no_other(tmp_path) -> None:
+    strange = _incomes(200, 1)
+    strange[:50] += [0, 60, 1]
+    detector = hg.AnomalyDetector(epochs=30, random_state=0).fit(_incomes(1000, 0))
+    assert roc_auc_score(np.arange(200) < 50, -detector.score_samples(strange)) > 0.99
+    assert (detector.predict(strange[:50]) < 0).all()
+    detector.save(tmp_path / "d.hg")
+    again = hg.load_model(tmp_path / "d.hg")
+    assert again.layout_ == detector.layout_
+    assert np.array_equal(again.score_samples(strange), detector.score_samples(strange))
+    with pytest.warns(hg.HourglassWarning, match="column 0 holds 100 % of the table's variance"):
+        hg.Autoencoder(2, epochs=1).fit(strange)
+
+
+def test_a_generator_and_a_retriever_see_all_columns() -> None:
+    table = _incomes(1000, 0)
+    drawn = hg.Generator(3, random_state=0).fit(table).sample(2000, temperature=1.0, random_state=0)
+    assert np.allclose(drawn.mean(0), table.mean(0), atol=0.2 * table.std(0))
+    assert (np.abs(drawn.std(0) / table.std(0) - 1) < 0.25).all()
+    retriever = hg.Retriever(3, network="mlp", metric="euclidean", corruption=None, penalty=(), random_state=0).fit(table)
+    near = table[retriever.kneighbors(table[:200], 6)[1][:, 1:]]
+    assert (np.abs(near - table[:200, None]).mean((0, 1)) < 0.5 * table.std(0)).all()
+
+
+def test_a_compressor_keeps_a_table() -> None:
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(1000, 4)) @ rng.normal(size=(4, 4))
+    for quality, least in ((50, 0.95), (100, 0.99)):
+        compressor = hg.Compressor(4, quality=quality, random_state=0).fit(table)
+        made = compressor.decompress(compressor.compress(table))
+        assert 1 - np.square(made - table).sum() / np.square(table - table.mean(0)).sum() > least

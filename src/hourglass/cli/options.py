@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     from hourglass.corruption import Corruption
@@ -87,6 +88,37 @@ class WidthsType(ParamType):
         return parts[0] if len(parts) == 1 else tuple(parts)
 
 
+# What the library's dicts hold, for the parser and the shell to know without torch; a test holds them to these.
+TASKS = ("denoiser", "autoencoder", "detector", "generator", "retriever", "compressor", "enhancer")
+PRESETS = ("default", "chapter", "linear", "best", "skip", "features", "detect", "generate", "compress", "enhance")
+NETWORKS = ("linear", "mlp", "conv", "skip", "residual", "variational", "noisy", "quantised", "embedding")
+OPTIMIZERS = ("muon", "adam")
+PRECISIONS = ("float32", "bfloat16")
+LOSSES = ("mse", "bce", "mae", "ssim")
+BACKENDS = ("exact", "faiss", "ivfpq")
+METRICS = ("cosine", "euclidean")
+
+
+class ThreadsType(ParamType):
+    """A number of threads, or "auto"."""
+
+    name = "N|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        return "auto" if value == "auto" else click.IntRange(1).convert(value, param, ctx)
+
+
+class ShareType(ParamType):
+    """A share of the samples, above 0 and at most 0.5, or "auto"."""
+
+    name = "SHARE|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+        if value == "auto":
+            return "auto"
+        return click.FloatRange(0, 0.5, min_open=True).convert(value, param, ctx)
+
+
 Known = tuple[str, list[str], Callable[[dict[str, Any]], Any]]
 """(what it is, the names that are allowed, what makes one of a name and fields)"""
 
@@ -115,6 +147,9 @@ class PartType(ParamType):
             self.fail(str(error), param, ctx)
         except TypeError:  # a word where a number is needed
             self.fail(f"{value!r}; its values must be numbers.", param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in self.known()[1] if name.startswith(incomplete)]
 
 
 def _corruptions() -> Known:

@@ -8,8 +8,18 @@ from typing import Any
 import click
 
 from hourglass.cli.options import (
+    BACKENDS,
+    LOSSES,
+    METRICS,
+    NETWORKS,
+    OPTIMIZERS,
     PENALTY,
+    PRECISIONS,
+    PRESETS,
+    TASKS,
+    ShareType,
     SizeType,
+    ThreadsType,
     WidthsType,
     claim,
     combined,
@@ -29,32 +39,30 @@ from hourglass.cli.options import (
     "--task",
     default="denoiser",
     show_default=True,
-    help="denoiser, autoencoder, detector, generator, retriever, compressor, enhancer.",
+    type=click.Choice(TASKS),
+    help="What to train.",
 )
-@click.option("--preset", help="default, chapter, best, skip, features, …; the task's own by default.")
-@click.option(
-    "--network",
-    help="mlp, conv, skip, residual, linear, variational, noisy, quantised, embedding; the preset's by default.",
-)
-@click.option("--n-components", type=int, help="Numbers in a code.")
+@click.option("--preset", type=click.Choice(PRESETS), help="The task's own by default.")
+@click.option("--network", type=click.Choice(NETWORKS), help="The preset's by default.")
+@click.option("--n-components", type=click.IntRange(1), help="Numbers in a code.")
 @click.option("--hidden", type=WidthsType(), help="Widths between input and code.")
-@click.option("--epochs", type=int, help="Passes over the training images.")
-@click.option("--batch-size", type=int, help="Images a step.")
-@click.option("--learning-rate", type=float, help="The optimiser's largest step.")
-@click.option("--optimizer", help="muon, adam.")
-@click.option("--precision", help="float32; bfloat16 is mixed precision, faster where the processor or GPU has it.")
-@click.option("--loss", help="mse, bce, mae, ssim.")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the training images.")
+@click.option("--batch-size", type=click.IntRange(1), help="Images a step.")
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="The optimiser's largest step.")
+@click.option("--optimizer", type=click.Choice(OPTIMIZERS), help="The preset's by default.")
+@click.option("--precision", type=click.Choice(PRECISIONS), help="bfloat16: mixed, faster where the machine has it.")
+@click.option("--loss", type=click.Choice(LOSSES), help="The preset's by default.")
 @click.option(
     "--penalty",
     multiple=True,
     type=PENALTY,
     help="Added to the loss, as in l1:strength=0.001; l2:on=weights, kl_sparsity, contractive, …. Several add up.",
 )
-@click.option("--factor", type=int, help="enhancer: 2 or 4 times the height and width.")
-@click.option("--quality", type=float, help="compressor: 0 small … 100 true.")
-@click.option("--contamination", type=float, help="detector: share of the images that are anomalies.")
-@click.option("--backend", help="retriever: exact; faiss or ivfpq, fast among millions, may miss some.")
-@click.option("--metric", help="retriever: cosine, euclidean.")
+@click.option("--factor", type=click.Choice([2, 4]), help="enhancer: how many times the height and width.")
+@click.option("--quality", type=click.FloatRange(0, 100), help="compressor: 0 small … 100 true.")
+@click.option("--contamination", type=ShareType(), help="detector: share of the images that are anomalies.")
+@click.option("--backend", type=click.Choice(BACKENDS), help="retriever: faiss, ivfpq are fast, may miss some.")
+@click.option("--metric", type=click.Choice(METRICS), help="retriever: how far codes are from each other.")
 @corruption_option
 @click.option("--early-stopping", is_flag=True, help="End when the validation loss no longer falls.")
 @click.option("--size", type=SizeType(), help="Resize a folder's images to this.")
@@ -62,6 +70,13 @@ from hourglass.cli.options import (
 @click.option("--stream", is_flag=True, help="Read images as they are needed, for more than memory holds; shards always are.")
 @click.option("--workers", type=click.IntRange(0), help="Of a stream: processes that read and decode; 0: none but this.")
 @click.option("--buffer", type=click.IntRange(1), help="Of a stream: images that are shuffled together.")
+@click.option(
+    "--threads",
+    "n_threads",
+    type=ThreadsType(),
+    help="How many compute; auto: as many as are fastest beside what else runs, which may change bits. torch's own by default.",
+)
+@click.option("--white", type=click.FloatRange(0, min_open=True), help="What stands for 1 in deep images: 4095 of 12 bits.")
 @click.option("--strict", is_flag=True, help="Stop at the first image that cannot be read, instead of leaving it out.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run of the same command stopped.")
 @device_option
@@ -77,6 +92,7 @@ def train(
     stream: bool,
     workers: int | None,
     buffer: int | None,
+    white: float | None,
     strict: bool,
     resume: bool,
     seed: int,
@@ -95,14 +111,14 @@ def train(
     from hourglass.estimators import ESTIMATORS
     from hourglass.training import current, describe_epoch, joined
 
-    if task not in ESTIMATORS:
-        raise ParameterError(f"--task {task}; allowed: {', '.join(ESTIMATORS)}.")
     if not output.name or (output.exists() and not (output / "config.json").is_file()):
         raise ParameterError(f"{output} exists and is no model; choose another name with -o.")
     if task in ("retriever", "detector") and tile is not None:
         raise ParameterError(f"a {task} is given whole images later: use --size, not --tile.")
     gather = click.get_current_context().with_resource(joined())
-    samples, names = _samples(data, size, tile, strict, stream, {"workers": workers, "buffer": buffer})
+    samples, names, parameters["white"] = _samples(
+        data, size, tile, white, strict, stream, {"workers": workers, "buffer": buffer}
+    )
     parameters["penalty"] = parameters["penalty"] or None
     given = {name: value for name, value in parameters.items() if value is not None}
     foreign = sorted(set(given) - set(ESTIMATORS[task]._get_param_names()))
@@ -140,11 +156,12 @@ def _samples(
     data: str,
     size: tuple[int, int] | None,
     tile: tuple[int, int] | None,
+    white: float | None,
     strict: bool,
     streams: bool,
     of_stream: dict[str, Any],
-) -> tuple[Any, dict[str, Any]]:
-    """(what to fit on, what each task calls these images)"""
+) -> tuple[Any, dict[str, Any], float | None]:
+    """(what to fit on, what each task calls these images, their white level if they have one)"""
     from hourglass.cli.models import are_files, names_of
     from hourglass.cli.output import say_taken_for
     from hourglass.data import is_sharded, load, stream
@@ -153,15 +170,16 @@ def _samples(
     if streams or is_sharded(data):
         if tile is not None:
             raise ParameterError("--tile is for images in memory; of a stream, --size resizes image files.")
-        return stream(data, size=size, strict=strict, **of_stream), {}
+        source = stream(data, size=size, white=white, strict=strict, **of_stream)
+        return source, {}, source.white or None
     given = [name for name, value in of_stream.items() if value is not None]
     if given:
         raise ParameterError(f"--{given[0]} is for streams; add --stream.")
-    dataset = load(data, size=size, tile=tile, strict=strict)
+    dataset = load(data, size=size, tile=tile, white=white, strict=strict)
     split = dataset.train
     if are_files(data):
         say_taken_for(dataset)
-    return split.images, {"generator": split.labels, "retriever": names_of(split, f"{data}:train")}
+    return split.images, {"generator": split.labels, "retriever": names_of(split, f"{data}:train")}, split.white
 
 
 def _some(samples: Any, n: int) -> Any:

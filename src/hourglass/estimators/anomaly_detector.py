@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from hourglass.corruption import GaussianNoise
-from hourglass.errors import DataError, ParameterError
+from hourglass.errors import DataError, HourglassError, ParameterError
 from hourglass.estimators.arguments import Shared
 from hourglass.estimators.base import Downstream
 from hourglass.estimators.documentation import documented
@@ -196,7 +196,7 @@ class AnomalyDetector(OutlierMixin, Downstream):
             if X is not None:
                 self.normal_scores_ = np.sort(self.score_samples(X))
             self._place_threshold(offset)
-        except DataError:
+        except HourglassError:
             self.quantile, self.contamination = before
             raise
         return self

@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, TypedDict
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import (  # private, but the one table of constraints that scikit-learn's users know
     Interval,
@@ -22,7 +23,7 @@ from hourglass.corruption import Corruption
 from hourglass.data import Stream
 from hourglass.errors import DataError, HourglassWarning, ParameterError
 from hourglass.estimators.presets import PRESETS
-from hourglass.images import Array, Float32, Layout, check_images, to_unit, white_level
+from hourglass.images import Array, Float32, Layout, as_array, check_images, to_unit, warn_of_masks, white_level
 from hourglass.networks import NETWORKS, Network
 from hourglass.objectives import LOSSES, Penalty
 from hourglass.training import OPTIMIZERS, PRECISIONS, SCHEDULES
@@ -164,14 +165,23 @@ class CheckedEstimator(BaseEstimator):
             self._check_stream(samples, reset=reset)
             return samples  # type: ignore[return-value]  # goes where an array does until something is taken from it
         try:
-            given = samples if hasattr(samples, "ndim") or hasattr(samples, "__array__") else np.asarray(samples)
-            if getattr(given, "ndim", 2) <= 2:
-                array: Array = validate_data(self, given, reset=reset, dtype="numeric")
-            else:
-                array = check_images(self._in_unit(np.asarray(given), reset=reset, name=name), name=name)
+            given = _untracked(samples)
+            is_array = hasattr(given, "ndim") or hasattr(given, "__array__")  # of a table, column names are in it alone
+            given = given if is_array and not isinstance(given, np.ma.MaskedArray) else as_array(given, name=name)
+            n_axes = getattr(given, "ndim", 2)
+            if not reset and n_axes == len(self.layout_.shape) > 1 and given.shape == self.layout_.shape:
+                raise DataError(f"{name} is one image of shape {given.shape}; it needs a first axis: {name}[None].")
+            array = (
+                self._check_table(given, reset=reset, name=name)
+                if n_axes <= 2
+                else self._in_unit(as_array(given, name=name), reset=reset, name=name)
+            )
+            if n_axes > 2:
+                array = check_images(array, name=name)
         except ValueError as error:
             raise error if isinstance(error, DataError) else DataError(str(error)) from error
         if array.ndim > 2 and reset:
+            warn_of_masks(array, name=name)
             self.n_features_in_ = math.prod(array.shape[1:])
             if hasattr(self, "feature_names_in_"):
                 del self.feature_names_in_
@@ -180,6 +190,19 @@ class CheckedEstimator(BaseEstimator):
                 f"{name} has samples of shape {array.shape[1:]}; {type(self).__name__} was fitted on {self.layout_.shape}."
             )
         return array
+
+    def _check_table(self, table: Any, *, reset: bool, name: str) -> Array:
+        checked: Array = validate_data(self, table, reset=reset, dtype="numeric")
+        if checked.dtype.kind not in "biuf":
+            columns = [str(column) for column, kind in getattr(table, "dtypes", {}).items() if kind.kind not in "biuf"]
+            which = f" (column {', '.join(columns[:5])})" if columns else ""
+            raise DataError(
+                f"{name} holds values that are no numbers{which}; encode them first (OneHotEncoder), or leave them out."
+            )
+        largest = float(np.abs(checked).max())
+        if largest > np.finfo(np.float32).max:
+            raise DataError(f"{name} holds values up to {largest:g}, beyond what float32 holds (3.4e38); scale them first.")
+        return checked
 
     def _in_unit(self, images: Array, *, reset: bool, name: str) -> Array:
         """Integers deeper than 8 bits as float32 in 0..1, by the white level given or, in fitting, found; others unchanged."""
@@ -228,3 +251,11 @@ class CheckedEstimator(BaseEstimator):
         if array.shape[1] != n_components:
             raise DataError(f"codes have shape {array.shape}; allowed: (n, {n_components}).")
         return array
+
+
+def _untracked(samples: Any) -> Any:
+    """A tensor without what autograd keeps of it, on the CPU; of a kind that numpy does not know, as float32."""
+    if not isinstance(samples, torch.Tensor):
+        return samples
+    plain = samples.detach().cpu()
+    return plain.float() if plain.dtype == torch.bfloat16 else plain

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
+from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
 from hourglass.errors import DataError, ParameterError
@@ -16,7 +17,7 @@ from hourglass.images import Array, Float32
 
 
 @documented
-class Denoiser(Float32Transformer, ImageEstimator):
+class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
     """A denoising autoencoder (Vincent et al. 2008): given damaged samples, it answers with the clean ones.
 
     Fitted on clean samples `X` it damages them itself, by `corruption` (by default the chapter's noise, drawn from

@@ -52,6 +52,7 @@ _PIECE = 256  # samples that are damaged at once
 _COLLAPSED = 0.98  # of the loss of a constant answer
 _FEW_STEPS = 100
 _USUAL_VARIANCE = 0.067  # of MNIST's pixels around their mean image, where the strengths of rates were chosen
+_SPREAD_OF_COLUMNS = 0.15  # columns vary less, and have less in common: the rate of images would leave little of them
 _MANY = 20  # pieces from which it pays to try how many threads are best
 
 
@@ -142,8 +143,9 @@ class FittedEstimator(CheckedEstimator):
     ) -> Run:
         """`run`; or, where it learned no more than a constant answer, the best of it and others at lower learning rates.
 
-        A HourglassWarning says which. A rate that was given is kept, and the chapter's; and several processes do not train anew,
-        for each would have to come to the same choice. Of so few steps as users ask for to try something out, nothing is said.
+        A HourglassWarning says which. A rate that was given is kept, and the chapter's; and several processes do not train
+        anew, for each would have to come to the same choice. Of so few steps as users ask for to try something out, nothing is
+        said.
         """
         if run.step < _FEW_STEPS:
             return run
@@ -301,6 +303,10 @@ class FittedEstimator(CheckedEstimator):
             first = torch.arange(min(len(examples.rows), _CENTERING_SAMPLES))
             center(network, *examples.batch(first, seeded(noise_seed)))
         device = _device(self.device)
+        normalises = any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in network.modules())
+        if normalises and len(examples) % settings["batch_size"] == 1:
+            words = f"{len(examples)} samples in batches of {settings['batch_size']} leave one alone, which has no variance"
+            raise ParameterError(f"batch normalisation: {words}; give another batch_size.")
         return Run(
             place(network, device),
             OPTIMIZERS[settings["optimizer"]](network.parameters(), settings["learning_rate"]),
@@ -477,6 +483,8 @@ def _spread_of(targets: Array | Stream, layout: Layout) -> float:
     """The variance of values around their mean sample, as a share of MNIST's, at most 1: by it rates that presets bring weigh
     against errors alike on samples that differ less.
     """
+    if layout.is_by_column:
+        return _SPREAD_OF_COLUMNS
     rows = np.linspace(0, len(targets) - 1, min(len(targets), _CENTERING_SAMPLES)).astype(int)
     some = targets.take(np.unique(rows), named=False).images if isinstance(targets, Stream) else targets[rows]
     variance = float(layout.to_network(some).var(0, dtype=np.float64).mean())

@@ -175,6 +175,8 @@ class Generator(Downstream):
 
     def _check_y(self, samples: Array, y: Any) -> NDArray[Any] | None:
         labels = None if y is None else np.asarray(y)
+        if labels is not None and labels.dtype == object and any(label is None for label in labels.ravel()):
+            raise DataError("y holds None among its labels; name each, leave these samples out, or give no y.")
         if labels is not None and (labels.shape != (len(samples),) or type_of_target(labels).startswith("continuous")):
             raise DataError(f"y has shape {labels.shape}; a generator takes one label for each of the {len(samples)} samples.")
         return labels
