@@ -200,7 +200,7 @@ class CheckedEstimator(BaseEstimator):
                 f"{name} holds values that are no numbers{which}; encode them first (OneHotEncoder), or leave them out."
             )
         largest = float(np.abs(checked).max())
-        if largest > np.finfo(np.float32).max:
+        if largest > float(np.finfo(np.float32).max):
             raise DataError(f"{name} holds values up to {largest:g}, beyond what float32 holds (3.4e38); scale them first.")
         return checked
 
