@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from hourglass.cli.options import device_option, json_option, output_option
-from hourglass.cli.parts import Shards, shard_options
+from hourglass.cli.options import device_option, json_option, output_option, pages_option, white_option
+from hourglass.cli.parts import Shards, refuse_within, shard_options
+
+if TYPE_CHECKING:
+    from hourglass.data.files import Pages
 
 
 @click.command()
@@ -15,6 +19,8 @@ from hourglass.cli.parts import Shards, shard_options
 @click.argument("source")
 @output_option(what="A folder for anomalies.csv and overlays/.")
 @click.option("--overlays", default=100, show_default=True, type=click.IntRange(0), help="At most so many, strangest first.")
+@white_option
+@pages_option
 @shard_options
 @device_option
 @json_option
@@ -23,6 +29,8 @@ def detect(
     source: str,
     output: Path,
     overlays: int,
+    white: float | None,
+    pages: Pages,
     shards: Shards,
     device: str,
     as_json: bool,
@@ -41,14 +49,18 @@ def detect(
     from hourglass.cli.models import asked_for, load_as
     from hourglass.cli.output import print_json
     from hourglass.data.files import read_image, write_image
+    from hourglass.data.rejects import write_rejects
     from hourglass.data.write import replace_file
     from hourglass.estimators import AnomalyDetector
+    from hourglass.images import to_uint8
     from hourglass.report import overlay
 
-    if shards.work_through("detect", model, source, output, device, as_json, in_memory=("overlays",)):
+    if shards.work_through("detect", model, source, output, device, as_json, in_memory=("overlays", "pages"), white=white):
         return
+    refuse_within(output, source)
     detector = load_as(AnomalyDetector, model, device)
-    split, names = asked_for(detector, source)
+    split, names = asked_for(detector, source, white, pages, shards.strict)
+    write_rejects(output / "rejects.csv", split.rejects)
     scores = -detector.decision_function(split.images)
     order = np.argsort(-scores, kind="stable")
     with replace_file(output / "anomalies.csv") as beside, beside.open("w", newline="", encoding="utf-8") as file:
@@ -59,7 +71,7 @@ def detect(
     if len(shown):
         level = float(np.quantile(detector.error_maps(split.images[order[len(order) // 2 :]]), 0.999))
         for rank, row in enumerate(shown, 1):
-            image = split.images[row] if split.paths is None else read_image(split.paths[row])
+            image = split.images[row] if split.paths is None else to_uint8(read_image(split.paths[row], white=split.white))
             picture = overlay(image, detector.error_maps(split.images[[row]])[0], level)
             write_image(output / "overlays" / f"{rank:04d}-{Path(names[row]).stem}.png", picture)
     found = int((scores > 0).sum())

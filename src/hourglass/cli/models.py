@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hourglass.data import Split
+    from hourglass.data.files import Pages
     from hourglass.estimators import ImageEstimator
     from hourglass.images import Array
 
@@ -45,23 +47,32 @@ def shape_of(model: Any) -> tuple[int, ...]:
     return shape
 
 
-def parts_for(model: Any, source: str) -> dict[str, Split]:
-    """The parts of `source` with its images as `model` takes them: resized where they are files, grey or coloured.
+def white_for(model: Any, white: float | None) -> float | None:
+    """The white level that images are read with for `model`: `white` if it is given, else the model's own, if it has one."""
+    return white if white is not None else model.layout_.white
+
+
+def parts_for(
+    model: Any, source: str, white: float | None = None, pages: Pages = "all", strict: bool = False
+) -> dict[str, Split]:
+    """The parts of `source` with its images as `model` takes them: resized where they are files, grey or coloured, and with
+    its white level.
 
     The keys are what `names_of` calls them: the source, and for arrays its part.
     """
     from hourglass.cli.output import say_taken_for
-    from hourglass.data import Split, is_sharded, load
+    from hourglass.data import NAMED, is_sharded, load
     from hourglass.images import with_channels
 
     shape = shape_of(model)
     in_files = are_files(source) or is_sharded(source)
-    dataset = load(source, size=(shape[0], shape[1])) if in_files else load(source)
+    size = (shape[0], shape[1]) if in_files else None
+    dataset = load(source, size=size, white=None if source in NAMED else white_for(model, white), pages=pages, strict=strict)
     if in_files:
         say_taken_for(dataset)
     parts = {"train": dataset.train} | ({"test": dataset.test} if dataset.has_test else {})
     return {
-        f"{source}:{part}": Split(with_channels(split.images, shape), split.labels, split.paths, split.keys)
+        f"{source}:{part}": dataclasses.replace(split, images=with_channels(split.images, shape))
         for part, split in parts.items()
     }
 
@@ -77,47 +88,27 @@ def names_of(split: Split, source: str) -> list[str]:
     return [as_text(str(path)) for path in split.paths]
 
 
-def asked_for(model: Any, source: str) -> tuple[Split, list[str]]:
+def asked_for(
+    model: Any, source: str, white: float | None = None, pages: Pages = "all", strict: bool = False
+) -> tuple[Split, list[str]]:
     """(the images of `source` as `model` takes them, their names); of data with a test part, that part."""
-    name, split = list(parts_for(model, source).items())[-1]
+    name, split = list(parts_for(model, source, white, pages, strict).items())[-1]
     return split, names_of(split, name)
 
 
-def transform_files(source: Path, output: Path, transform: Callable[[Array], Array]) -> list[Path]:
-    """Write `transform` of each image in the file or folder `source` below the folder `output`, under the same names.
-
-    Notes of the library are shown once, whatever the number of images.
-    """
-    from hourglass.data.files import read_image, write_image
-    from hourglass.data.folders import find_images
-    from hourglass.data.notes import one_note
-    from hourglass.errors import DataError, ParameterError
-    from hourglass.images import to_uint8
-
-    if not source.exists():
-        raise DataError(f"{source}: no such file or folder.")
-    if output.exists() and not output.is_dir():
-        raise ParameterError(f"{output} is a file; -o must name a folder.")
-    files = find_images(source) if source.is_dir() else [source]
-    targets = {output / (file.relative_to(source) if source.is_dir() else file.name): file for file in files}
-    if any(target.resolve() == file.resolve() for target, file in targets.items()):
-        raise ParameterError("-o names the source itself; the originals would be lost.")
-    with one_note():
-        for target, file in targets.items():
-            write_image(target, to_uint8(transform(read_image(file))))
-    return list(targets)
-
-
-def images_named(names: list[str], size: tuple[int, int]) -> Iterator[Array]:
-    """The images behind names that `names_of` gave to files, which are resized to `size`, or to arrays; uint8.
+def images_named(names: list[str], size: tuple[int, int], white: float | None = None) -> Iterator[Array]:
+    """The images behind names that `names_of` gave to files, which are resized to `size`, or to arrays; uint8. What is deeper
+    has the white level `white`, or its own.
 
     DataError if one is not found by its name, as those in shards are not.
     """
-    from hourglass.data import load
+    import numpy as np
+
+    from hourglass.data import NAMED, load
     from hourglass.data.files import read_image
     from hourglass.data.names import named
     from hourglass.errors import DataError
-    from hourglass.images import to_uint8
+    from hourglass.images import to_uint8, to_unit, white_level
 
     loaded: dict[str, Array] = {}
     for name in names:
@@ -125,10 +116,13 @@ def images_named(names: list[str], size: tuple[int, int]) -> Iterator[Array]:
         base, _, part = source.rpartition(":")
         if base and part in ("train", "test") and row.isdecimal() and not named(name).exists():
             if source not in loaded:
-                loaded[source] = getattr(load(base), part).images
+                loaded[source] = getattr(load(base, white=None if base in NAMED else white), part).images
             images = loaded[source]
             if int(row) >= len(images) or images.shape[1:3] != size:
                 raise DataError(f"{name}: {source} holds {len(images)} images of {images.shape[2]}×{images.shape[1]}.")
             yield to_uint8(images[int(row)])
         else:
-            yield read_image(named(name), size)
+            image = read_image(named(name), size)
+            if image.dtype != np.uint8:
+                image = to_unit(image, white or white_level(float(image.max()), is_integer=image.dtype.kind != "f"))
+            yield to_uint8(image)

@@ -46,6 +46,20 @@ save_option = click.option(
 )
 
 
+white_option = click.option(
+    "--white",
+    type=click.FloatRange(0, min_open=True),
+    help="What stands for white in images deeper than 8 bits, as 4095 of 12 bits; the model's, or found for all of them.",
+)
+pages_option = click.option(
+    "--pages",
+    type=click.Choice(["all", "first"]),
+    default="all",
+    show_default=True,
+    help="Of image files of several pages or frames: each is an image, or the first alone is read.",
+)
+
+
 def output_option(default: str | None = None, *, required: bool = True, what: str = "Where to write.") -> Callable[[F], F]:
     given: dict[str, Any] = (
         {} if default is None else {"default": default, "show_default": True}

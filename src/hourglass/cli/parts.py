@@ -29,7 +29,7 @@ def shard_options(verb: Callable[..., None]) -> Callable[..., None]:
         verb(*given, shards=Shards(stream, workers, strict), **named)
 
     for option in (
-        click.option("--strict", is_flag=True, help="Of shards: stop at the first image that cannot be read."),
+        click.option("--strict", is_flag=True, help="Stop at the first image that cannot be read, instead of leaving it out."),
         click.option("--workers", type=click.IntRange(0), help="Of shards: processes that read and decode; 0: none but this."),
         click.option(
             "--stream",
@@ -70,6 +70,7 @@ class Shards:
         *,
         single: tuple[str, ...] = (),
         in_memory: tuple[str, ...] = (),
+        white: float | None = None,
         **given: Any,
     ) -> bool:
         """Put the model to the use `verb` over the shards of `source`, and say what became of it.
@@ -77,7 +78,7 @@ class Shards:
         False, and nothing is done, where `source` is none, nor asked to be treated so, or `output` is one file, whose name ends
         as one of `single`. ParameterError if options are given that do not apply, as those of `in_memory` do not to shards.
         """
-        from hourglass.cli.models import load_as, shape_of
+        from hourglass.cli.models import load_as, shape_of, white_for
         from hourglass.data import stream
         from hourglass.errors import ParameterError
         from hourglass.estimators.parts import write_parts
@@ -94,10 +95,11 @@ class Shards:
         _refuse_in_memory(verb, in_memory)
         use = kind(load_as(kind.kind, model, device), **given)
         shape_of(use.model)
-        settings = "".join(f" {name}={value}" for name, value in given.items())
+        set_by_user = given if white is None else given | {"white": white}
+        settings = "".join(f" {name}={value}" for name, value in set_by_user.items())
         report = write_parts(
             use,
-            stream(source, workers=self.workers, strict=self.strict),
+            stream(source, workers=self.workers, strict=self.strict, white=white_for(use.model, white)),
             folder,
             f"{verb}{settings} by {read_config(model)['sha256'][:16]}",
             part=part_of_all(),
@@ -134,7 +136,7 @@ class Shards:
         """ParameterError if any option is given."""
         from hourglass.errors import ParameterError
 
-        given = {"stream": self.stream, "workers": self.workers is not None, "strict": self.strict}
+        given = {"stream": self.stream, "workers": self.workers is not None}
         for name in [name for name, is_given in given.items() if is_given]:
             raise ParameterError(f"--{name} is for shards: {reason}.")
 
@@ -150,6 +152,15 @@ def _refuse_in_memory(verb: str, options: tuple[str, ...]) -> None:
             raise ParameterError(
                 f"--{name} is for images in memory, not for shards, of which {verb} writes a part each; omit it."
             )
+
+
+def refuse_within(output: Path, source: str | Path) -> None:
+    """ParameterError where images that are written below `output` would be read as part of `source` the next time."""
+    from hourglass.errors import ParameterError
+
+    if _lies_in(output, source):
+        words = "and what is written there would be read as part of it the next time"
+        raise ParameterError(f"-o {output} lies in the source, {source}, {words}; choose another folder.")
 
 
 def _lies_in(output: Path, source: str | Path) -> bool:

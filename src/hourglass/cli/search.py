@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from hourglass.cli.options import device_option, json_option, output_option
-from hourglass.cli.parts import Shards, shard_options
+from hourglass.cli.options import device_option, json_option, output_option, white_option
+from hourglass.cli.parts import Shards, refuse_within, shard_options
 
 _SHOWN = 20  # queries
 
@@ -20,6 +20,7 @@ _SHOWN = 20  # queries
 @output_option(required=False, what="A folder for neighbours.csv and sheet.png.")
 @click.option("--n", default=10, show_default=True, type=click.IntRange(1), help="Neighbours of each.")
 @click.option("--add", "added", metavar="DATA", help="First add these images to MODEL's index, and save it.")
+@white_option
 @shard_options
 @device_option
 @json_option
@@ -29,6 +30,7 @@ def search(
     output: Path | None,
     n: int,
     added: str | None,
+    white: float | None,
     shards: Shards,
     device: str,
     as_json: bool,
@@ -43,16 +45,18 @@ def search(
     from hourglass.cli.output import print_json, print_table
     from hourglass.estimators import Retriever
 
-    if added is None and shards.work_through("search", model, query, output, device, as_json, n_neighbors=n):
+    if added is None and shards.work_through("search", model, query, output, device, as_json, white=white, n_neighbors=n):
         return
+    if output is not None:
+        refuse_within(output, query)
     stream = None if added is None else shards.opened(added)
     retriever = load_as(Retriever, model, device)
     if stream is not None:
         retriever.add(stream)
     elif added is not None:
-        for label, split in parts_for(retriever, added).items():
+        for label, split in parts_for(retriever, added, white, strict=shards.strict).items():
             retriever.add(split.images, names_of(split, label))
-    queries, asked = asked_for(retriever, query)
+    queries, asked = asked_for(retriever, query, white, strict=shards.strict)
     distances, rows = retriever.kneighbors(queries.images, n)
     found = [
         [asked[index], str(rank), str(retriever.names_[row]), f"{distance:.4g}"]

@@ -137,6 +137,17 @@ def format_of(image: Image.Image) -> str:
     return "JPEG" if image.format == "MPO" else str(image.format)
 
 
+def holds_deep(stream: IO[bytes]) -> bool:
+    """Whether the image file's header says that its first image is deeper than 8 bits; False if it cannot be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(stream, formats=_openable()) as image:
+                return image.mode in DEEP_MODES
+    except (*BROKEN, Image.DecompressionBombError):
+        return False
+
+
 def values_of(plain: Image.Image, kind: str) -> Array:
     """The pixels of an image that `as_plain` made, from a file of format `kind`: uint8, uint16, int32 or float32."""
     values = np.array(plain)
@@ -177,7 +188,7 @@ def decoded_pages(
         with warnings.catch_warnings():
             # Pillow's limit is replaced by ours; its remarks on odd metadata would only repeat what decoding shows.
             warnings.simplefilter("ignore")
-            with Image.open(stream, formats=[kind for kind in allowed if kind in _openable()]) as image:
+            with Image.open(stream, formats=_openable()) as image:
                 left_out = set() if notes is None else notes
                 left_out |= _colours_rounded(image, stream)
                 numbers = _page_numbers(image, name, pages, limit, left_out)
@@ -195,10 +206,10 @@ def decoded_pages(
 
 
 @cache
-def _openable() -> frozenset[str]:
-    """The formats that this build of Pillow reads: AVIF is in those from 11.3 on."""
+def _openable() -> list[str]:
+    """The allowed formats that this build of Pillow knows: AVIF is one from 11.3 on."""
     Image.init()
-    return frozenset(Image.OPEN)
+    return [kind for kind in sorted(set(IMAGE_FORMATS.values())) if kind in Image.OPEN]
 
 
 def _page_numbers(image: Image.Image, name: str, pages: Pages | int, limit: int, notes: set[str]) -> Iterator[int]:

@@ -139,6 +139,23 @@ def find_images(folder: Path) -> list[Path]:
     return sorted(files)
 
 
+def images_outside(files: Sequence[Path], output: Path, source: Path) -> list[Path]:
+    """Those `files` of the folder `source` that are not below the folder `output`, with a note on how many are.
+
+    What a command wrote there before is not read again. DataError if no other is left.
+    """
+    below, root = output.resolve(), source.resolve()
+    if below == root or not below.is_relative_to(root):
+        return list(files)
+    outside = [file for file in files if not file.resolve().is_relative_to(below)]
+    if not outside:
+        raise DataError(f"{source}: holds no image but those below {output}, where the output goes.")
+    if n_inside := len(files) - len(outside):
+        words = f"{source}: {n_inside} images below {output}, where the output goes, are not read"
+        warnings.warn(f"{words}.", HourglassWarning, stacklevel=2)
+    return outside
+
+
 def read_folder(
     folder: Path,
     size: tuple[int, int] | None = None,

@@ -20,6 +20,7 @@ from hourglass.data.files import (
     Pages,
     decoded_pages,
     format_of,
+    holds_deep,
     opened,
     page_of,
     reason_of,
@@ -155,6 +156,19 @@ def common_white(pictures: Sequence[Picture], name: str, white: float | None = N
     """What stands for 1 in all `pictures` that are deeper than 8 bits: `white`, or found, with a note; None if none is."""
     deep = [(picture.largest, picture.depth != "float32") for picture in pictures if picture.is_deep]
     return white_of(deep, name, white) if deep else None
+
+
+def largest_values(path: Path, pages: Pages = "all") -> list[tuple[float, bool]]:
+    """Of a file deeper than 8 bits, each image's largest value, and whether it is an integer; else, or if unreadable, none."""
+    try:
+        if not opened(path, holds_deep):
+            return []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", HourglassWarning)  # given when its images are read
+            pictures = read_pictures(path, pages=pages)
+    except DataError:  # raised when its images are read
+        return []
+    return [(picture.largest, picture.depth != "float32") for picture in pictures if picture.is_deep]
 
 
 def in_unit(picture: Picture, white: float | None) -> Array:
