@@ -195,6 +195,7 @@ def task(tmp_path: Path):
     return Task(tmp_path, seed=0)
 
 
+@pytest.mark.filterwarnings("ignore:the network learned next to nothing:hourglass.HourglassWarning")
 def test_the_chapters_loop_and_ours_do_the_same_work(task) -> None:
     from hourglass.evaluation.bench import ours, peers
 

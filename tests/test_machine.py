@@ -6,7 +6,6 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from sklearn.model_selection import GridSearchCV
 import hourglass as hg
 from hourglass.training import Callback, machine
 from hourglass.training.run import Run
+from reliability import busy
 
 
 class FakeMachine:
@@ -137,42 +137,10 @@ def test_memory_is_kept_only_within(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not calls
 
 
-_BUSY = "import numpy as np\na = np.ones((900, 900))\nprint('busy', flush=True)\nwhile True: a @ a"
-
-
-@pytest.fixture
-def busy() -> Iterator[None]:
-    """Other processes take all cores."""
-    others = [subprocess.Popen([sys.executable, "-c", _BUSY], stdout=subprocess.PIPE) for _ in range(os.cpu_count() or 1)]
-    for other in others:
-        assert other.stdout is not None
-        other.stdout.readline()
-    yield
-    for other in others:
-        other.kill()
-        other.wait()
-        assert other.stdout is not None
-        other.stdout.close()
-
-
-_FIT = """
-import hashlib, sys, torch, hourglass as hg
-torch.set_num_threads(2)
-images = hg.load("digits").train.images
-for network in ("conv", "mlp"):
-    model = hg.Autoencoder(4, network=network, epochs=1, batch_size=64, random_state=0).fit(images[:400])
-    weights = b"".join(tensor.numpy().tobytes() for tensor in model.network_.state_dict().values())
-    print(torch.get_num_threads(), hashlib.sha256(weights).hexdigest(), [row["loss"] for row in model.history_])
-"""
-
-
-def test_a_seed_gives_the_same_bits_beside_a_busy_process(busy: None) -> None:
+def test_a_seed_gives_the_same_bits_beside_a_busy_process() -> None:
     """On two threads, in a process that nothing else fixes the number of."""
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    told = {
-        subprocess.run([sys.executable, "-c", _FIT], check=True, capture_output=True, text=True, env=environment).stdout
-        for _ in range(2)
-    }
+    with busy.all_cores_taken():
+        told = busy.told(2)
     assert len(told) == 1
     assert next(iter(told)).startswith("2 ")
 

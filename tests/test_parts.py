@@ -486,14 +486,11 @@ def test_files_that_are_refused_in_one_line(models: dict[str, Path], shards: Pat
 
 
 REFUSED: dict[str, tuple[str, str]] = {
-    "detect {detect} digits -o OUT --strict": ("--strict", "digits is none; add --stream"),
     "detect {detect} digits -o OUT --workers 0": ("--workers", "digits is none; add --stream"),
     "encode {encode} digits -o OUT.npz --workers 0": ("--workers", "-o OUT.npz names a file"),
-    "encode {encode} SHARDS -o OUT.npz --strict": ("--strict", "-o OUT.npz names a file"),
     "encode {encode} SHARDS -o OUT.npz --stream": ("--stream", "-o OUT.npz names a file"),
     "search {search} SHARDS --stream": ("--stream", "-o, a folder for a part of each, is not given"),
     "search {search} SHARDS --workers 0": ("--workers", "-o, a folder for a part of each, is not given"),
-    "search {search} digits --add digits --strict": ("--strict", "digits is none; add --stream"),
     "detect {detect} SHARDS -o OUT --overlays 100": ("--overlays", "is for images in memory"),
     "compress SHARDS --model {compress} -o OUT --quality 9": ("--quality", "is for images in memory"),
     "compress SHARDS --model {compress} -o OUT --tile 4x4": ("--tile", "is for images in memory"),

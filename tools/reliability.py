@@ -25,8 +25,11 @@ import click  # noqa: E402
 import hourglass as hg  # noqa: E402
 from hourglass.data import files  # noqa: E402
 from hourglass.evaluation.bench.suite import code_digest, processor  # noqa: E402
+from hourglass.networks import NETWORKS  # noqa: E402
 from reliability import (  # type: ignore[attr-defined]  # noqa: E402  # no stubs for tests
     bombs,
+    busy,
+    collapse,
     damage,
     hostile,
     interrupts,
@@ -39,7 +42,7 @@ from reliability import (  # type: ignore[attr-defined]  # noqa: E402  # no stub
 )
 
 KILLS, FLIPS, MUTATIONS, RESUMES, INTERRUPTS = 200, 2000, 20_000, 5, 3
-CLIENTS, SECONDS = 50, 60.0
+CLIENTS, SECONDS, BESIDE = 50, 60.0, 3
 
 
 @dataclass
@@ -149,6 +152,27 @@ def repeats_are_equal(folder: Path, seed: int) -> Iterator[Kept]:
     yield Kept("Same seed, same result", how, "identical; across engines within 1e-5 (tests/test_engines.py)", figure, is_same)
 
 
+def seeds_hold_beside_others(folder: Path, seed: int) -> Iterator[Kept]:
+    quiet = busy.told(1)
+    with busy.all_cores_taken():
+        told = quiet | busy.told(BESIDE)
+    how = f"{BESIDE} fits of conv and mlp on two threads beside processes that take all cores, and one without"
+    yield Kept("Same seed, same result", how, "bit-equal weights and losses", f"{len(told)} different", len(told) == 1)
+
+
+def no_network_collapses(folder: Path, seed: int) -> Iterator[Kept]:
+    shares = {
+        (network, kind): collapse.share(network, kind, seed)
+        for network in NETWORKS
+        for kind in collapse.KINDS
+        if network != "residual"  # which begins as the input itself
+    }
+    worst = max(shares, key=lambda pair: shares[pair])
+    how = f"default fits: every network × {', '.join(collapse.KINDS)} images, as wide as it is by default"
+    figure = f"error over that of the mean image {shares[worst]:.3f} at most ({worst[0]}, {worst[1]})"
+    yield Kept("No default fit collapses", how, "none above the error of the mean image", figure, shares[worst] <= 1)
+
+
 def bombs_are_cheap(folder: Path, seed: int) -> Iterator[Kept]:
     peaks = bombs.peaks(folder)
     worst = max(peaks, key=lambda name: peaks[name])
@@ -189,7 +213,15 @@ def interrupts_are_clean(folder: Path, seed: int) -> Iterator[Kept]:
 
 EXERCISES: tuple[Callable[[Path, int], Iterator[Kept]], ...] = (
     *(no_code_runs, loaders_survive, shards_do_no_harm, loaders_survive_guided, damage_is_noticed, kills_lose_an_epoch),
-    *(repeats_are_equal, bombs_are_cheap, numbers_stay_honest, explorer_holds, interrupts_are_clean),
+    *(
+        repeats_are_equal,
+        seeds_hold_beside_others,
+        no_network_collapses,
+        bombs_are_cheap,
+        numbers_stay_honest,
+        explorer_holds,
+        interrupts_are_clean,
+    ),
 )
 
 

@@ -320,6 +320,7 @@ READ = {
     **dict.fromkeys(("tar: long names of nothing", "tar: a bomb of 10 gigapixels", "tar: a label of megabytes"), 1),
     **dict.fromkeys(("npy: a shape of truths", "parquet: a bomb of 10 gigapixels"), 1),
     "parquet: one file of a megabyte, 200 times": 200,
+    "parquet: numbers beyond 255": 1,  # an image of more than 8 bits
 }
 """Images of those that are read; the others are refused with a DataError."""
 

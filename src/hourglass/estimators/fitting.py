@@ -110,7 +110,8 @@ class FittedEstimator(CheckedEstimator):
         processes.gather()  # some have a longer way to their data
         seeds = processes.from_first(self._seeds)
         self.layout_ = self._layout_of(targets)
-        self._spread = _spread_of(targets, self.layout_)
+        if not isinstance(targets, Stream):
+            self._spread = _spread_of(targets, self.layout_)
         training, validation = self._split(targets, inputs, seeds)
         run = self._new_run(training, seeds)
         callbacks = [*callbacks, *([PrintEpochs()] if self.verbose else [])]
@@ -242,11 +243,12 @@ class FittedEstimator(CheckedEstimator):
         n_validation = len(rows)
         if self.early_stopping and n_validation == 0:
             raise ParameterError(f"early_stopping needs a validation part; {share} of {len(source)} images is none.")
+        some = source.take(source.draw(_CENTERING_SAMPLES, seeds[2]), named=False).images
+        self._spread = _spread_of(some, self.layout_)
         self.settings_ = self._resolve(len(source) - n_validation, None)
         corruption, n_views = self.settings_["corruption"], self._n_views()
         if corruption is not None and not self.settings_["redraw"]:
             raise ParameterError("redraw=False keeps a damaged copy of all images in memory; a stream needs redraw=True.")
-        some = source.take(source.draw(_CENTERING_SAMPLES, seeds[2]), named=False).images
         training = StreamedExamples(source, self.layout_, some, without=rows, corruption=corruption, n_views=n_views)
         if not n_validation:
             return training, None
@@ -479,15 +481,14 @@ class FittedEstimator(CheckedEstimator):
         return self
 
 
-def _spread_of(targets: Array | Stream, layout: Layout) -> float:
+def _spread_of(targets: Array, layout: Layout) -> float:
     """The variance of values around their mean sample, as a share of MNIST's, at most 1: by it rates that presets bring weigh
     against errors alike on samples that differ less.
     """
     if layout.is_by_column:
         return _SPREAD_OF_COLUMNS
     rows = np.linspace(0, len(targets) - 1, min(len(targets), _CENTERING_SAMPLES)).astype(int)
-    some = targets.take(np.unique(rows), named=False).images if isinstance(targets, Stream) else targets[rows]
-    variance = float(layout.to_network(some).var(0, dtype=np.float64).mean())
+    variance = float(layout.to_network(targets[rows]).var(0, dtype=np.float64).mean())
     return min(1.0, variance / _USUAL_VARIANCE) or 1.0
 
 

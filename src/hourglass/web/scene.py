@@ -170,7 +170,9 @@ class Scene:
     def _detector(self) -> AnomalyDetector:
         if isinstance(self.model, AnomalyDetector):
             return self.model
-        return AnomalyDetector.from_autoencoder(self.model, self._samples[self._drawn()])
+        rows = self._drawn()
+        quantile = 0.99 if len(rows) >= 1000 else 0.9  # a tenth of them is held out, and has to tell
+        return AnomalyDetector.from_autoencoder(self.model, self._samples[rows], quantile=quantile)
 
     def _compressor(self) -> Compressor:
         if isinstance(self.model, Compressor):
