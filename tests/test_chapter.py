@@ -30,6 +30,10 @@ class Sketch(Laboratory):
         return super().fit(model if model.network == "linear" else model.set_params(epochs=1), *data, name=name)
 
 
+# Of some tens of shapes a detector says so.
+pytestmark = pytest.mark.filterwarnings("ignore:.*support a false positive rate:hourglass.HourglassWarning")
+
+
 def shapes(folder: Path) -> hg.Dataset:
     """A folder of 100 coloured images of odd size, in two classes with names."""
     rng = np.random.default_rng(0)
