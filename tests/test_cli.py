@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+from PIL import Image
 
 import hourglass as hg
 from hourglass.cli.main import hourglass, main
@@ -452,3 +453,14 @@ def test_a_bad_file_among_good_ones_stops_no_verb(run, tmp_path: Path) -> None:
     assert "empty.png: is empty" in err
     assert run("encode", tmp_path / "m.hg", folder, "-o", tmp_path / "codes.npz")[0] == 0
     assert run("compress", folder, "--tile", "8x8", "-o", tmp_path / "x.hgc")[0] == 0
+
+
+def test_a_folder_of_deep_images_is_compressed(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hourglass.estimators.presets.MINIMAL_STEPS", {"compress": 1})
+    (tmp_path / "in").mkdir()
+    for number in range(4):
+        ramp = np.tile(np.arange(16, dtype=np.uint16) * 60 + number, (16, 1))
+        Image.fromarray(ramp).save(tmp_path / "in" / f"{number}.tif")
+    code, _, err = run("compress", tmp_path / "in", "-o", tmp_path / "x.hgc")
+    assert code == 0, err
+    assert hg.load_model(tmp_path / "x.hg").layout_.white == 1023

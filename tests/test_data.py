@@ -525,3 +525,17 @@ def test_patterns_and_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(hg.load("~/a").train) == 3
     hg.Autoencoder(2, epochs=1).fit(hg.load("~/a").train.images).save("~/m.hg")
     assert hg.load_model("~/m.hg").n_iter_ == 1
+
+
+def test_a_broken_avif_is_refused_in_words(tmp_path: Path) -> None:
+    """Its decoder raises RuntimeErrors, which end no run."""
+    stream = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(stream, "AVIF")
+    whole, refused = stream.getvalue(), 0
+    for place in range(0, len(whole), 3):
+        (tmp_path / "x.avif").write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            read_image(tmp_path / "x.avif")
+        except hg.DataError:
+            refused += 1
+    assert refused > 10

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import hourglass as hg
-from hourglass.images import Layout, check_images, to_unit, white_level
+from hourglass.images import Layout, check_images, to_shown, to_unit, white_level
 from hourglass.training import as_tensor, network_input
 
 shapes = st.one_of(
@@ -113,3 +113,10 @@ def test_a_little_rounding_is_forgiven_and_more_is_not() -> None:
 def test_checking_copies_nothing() -> None:
     for images in (np.zeros((2, 4, 4), np.uint8), np.zeros((2, 4, 4), np.float32)):
         assert check_images(images) is images
+
+
+def test_deep_images_are_shown_by_their_white_level() -> None:
+    deep = np.array([[0, 1023, 4095]], np.uint16)
+    assert to_shown(deep).tolist() == [[0, 64, 255]]
+    assert to_shown(deep // 4, 4095).tolist() == [[0, 16, 64]]
+    assert to_shown(np.array([[7, 255]], np.uint8), 4095).tolist() == [[7, 255]]

@@ -179,6 +179,13 @@ def to_uint8(images: Array) -> NDArray[np.uint8]:
     return rounded
 
 
+def to_shown(image: Array, white: float | None = None) -> NDArray[np.uint8]:
+    """An image of any depth as uint8, for a screen: of more than 8 bits `white` becomes 255, or the full scale of its bits."""
+    if image.dtype not in (np.uint8, np.bool_):
+        image = to_unit(image, white or white_level(float(image.max()), is_integer=image.dtype.kind in "iu"))
+    return to_uint8(image)
+
+
 def windows(image: Array, size: tuple[int, int]) -> Array:
     """Tiles (n, *size) or (n, *size, c) of `image` (h, w) or (h, w, c) that overlap by half, row by row; a rest is left out.
 

@@ -137,6 +137,7 @@ def _train(compressor: Any, source: str, tile: tuple[int, int] | None) -> None:
     if tile is None and max(train.images.shape[1:3]) > _LARGEST:
         train = train.tiled(_TILE)
     click.echo(f"training a compressor on {len(train):,} images or tiles of {source}.", err=True)
+    compressor.set_params(white=train.white)
     compressor.fit(train.images, callbacks=[ShowProgress("compressor")])
 
 
@@ -161,7 +162,7 @@ def _images(source: str, compressor: Any) -> tuple[Any, list[str] | None, int]:
     for file in files:
         name = as_text(str(file.relative_to(path)) if path.is_dir() else file.name)
         try:
-            photos.append(with_channels(read_image(file)[None], shape)[0])
+            photos.append(with_channels(read_image(file, white=compressor.layout_.white)[None], shape)[0])
         except DataError as error:
             if len(files) == 1:
                 raise

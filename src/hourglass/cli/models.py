@@ -102,13 +102,11 @@ def images_named(names: list[str], size: tuple[int, int], white: float | None = 
 
     DataError if one is not found by its name, as those in shards are not.
     """
-    import numpy as np
-
     from hourglass.data import NAMED, load
     from hourglass.data.files import read_image
     from hourglass.data.names import named
     from hourglass.errors import DataError
-    from hourglass.images import to_uint8, to_unit, white_level
+    from hourglass.images import to_shown, to_uint8
 
     loaded: dict[str, Array] = {}
     for name in names:
@@ -122,7 +120,4 @@ def images_named(names: list[str], size: tuple[int, int], white: float | None = 
                 raise DataError(f"{name}: {source} holds {len(images)} images of {images.shape[2]}×{images.shape[1]}.")
             yield to_uint8(images[int(row)])
         else:
-            image = read_image(named(name), size)
-            if image.dtype != np.uint8:
-                image = to_unit(image, white or white_level(float(image.max()), is_integer=image.dtype.kind != "f"))
-            yield to_uint8(image)
+            yield to_shown(read_image(named(name), size), white)

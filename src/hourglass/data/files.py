@@ -53,10 +53,10 @@ IMAGE_FORMATS = {
 _SUBFILE_TYPE, _REDUCED_OR_MASK = 254, 0b101  # a TIFF tag, and its bits
 BROKEN = (
     *(ValueError, EOFError, OSError, KeyError, TypeError, SyntaxError, RecursionError),
-    *(OverflowError, MemoryError, IndexError, ZeroDivisionError, AttributeError),
+    *(OverflowError, MemoryError, IndexError, ZeroDivisionError, AttributeError, RuntimeError),
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error, tokenize.TokenError),
 )
-"""What the decoders raise on broken files; the syntax and token errors are numpy's, from a broken header."""
+"""What decoders raise on broken files; syntax and token errors are numpy's, from a header, RuntimeErrors those of AVIF."""
 
 
 Pages = Literal["all", "first"]

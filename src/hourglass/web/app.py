@@ -21,7 +21,7 @@ from starlette.staticfiles import StaticFiles
 from hourglass._version import __version__
 from hourglass.data.files import decode_image
 from hourglass.errors import DataError, HourglassError
-from hourglass.images import with_channels
+from hourglass.images import to_shown, with_channels
 from hourglass.web import guard
 from hourglass.web.packing import pack
 from hourglass.web.scene import Scene
@@ -150,7 +150,8 @@ def _add_questions(app: FastAPI, scene: Scene) -> None:
     def upload(body: Body) -> Response:
         """image: the file's, at the model's size, grey or coloured as it takes them."""
         image = decode_image(io.BytesIO(body), "the file", (scene.shape[0], scene.shape[1]), MAX_PIXELS)
-        return Response(pack({}, {"image": with_channels(image[None], scene.shape)[0]}), media_type=OCTETS)
+        shown = to_shown(image, scene.model.layout_.white)
+        return Response(pack({}, {"image": with_channels(shown[None], scene.shape)[0]}), media_type=OCTETS)
 
     @app.post("/api/analyse", **answers, openapi_extra=_takes(f"The pixels of an image: uint8, {n_values}."))
     def analyse(body: Body) -> Response:
