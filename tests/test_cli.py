@@ -288,7 +288,7 @@ def bad_inputs(folder: Path, model: Path) -> dict[str, list[object]]:
         "the source itself": ["denoise", model, folder / "mixed" / "a.png", "-o", folder / "mixed"],
         "source itself; the originals": ["denoise", model, folder / "nan.npy", "-o", folder / "nan.npy"],
         "File exists": ["evaluate", model, "--data", "digits", "-o", folder / "nan.npy"],
-        "allowed: denoise, uses": ["evaluate", "--suite", "cooking", "--data", "digits"],
+        "'cooking' is not one of": ["evaluate", "--suite", "cooking", "--data", "digits"],
     }
 
 
@@ -348,7 +348,9 @@ def test_an_output_that_is_not_named_is_asked_for(line: str, run) -> None:
 
 def test_the_parsers_choices_are_the_librarys() -> None:
     from hourglass.cli import options
+    from hourglass.cli.suites import FREE_SUITES
     from hourglass.estimators import ESTIMATORS, PRESETS
+    from hourglass.evaluation.uses.suite import USES
     from hourglass.latent import BACKENDS, METRICS
     from hourglass.networks import NETWORKS
     from hourglass.objectives import LOSSES
@@ -363,6 +365,8 @@ def test_the_parsers_choices_are_the_librarys() -> None:
         (options.PRECISIONS, PRECISIONS),
         (options.BACKENDS, BACKENDS),
         (options.METRICS, METRICS),
+        (options.SUITES, ("denoise", *FREE_SUITES)),
+        (options.USES, USES),
     ):
         assert sorted(names) == sorted(known)
 
@@ -453,6 +457,26 @@ def test_a_bad_file_among_good_ones_stops_no_verb(run, tmp_path: Path) -> None:
     assert "empty.png: is empty" in err
     assert run("encode", tmp_path / "m.hg", folder, "-o", tmp_path / "codes.npz")[0] == 0
     assert run("compress", folder, "--tile", "8x8", "-o", tmp_path / "x.hgc")[0] == 0
+    code, _, err = run("compress", folder, "--model", tmp_path / "x.hg", "-o", tmp_path / "y.hgc", "--strict")
+    assert code == 2
+    assert "empty.png: is empty" in err
+    assert not (tmp_path / "y.hgc").exists()
+
+
+def test_verbs_take_patterns_and_the_home_folder(run, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a/1.png", "a/2.png", "b/1.png", "b/x.jpg"):
+        write_image(tmp_path / "in" / name, np.zeros((8, 8), np.uint8))
+    code, _, err = run("denoise", trained, tmp_path / "in" / "*" / "*.png", "-o", tmp_path / "clean")
+    assert code == 0, err
+    written = sorted(str(path.relative_to(tmp_path / "clean")) for path in (tmp_path / "clean").rglob("*.png"))
+    assert written == ["a/1.png", "a/2.png", "b/1.png"]
+    code, _, err = run("compress", tmp_path / "in" / "a" / "*.png", "--tile", "8x8", "-o", tmp_path / "x.hgc")
+    assert code == 0, err
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert run("train", "--data", "~/in/a", "--epochs", 1, "-o", "~/m.hg")[0] == 0
+    assert (tmp_path / "m.hg").is_dir()
+    assert not (tmp_path / "~").exists()
 
 
 def test_a_folder_of_deep_images_is_compressed(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -539,3 +539,25 @@ def test_a_broken_avif_is_refused_in_words(tmp_path: Path) -> None:
         except hg.DataError:
             refused += 1
     assert refused > 10
+
+
+def test_links_that_lead_nowhere_are_left_out_by_name(tmp_path: Path) -> None:
+    folder = _fill(tmp_path / "in" / "cat")
+    (folder / "gone.png").symlink_to(tmp_path / "nothing.png")
+    (folder / "round.png").symlink_to("round.png")
+    with pytest.warns(hg.HourglassWarning, match="2 of 5 images cannot be read"):
+        dataset = hg.load(tmp_path / "in")
+    assert [Path(path).name for path, _ in dataset.train.rejects] == ["gone.png", "round.png"]
+    assert len(dataset.with_test(0, share=0.4).train.rejects) == len(dataset.tiled((4, 4)).train.rejects) == 2
+    with pytest.raises(hg.DataError, match=r"gone\.png: no such file"):
+        hg.load(tmp_path / "in", strict=True)
+    with pytest.warns(hg.HourglassWarning, match="cannot be read"):
+        assert sum(len(part) for part in hg.stream(tmp_path / "in", workers=0)) == 3
+
+
+def test_what_fits_a_pattern_and_is_no_image_is_counted(tmp_path: Path) -> None:
+    (_fill(tmp_path) / "Thumbs.db").touch()
+    with pytest.warns(hg.HourglassWarning, match="1 of what fits are no images"):
+        assert len(hg.load(f"{tmp_path}/*").train) == 3
+    with pytest.raises(hg.DataError, match="two whole numbers"):
+        hg.load(tmp_path, size=True)

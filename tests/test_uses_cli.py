@@ -153,7 +153,7 @@ def test_the_wrong_model_or_option_is_refused_in_one_line(run, tmp_path: Path) -
         "ends in .npz or .parquet": ["encode", model, "digits", "-o", tmp_path / "codes.txt"],
         "--factor is not for --task denoiser": ["train", "--data", "digits", "-o", tmp_path / "n.hg", "--factor", 2],
         "--backend is not for --task denoiser": ["train", "--data", "digits", "-o", tmp_path / "n.hg", "--backend", "exact"],
-        "no such use": ["evaluate", "--suite", "uses", "--use", "cook", "--data", "digits"],
+        "'cook' is not one of": ["evaluate", "--suite", "uses", "--use", "cook", "--data", "digits"],
     }.items():
         code, out, err = run(*arguments)
         assert code == 2, arguments

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -67,7 +68,7 @@ def compress(
         compressor = Compressor(quality=50 if quality is None else quality, random_state=seed, device=device)
         _train(compressor, source, tile)
         compressor.save(model)
-    images, names, pixels = _images(source, compressor)
+    images, names, pixels = _images(source, compressor, strict=shards.strict)
     blob = compressor.compress(images, names)
     with replace_file(output) as beside:
         beside.write_bytes(blob)
@@ -141,13 +142,14 @@ def _train(compressor: Any, source: str, tile: tuple[int, int] | None) -> None:
     compressor.fit(train.images, callbacks=[ShowProgress("compressor")])
 
 
-def _images(source: str, compressor: Any) -> tuple[Any, list[str] | None, int]:
+def _images(source: str, compressor: Any, *, strict: bool) -> tuple[Any, list[str] | None, int]:
     """(images, names, values in all of them)"""
     from hourglass.cli.models import are_files
     from hourglass.data import load
     from hourglass.data.files import read_image
-    from hourglass.data.folders import find_images
+    from hourglass.data.folders import files_of_pattern, find_images
     from hourglass.data.names import as_text
+    from hourglass.data.sources import root_of
     from hourglass.errors import DataError, HourglassWarning
     from hourglass.images import with_channels
 
@@ -155,8 +157,11 @@ def _images(source: str, compressor: Any) -> tuple[Any, list[str] | None, int]:
         dataset = load(source)
         images = (dataset.test if dataset.has_test else dataset.train).images
         return images, None, images.size
-    path = Path(source)
-    files = find_images(path) if path.is_dir() else [path]
+    path = Path(source).expanduser()
+    if glob.has_magic(source) and not path.exists():
+        files, path = files_of_pattern(source), Path(root_of(source))
+    else:
+        files = find_images(path) if path.is_dir() else [path]
     shape = compressor.layout_.shape
     photos, names, rejects = [], [], []
     for file in files:
@@ -164,7 +169,7 @@ def _images(source: str, compressor: Any) -> tuple[Any, list[str] | None, int]:
         try:
             photos.append(with_channels(read_image(file, white=compressor.layout_.white)[None], shape)[0])
         except DataError as error:
-            if len(files) == 1:
+            if strict or len(files) == 1:
                 raise
             rejects.append((name, str(error)))
             continue

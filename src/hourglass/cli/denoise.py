@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,7 +44,8 @@ def denoise(model: Path, source: Path, output: Path, files: Files, shards: Shard
     ):
         return
     denoiser = load_as(Denoiser, model, device)
-    if not (source.exists() or str(source) in NAMED or is_sharded(source)):
+    source = source.expanduser()
+    if not (source.exists() or str(source) in NAMED or is_sharded(source) or glob.has_magic(str(source))):
         raise DataError(f"{source}: no such file or folder, nor a data set ({', '.join(NAMED)}).")
     if are_files(str(source)):
         files = replace(files, white=white_for(denoiser, files.white))

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hourglass.cli.options import (
+    PRESETS,
+    SUITES,
+    USES,
     SizeType,
     combined,
     corruption_option,
@@ -28,9 +31,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[MODEL]...")
 @data_option
-@click.option("--suite", help="Instead of MODEL: train all that a page of results needs. denoise: all presets; uses; rate.")
-@click.option("--preset", "presets", multiple=True, help="With --suite denoise: only these.")
-@click.option("--use", "uses", multiple=True, help="With --suite uses: only these.")
+@click.option(
+    "--suite",
+    type=click.Choice(SUITES),
+    help="Instead of MODEL: train all that a page of results needs. denoise: all presets; uses; rate.",
+)
+@click.option("--preset", "presets", multiple=True, type=click.Choice(PRESETS), help="With --suite denoise: only these.")
+@click.option("--use", "uses", multiple=True, type=click.Choice(USES), help="With --suite uses: only these.")
 @output_option(required=False, what="A folder for results.md, results.json and a figure.")
 @corruption_option
 @click.option("--size", type=SizeType(), help="Resize a folder's images to this.")

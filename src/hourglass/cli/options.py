@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,6 +31,7 @@ def claim(context: click.Context, _: click.Parameter | None, output: Path | None
     from hourglass.cli.processes import rank
     from hourglass.data.write import claimed
 
+    output = None if output is None else Path(os.path.expanduser(output))  # Path.expanduser raises where there is no such user
     if output is not None and not context.resilient_parsing and rank() == 0:
         context.find_root().with_resource(claimed(output))  # closed even if a later argument is refused
     return output
@@ -111,6 +113,8 @@ PRECISIONS = ("float32", "bfloat16")
 LOSSES = ("mse", "bce", "mae", "ssim")
 BACKENDS = ("exact", "faiss", "ivfpq")
 METRICS = ("cosine", "euclidean")
+SUITES = ("denoise", "uses", "rate")
+USES = ("detect", "generate", "features", "search", "compress", "enhance")
 
 
 class ThreadsType(ParamType):

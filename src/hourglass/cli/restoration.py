@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import glob
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -132,15 +133,17 @@ class Files:
     def _targets(self, source: Path, output: Path) -> dict[Path, Path]:
         """Where the image of each file goes."""
         from hourglass.data.files import IMAGE_FORMATS
-        from hourglass.data.folders import find_images, images_outside
+        from hourglass.data.folders import files_of_pattern, find_images, images_outside
         from hourglass.data.pictures import LOSSY
+        from hourglass.data.sources import root_of
         from hourglass.errors import DataError, ParameterError
 
         source = source.expanduser()
-        if not source.exists():
+        is_pattern = glob.has_magic(str(source)) and not source.exists()
+        if not source.exists() and not is_pattern:
             raise DataError(f"{source}: no such file or folder.")
         names_image = output.suffix.lower() in IMAGE_FORMATS and not output.is_dir()
-        if names_image and source.is_dir():
+        if names_image and (source.is_dir() or is_pattern):
             raise ParameterError(f"-o {output} names an image; of a folder, -o names a folder.")
         if output.exists() and not output.is_dir() and not names_image:
             raise ParameterError(f"{output} is a file; -o must name a folder, or of one image an image.")
@@ -151,8 +154,11 @@ class Files:
             if self.format != "same" and IMAGE_FORMATS[output.suffix.lower()] != self.format.upper():
                 raise ParameterError(f"-o {output} and --format {self.format} name two formats; omit one.")
         else:
-            files = images_outside(find_images(source), output, source) if source.is_dir() else [source]
-            root = source if source.is_dir() else source.parent
+            root = Path(root_of(source)) if is_pattern else source if source.is_dir() else source.parent
+            if is_pattern or source.is_dir():
+                files = images_outside(files_of_pattern(str(source)) if is_pattern else find_images(source), output, root)
+            else:
+                files = [source]
             targets = dict(zip(self._places([file.relative_to(root) for file in files], output), files, strict=True))
         if any(target.resolve() == file.resolve() for target, file in targets.items()):
             raise ParameterError("-o names the source itself; the originals would be lost.")

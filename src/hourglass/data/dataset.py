@@ -65,7 +65,8 @@ class Split:
 
     def tiled(self, size: tuple[int, int]) -> Split:
         """Every image cut into tiles of `size` that overlap by half and keep label and path. DataError if one is smaller."""
-        return dataclasses.replace(tiles_of(list(self.images), size, self.labels, self.paths), white=self.white)
+        tiles = tiles_of(list(self.images), size, self.labels, self.paths)
+        return dataclasses.replace(tiles, white=self.white, rejects=self.rejects)
 
     def take(self, rows: NDArray[np.intp]) -> Split:
         """The images of these rows, in this order, with their labels and paths."""
@@ -75,13 +76,15 @@ class Split:
             None if self.paths is None else tuple(self.paths[row] for row in rows),
             None if self.keys is None else tuple(self.keys[row] for row in rows),
             self.white,
+            self.rejects,
         )
 
 
 def sides_of(size: Any, name: str) -> tuple[int, int] | None:
     """(height, width) of what was given as `name`: such a pair, one number for both, or None. DataError for anything else."""
     sides = (size, size) if isinstance(size, Integral) else tuple(size) if isinstance(size, (tuple, list)) else ()
-    if size is not None and (len(sides) != 2 or not all(isinstance(side, Integral) and int(side) > 0 for side in sides)):
+    are_whole = all(isinstance(side, Integral) and not isinstance(side, bool) and int(side) > 0 for side in sides)
+    if size is not None and not (len(sides) == 2 and are_whole):
         raise DataError(f"{name}={size!r}; allowed: (height, width), two whole numbers above 0, or one for both.")
     return (int(sides[0]), int(sides[1])) if sides else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -156,6 +157,18 @@ def images_outside(files: Sequence[Path], output: Path, source: Path) -> list[Pa
     return outside
 
 
+def files_of_pattern(pattern: str) -> list[Path]:
+    """The images whose names fit, sorted; a HourglassWarning counts what else fits. DataError if none does."""
+    every = sorted(Path(file) for file in glob.glob(os.path.expanduser(pattern), recursive=True))
+    files = [file for file in every if file.suffix.lower() in IMAGE_FORMATS and not file.is_dir()]
+    if not files:
+        raise DataError(f"{pattern}: no image fits; looked for {', '.join(sorted(IMAGE_FORMATS))}.")
+    if len(files) < len(every):
+        words = f"{pattern}: {len(every) - len(files)} of what fits are no images and are left out."
+        warnings.warn(words, HourglassWarning, stacklevel=2)
+    return files
+
+
 def read_folder(
     folder: Path,
     size: tuple[int, int] | None = None,
@@ -188,13 +201,7 @@ def read_pattern(
     DataError
         If no image fits, or they cannot be read together.
     """
-    every = sorted(Path(file) for file in glob.glob(pattern, recursive=True))
-    files = [file for file in every if file.suffix.lower() in IMAGE_FORMATS and file.is_file()]
-    if not files:
-        raise DataError(f"{pattern}: no image fits; looked for {', '.join(sorted(IMAGE_FORMATS))}.")
-    if len(files) < len(every):
-        words = f"{pattern}: {len(every) - len(files)} of what fits are no images and are left out."
-        warnings.warn(words, HourglassWarning, stacklevel=2)
+    files = files_of_pattern(pattern)
     labels = [as_text(file.parent.name) for file in files] if len({file.parent for file in files}) > 1 else None
     return Dataset(Path(pattern).name, _read_files(files, labels, pattern, size, tile, white, pages, strict), pattern)
 

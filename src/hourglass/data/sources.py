@@ -26,7 +26,7 @@ def is_sharded(source: str | Path) -> bool:
         return Path(text).suffix.lower() in (".parquet", ".tar")
     if not Path(text).is_dir() and not glob.has_magic(text):
         return False
-    return any(file.suffix.lower() not in IMAGE_FORMATS for file in _files_of(text))
+    return any(file.suffix.lower().removeprefix(".") in KINDS for file in _files_of(text))
 
 
 def shards_of(source: str | Path | Sequence[str | Path]) -> Sequence[Shard]:

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from hourglass.errors import DataError, HourglassWarning
 
@@ -19,11 +20,19 @@ def walk(folder: str, above: tuple[Place, ...] = ()) -> Iterator[tuple[str, list
     A link that leads to a folder above it is left out, with a HourglassWarning.
     """
     entries = sorted((entry for entry in os.scandir(folder) if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    yield folder, [entry.name for entry in entries if entry.is_file()]
+    yield folder, [entry.name for entry in entries if is_file(entry)]
     chain = (*above, place_of(folder))
     for entry in entries:
-        if entry.is_dir() and not leads_above(entry.path, chain):
+        if not is_file(entry) and entry.is_dir() and not leads_above(entry.path, chain):
             yield from walk(entry.path, chain)
+
+
+def is_file(entry: os.DirEntry[Any]) -> bool:
+    """Whether it is a file, or a link that leads nowhere or to itself: who reads that says so, and leaves it out by name."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not entry.is_dir())
+    except OSError:  # a link to itself
+        return True
 
 
 def place_of(folder: str | bytes) -> Place:

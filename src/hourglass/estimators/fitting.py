@@ -120,7 +120,7 @@ class FittedEstimator(CheckedEstimator):
         processes.check_alike({**identity, "resume": resume})
         saving: list[Callback] = []
         if checkpoint is not None:
-            path = Path(checkpoint)
+            path = Path(checkpoint).expanduser()
             if resume:
                 load_checkpoint(path, run, identity)
             saving = [WriteCheckpoint(path, identity)]
