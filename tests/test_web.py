@@ -291,7 +291,7 @@ def test_a_client_that_leaves_is_nobodys_fault(scene: Scene) -> None:
 
 def test_a_thousand_malformed_uploads_leave_it_up(client: TestClient, scene: Scene) -> None:
     chance = random.Random(0)
-    whole = [png((9, 7)), png((9, 7, 3)), *(_saved(kind) for kind in ("JPEG", "WEBP", "BMP", "TIFF"))]
+    whole = [png((9, 7)), png((9, 7, 3)), *(_saved(kind) for kind in ("JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "PPM"))]
     refused = 0
     for _ in range(1000):
         content = bytearray(chance.choice(whole))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import gzip
 import hashlib
 import io
@@ -52,6 +54,9 @@ def grown(work: Callable[[], object]) -> float:
     if not Path("/proc/self/clear_refs").exists():
         work()
         return 0.0
+    gc.collect()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # or what was freed before would hide what is taken now
+        trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
     before = _status("VmRSS")
     work()
@@ -89,6 +94,18 @@ def _cases(folder: Path) -> list[tuple[str, int, Callable[[], object]]]:
     stream = io.BytesIO()
     Image.new("L", (side, side)).convert("RGB").save(stream, "WEBP", lossless=True, method=0)
     file("large.webp", stream.getvalue(), PIXELS)
+    file("large.pgm", b"P5 %d %d 255\n" % (side, side) + bytes(side * side), PIXELS)
+    large = Image.new("L", (side, side))
+    for kind, options in (("gif", {}), ("avif", {"speed": 10})):
+        stream = io.BytesIO()
+        large.save(stream, kind, **options)
+        file(f"large.{kind}", stream.getvalue(), PIXELS)
+    page = Image.new("L", (side // _TIMES, side))
+    for kind, options in (("tiff", {"compression": "tiff_adobe_deflate"}), ("gif", {"disposal": 1})):
+        stream = io.BytesIO()
+        pages = [Image.new("L", page.size, grey) for grey in range(_TIMES)]  # alike frames would become one
+        pages[0].save(stream, kind, save_all=True, append_images=pages[1:], **options)
+        file(f"pages.{kind}", stream.getvalue(), PIXELS)
     cases.append(("names.hgc", BYTES, _names_bomb(many)))
     cases.append(("images.hgc", PIXELS, _images_bomb(_TIMES * PIXELS)))
     return cases

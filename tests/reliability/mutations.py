@@ -31,7 +31,7 @@ from safetensors.numpy import save as to_safetensors
 
 import hourglass as hg
 from hourglass.codec import Container, count, pack, unpack
-from hourglass.data import array_files, files, folders
+from hourglass.data import array_files, files, folders, pictures
 from hourglass.estimators import ESTIMATORS
 from hourglass.estimators.persistence import CONFIG, WEIGHTS
 from hourglass.latent.quantised import Quantised
@@ -143,7 +143,7 @@ def formats(folder: Path) -> dict[str, tuple[Mutate, Read]]:
         "IDX, gzip": _file([gzip.compress(content) for content in _idx()], folder / "x-idx3-ubyte.gz", array_files.read_idx),
         "npy": _file(_npy(), folder / "x.npy", array_files.read_npy),
         "npz": _file(_npz(), folder / "x.npz", folders.read),
-        "images": _images(),
+        "images": _images(folder / "image"),
         "config.json": _model_config(folder / "config.hg"),
         "model.safetensors": _model_weights(folder / "weights.hg"),
         "models of all kinds": _any_model(folder / "kinds"),
@@ -184,25 +184,26 @@ def _npz() -> list[bytes]:
     return contents
 
 
-def _images() -> tuple[Mutate, Read]:
+def _images(path: Path) -> tuple[Mutate, Read]:
     values = np.random.default_rng(0).integers(0, 256, (12, 9, 4), np.uint8)
     seeds = []
-    for kind in ("PNG", "JPEG", "WEBP", "BMP", "TIFF"):
-        for mode in ("L", "RGB", "RGBA", "P", "1", "CMYK", "I;16"):
-            source = (
-                values[..., 0].astype(np.uint16) * 257 if mode == "I;16" else values[..., 0] if mode == "L" else values[..., :3]
-            )
-            image = Image.fromarray(source)
-            stream = io.BytesIO()
-            try:
-                (image if mode == "I;16" else image.convert(mode)).save(stream, kind)
-            except OSError:  # a mode that the format does not have
-                continue
-            seeds.append(stream.getvalue())
-    return (
-        lambda chance: mutate(chance.choice(seeds), chance),
-        lambda content: files.decode_image(io.BytesIO(content), "the file", (8, 8)),
-    )
+    for kind in sorted(set(files.IMAGE_FORMATS.values())):
+        for mode in ("L", "RGB", "RGBA", "P", "1", "CMYK", "I;16", "F"):
+            deep = {"I;16": values[..., 0].astype(np.uint16) * 257, "F": values[..., 0].astype(np.float32)}
+            image = Image.fromarray(deep[mode]) if mode in deep else Image.fromarray(values[..., :3]).convert(mode)
+            for options in ({}, {"save_all": True, "append_images": [image] * 2}):
+                stream = io.BytesIO()
+                try:
+                    image.save(stream, kind, **options)
+                except (OSError, ValueError, KeyError):  # a mode that the format does not have, or one page only
+                    continue
+                seeds.append(stream.getvalue())
+
+    def read(path: Path) -> object:
+        pictures.largest_values(path)
+        return [*pictures.read_pictures(path, (8, 8)), files.read_image(path)]
+
+    return _file(seeds, path, read)
 
 
 def _model(path: Path) -> dict[str, Any]:

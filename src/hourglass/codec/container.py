@@ -34,7 +34,7 @@ from hourglass.errors import DataError, FormatError
 
 MAGIC, VERSION = b"\x89HGC", 1
 _MODEL_TABLES, _SIZES, _NAMES = 1, 2, 4
-_DIGEST = 8
+_DIGEST, _PIECE = 8, 1 << 20
 MAX_SYMBOLS = 1 << 28
 """Integers in one file, 1 GiB of them: more is no file of ours, or better cut into several. Assign to it to change it."""
 MAX_VALUES = 1 << 28
@@ -146,12 +146,16 @@ def _read_sizes(reader: Reader, shape: tuple[int, ...], n: int) -> list[tuple[in
 
 
 def _read_names(reader: Reader, n_images: int) -> list[str]:
-    inflate = zlib.decompressobj()
+    inflate, packed, pieces = zlib.decompressobj(), reader.take(reader.varint()), []
     try:
-        text = inflate.decompress(reader.take(reader.varint()), MAX_NAMES)
+        while piece := inflate.decompress(packed, _PIECE):  # all at once would take twice the room
+            pieces.append(piece)
+            packed = inflate.unconsumed_tail
+            if len(pieces) * _PIECE > MAX_NAMES:
+                raise FormatError(f"the names of its images are longer than {MAX_NAMES:,} bytes.")
     except zlib.error as error:
         raise FormatError(f"the names of its images cannot be read ({error}).") from error
-    n_names = text.count(b"\0") + 1
-    if inflate.unconsumed_tail or n_names != n_images:  # before a string is made of each
+    n_names = sum(piece.count(b"\0") for piece in pieces) + 1
+    if n_names != n_images:  # before a string is made of each
         raise FormatError(f"it holds {n_names} names or more for {n_images} images.")
-    return text.decode(errors="surrogateescape").split("\0")
+    return b"".join(pieces).decode(errors="surrogateescape").split("\0")

@@ -8,13 +8,14 @@ really there, before memory is taken for it.
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 import tarfile
 import tokenize
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import IO, Any, Literal, TypeVar
@@ -192,7 +193,13 @@ def decoded_pages(
                 left_out = set() if notes is None else notes
                 left_out |= _colours_rounded(image, stream)
                 numbers = _page_numbers(image, name, pages, limit, left_out)
-                return [convert(ImageOps.exif_transpose(image), image, number) for number in numbers]
+                found: list[T] = []
+                for number in numbers:
+                    if not _stands_on(image, number):
+                        left_out.add(f"declares {len(numbers)} pages, of which {len(found)} are there and are read.")
+                        break
+                    found.append(convert(ImageOps.exif_transpose(image), image, number))
+                return found
     except DataError:
         raise
     except UnidentifiedImageError as error:
@@ -212,32 +219,34 @@ def _openable() -> list[str]:
     return [kind for kind in sorted(set(IMAGE_FORMATS.values())) if kind in Image.OPEN]
 
 
-def _page_numbers(image: Image.Image, name: str, pages: Pages | int, limit: int, notes: set[str]) -> Iterator[int]:
-    """The numbers of the wanted pages, each while `image` stands on it. Adds to `notes` what is passed over."""
-    number, n_pixels, found = pages if isinstance(pages, int) else 0, 0, 0
-    while _stands_on(image, number):
+def _page_numbers(image: Image.Image, name: str, pages: Pages | int, limit: int, notes: set[str]) -> list[int]:
+    """The numbers of the wanted pages, found before the first is decoded. Adds to `notes` what is passed over."""
+    one = isinstance(pages, int)
+    is_tiff, n_frames = image.format == "TIFF", 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    numbers: list[int] = []
+    n_pixels = 0
+    for number in [pages] if isinstance(pages, int) else itertools.count() if is_tiff else range(n_frames):
+        if (is_tiff or one) and not _stands_on(image, number):
+            break
         if getattr(image, "tag_v2", {}).get(_SUBFILE_TYPE, 0) & _REDUCED_OR_MASK:
             notes.add("its previews and masks are left out: pages that TIFF marks as no images of their own.")
-        elif pages == "first" and found:
+        elif pages == "first" and numbers:
             notes.add('holds more pages than the first, which alone is read (pages="all", on the command line --pages all).')
-            return
+            break
         else:
-            n_pixels += image.width * image.height
-            if n_pixels > limit or found == MAX_PAGES:
-                what = f"{image.width}×{image.height} pixels" if not found else f"more than {found} pages or {limit:,} pixels"
-                most = f"{limit:,}" if not found else f'{MAX_PAGES:,} pages, {limit:,} pixels together; pages="first" reads one'
+            n_pixels += image.width * image.height  # the frames of an animation are all as large
+            if n_pixels > limit or len(numbers) == MAX_PAGES:
+                what = (
+                    f"more than {len(numbers)} pages or {limit:,} pixels" if numbers else f"{image.width}×{image.height} pixels"
+                )
+                most = f'{MAX_PAGES:,} pages, {limit:,} pixels together; pages="first" reads one' if numbers else f"{limit:,}"
                 raise DataError(f"{name}: {what}; the limit is {most}.")
-            yield number
-            found += 1
-        number += 1
-        if isinstance(pages, int):
-            return
+            numbers.append(number)
     if image.format == "MPO":
         notes.add("holds more pictures behind the photograph, as a preview, a gain map or its stereo half; these are left out.")
-    if not found:
-        raise DataError(
-            f"{name}: has no page {number}." if isinstance(pages, int) else f"{name}: holds only previews or masks."
-        )
+    if not numbers:
+        raise DataError(f"{name}: has no page {pages}." if one else f"{name}: holds only previews or masks.")
+    return numbers
 
 
 def _stands_on(image: Image.Image, number: int) -> bool:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MUTED = "#666666"  # of what is said by the way; on a page, as dark or light as its scheme asks
 FORMATS = (".png", ".svg", ".pdf")
+_FILLED = 0.95  # of its place in a row, by an image
 
 
 def image_rows(rows: Mapping[str, Array], captions: Mapping[str, str] | None = None) -> Figure:
@@ -40,33 +41,29 @@ def image_rows(rows: Mapping[str, Array], captions: Mapping[str, str] | None = N
     count = len(next(iter(rows.values())))
     margin = 2.4
     figure = Figure(figsize=(margin + 0.72 * count, 0.76 * len(rows) + 0.1), dpi=150, layout=None)
-    grid = figure.subplots(
-        len(rows),
-        count,
-        squeeze=False,
-        gridspec_kw={
-            "left": margin / figure.get_figwidth(),
-            "right": 0.995,
-            "top": 0.99,
-            "bottom": 0.01,
-            "wspace": 0.05,
-            "hspace": 0.05,
-        },
-    )
-    for line, (name, images) in zip(grid, rows.items(), strict=True):
-        for cell, image in zip(line, images, strict=True):
+    place = {"left": margin / figure.get_figwidth(), "right": 0.995, "top": 0.99, "bottom": 0.01, "hspace": 0.05}
+    figure.suppressComposite = True  # or an SVG would hold a row as one image, resampled
+    lines = figure.subplots(len(rows), squeeze=False, gridspec_kw=place)[:, 0]  # an image each: axes cost far more than pixels
+    for line, (name, images) in zip(lines, rows.items(), strict=True):
+        for column, image in enumerate(images):
             top = 255 if image.dtype == np.uint8 else 1
             shown = image if image.ndim == 2 or image.shape[2] > 2 else image[..., 0]  # of two channels, the first
-            cell.imshow(shown, cmap="gray", vmin=0, vmax=top, interpolation="none")  # its own pixels, also in SVG
-            cell.set_axis_off()
-        _label(line[0], name, (captions or {}).get(name, ""))
+            side = max(image.shape[:2])
+            width, height = (_FILLED * length / side for length in (image.shape[1], image.shape[0]))
+            extent = (column - width / 2, column + width / 2, -height / 2, height / 2)
+            line.imshow(
+                shown, cmap="gray", vmin=0, vmax=top, interpolation="none", extent=extent
+            )  # its own pixels, also in SVG
+        line.set(xlim=(-0.5, count - 0.5), ylim=(-0.5, 0.5))
+        line.set_axis_off()
+        _label(line, name, (captions or {}).get(name, ""))
     return figure
 
 
-def _label(cell: Axes, name: str, caption: str) -> None:
-    place: dict[str, Any] = {"transform": cell.transAxes, "ha": "right", "va": "center"}
-    cell.text(-0.12, 0.6 if caption else 0.5, name, fontsize=9, **place)
-    cell.text(-0.12, 0.32, caption, fontsize=7.5, color=MUTED, **place)
+def _label(line: Axes, name: str, caption: str) -> None:
+    place: dict[str, Any] = {"ha": "right", "va": "center"}
+    line.text(-0.6, 0.1 if caption else 0, name, fontsize=9, **place)
+    line.text(-0.6, -0.18, caption, fontsize=7.5, color=MUTED, **place)
 
 
 def learning_curves(histories: Mapping[str, Sequence[dict[str, Any]]], references: Mapping[str, float]) -> Figure:

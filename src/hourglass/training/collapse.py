@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from hourglass.objectives import Objective
-from hourglass.training.engine import output_of
 from hourglass.training.examples import Examples
 from hourglass.training.run import Run
 
@@ -21,8 +20,8 @@ def error_share(run: Run, objective: Objective, examples: Examples, noise: torch
     count = min(len(examples.rows), _MOST_SAMPLES, max(_FEWEST, _MOST_VALUES // values))
     inputs, targets = examples.batch(torch.arange(count), noise)
     run.network.eval()
-    with torch.inference_mode(not objective.differentiates):
-        made = output_of(run.network, objective, inputs).reconstructions
+    with torch.inference_mode():
+        made = run.network(inputs).reconstructions
         constant = targets.mean(0, keepdim=True).expand(targets.shape)
         error, wanted = float(objective.loss(made, targets)), float(objective.loss(constant, targets))
         least = float(objective.loss(targets, targets))  # of bce it is not 0

@@ -104,7 +104,7 @@ def _detect(lab: Laboratory) -> _Use:
     labels = np.unique(train.known_labels)
     normal = labels[8 % len(labels)]
     mine, abnormal = train.images[train.known_labels == normal], test.known_labels != normal
-    detector, _ = lab.fit(AnomalyDetector(), mine, name=f"{normal} is normal")
+    detector, _ = lab.fit(AnomalyDetector(epochs=30 if lab.quick else None), mine, name=f"{normal} is normal")
     strangeness = -detector.score_samples(test.images)
     flat, asked = rows_of(mine), rows_of(test.images)
     pca = PrincipalComponents(32).fit(mine)
@@ -133,7 +133,7 @@ def _detect(lab: Laboratory) -> _Use:
 
 def _generate(lab: Laboratory) -> _Use:
     train, test = lab.dataset.train, lab.dataset.test
-    ours, _ = lab.fit(Generator(epochs=lab.passes(6, 20)), train.images, train.known_labels, name="generate")
+    ours, _ = lab.fit(Generator(epochs=lab.passes(6, 12)), train.images, train.known_labels, name="generate")
     same = {name: ours.settings_[name] for name in ("n_components", "hidden", "epochs", "batch_size")}
     vae, _ = lab.fit(Generator(network="variational", loss="bce", penalty=Rate(1.0), **same), train.images, name="variational")
     n = min(2000, len(test))
@@ -206,7 +206,7 @@ def _features(lab: Laboratory) -> _Use:
 
 def _compress(lab: Laboratory) -> _Use:
     test = lab.dataset.test.images
-    ours, _ = lab.fit(Compressor(epochs=lab.passes(10, 30)), lab.dataset.train.images, name="compress")
+    ours, _ = lab.fit(Compressor(epochs=lab.passes(10, 20)), lab.dataset.train.images, name="compress")
     sizes, errors = {}, {}
     rows: dict[str, Array] = {"original": lab.examples, "Compressor": decoded(ours, ours.compress(lab.examples))}
     for label, name in {"JPEG": "JPEG", "WebP": "WEBP"}.items():
@@ -229,7 +229,7 @@ def _enhance(lab: Laboratory) -> _Use:
     train, test, examples = (
         _even(images) for images in (lab.dataset.train.images[:_ENHANCED], lab.dataset.test.images, lab.examples)
     )
-    ours, _ = lab.fit(Enhancer(factor=2, epochs=lab.passes(1, 3)), train, name="enhance")
+    ours, _ = lab.fit(Enhancer(factor=2, epochs=lab.passes(1, 2)), train, name="enhance")
     low = ours.reduce(test)
     bicubic = enlarged(low, test.shape[1:3], FILTERS["bicubic"])
     values = {name: image_metrics(made, test)["psnr"] for name, made in (("ours", ours.transform(low)), ("bicubic", bicubic))}

@@ -32,6 +32,7 @@ print(f"largest angle {angle:.2f} degrees, mean squared error {ratio:.5f} times 
 """
 
 _COMPARED = (2, 8, 32)
+_FEW = (2, 32)  # of a first look
 _WIDTHS = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -39,13 +40,13 @@ def _experiment(lab: Laboratory) -> Findings:
     train, test = rows_of(lab.dataset.train.images), rows_of(lab.dataset.test.images)
     varied = PrincipalComponents(max(_WIDTHS)).fit(train).pca.explained_variance_
     rank = int((varied > 1e-6 * varied[0]).sum())  # beyond it, directions are arbitrary
-    widths = [width for width in (_COMPARED if lab.quick else _WIDTHS) if width <= min(rank, train.shape[1] - 1)] or [1]
+    widths = [width for width in (_FEW if lab.quick else _WIDTHS) if width <= min(rank, train.shape[1] - 1)] or [1]
     spans: dict[int, dict[str, float]] = {}
     errors: dict[str, list[tuple[float, float]]] = {"PCA": [], "linear autoencoder": [], "nonlinear autoencoder": []}
     for k in widths:
         pca = PrincipalComponents(k).fit(train)
         linear, seconds = lab.fit(Autoencoder(k, network="linear"), train, name=f"linear, {k}")
-        nonlinear, _ = lab.fit(Autoencoder(k, epochs=lab.passes(8, 30)), lab.dataset.train.images, name=f"nonlinear, {k}")
+        nonlinear, _ = lab.fit(Autoencoder(k, epochs=lab.passes(8, 15)), lab.dataset.train.images, name=f"nonlinear, {k}")
         errors["PCA"].append((k, squared_error(pca.reconstruct(test), test)))
         errors["linear autoencoder"].append((k, squared_error(linear.reconstruct(test).clip(0, 1), test)))
         made = nonlinear.reconstruct(lab.dataset.test.images)

@@ -118,7 +118,7 @@ def _measured(lab: Laboratory, kind: _Kind) -> _Measured:
     from sklearn.neighbors import KNeighborsClassifier
 
     train, test = lab.dataset.train, lab.dataset.test
-    arguments = {**_COMMON, "epochs": lab.passes(6, 20), **kind.options}
+    arguments = {**_COMMON, "epochs": lab.passes(6, 8), **kind.options}
     model, _ = lab.fit(Autoencoder(penalty=list(kind.penalty), **arguments), train.images, name=kind.name)
     codes, known = model.transform(test.images), model.transform(train.images[:_KNOWN])
     neighbours = KNeighborsClassifier(5).fit(known, train.known_labels[:_KNOWN])

@@ -89,7 +89,7 @@ class _Outcome:
 def _trained(lab: Laboratory, case: _Case, reading: str, network: str) -> _Outcome:
     """Train and measure one denoiser."""
     train, test = lab.dataset.train.images, lab.dataset.test.images
-    settings = {"epochs": lab.passes(6, 25) if network == "mlp" else lab.passes(2, 4), **_NETWORKS[network]}
+    settings = {"epochs": lab.passes(6, 8) if network == "mlp" else lab.passes(2, 2), **_NETWORKS[network]}
     moved = case.transformation(test, lab.seed + 2)  # for a mixture, each image under one of the parts
     given = CHAPTER_NOISE(moved, lab.seed + 1)
     name = f"{case.name}, {network}, {reading}"
