@@ -51,6 +51,8 @@ IMAGE_FORMATS = {
     ".pnm": "PPM",
     ".pbm": "PPM",
 }
+ORIENTATION = 274
+"""The tag of EXIF that says how an image is turned."""
 _SUBFILE_TYPE, _REDUCED_OR_MASK = 254, 0b101  # a TIFF tag, and its bits
 BROKEN = (
     *(ValueError, EOFError, OSError, KeyError, TypeError, SyntaxError, RecursionError),
@@ -195,10 +197,10 @@ def decoded_pages(
                 numbers = _page_numbers(image, name, pages, limit, left_out)
                 found: list[T] = []
                 for number in numbers:
-                    if not _stands_on(image, number):
-                        left_out.add(f"declares {len(numbers)} pages, of which {len(found)} are there and are read.")
-                        break
-                    found.append(convert(ImageOps.exif_transpose(image), image, number))
+                    image.seek(number)
+                    image.load()
+                    is_turned = image.getexif().get(ORIENTATION, 1) != 1  # if it is not, a copy of it would only cost memory
+                    found.append(convert(ImageOps.exif_transpose(image) if is_turned else image, image, number))
                 return found
     except DataError:
         raise

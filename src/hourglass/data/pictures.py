@@ -17,6 +17,7 @@ from hourglass.data.depth import white_of
 from hourglass.data.files import (
     BROKEN,
     IMAGE_FORMATS,
+    ORIENTATION,
     Pages,
     decoded_pages,
     format_of,
@@ -44,7 +45,7 @@ _KEEPS = {  # what is known of an image, and the formats that take it up
 }
 _DEPTHS = {"uint16": ("PNG", "TIFF", "PPM"), "int32": ("TIFF",), "float32": ("TIFF",)}
 _LOSSLESS_TIFF = ("raw", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "zstd", "lzma")
-_ORIENTATION, _EXIF_IFD, _GPS_IFD, _SIDES_IN_EXIF = 274, 0x8769, 0x8825, (0xA002, 0xA003)
+_EXIF_IFD, _GPS_IFD, _SIDES_IN_EXIF = 0x8769, 0x8825, (0xA002, 0xA003)
 # TIFF tags on how the pixels lie in the file, which another file has of its own; resolution and profile are kept apart.
 _OF_THE_FILE = (*range(254, 270), *range(273, 285), 284, 292, 293, 296, 297, *range(317, 348), *range(512, 533), 700, 34675)
 
@@ -66,7 +67,7 @@ class Picture:
     largest : float
         Of the values before they were resized.
     alpha : ndarray (h, w), uint8, or None
-        Of a transparent image, which in `values` is laid on white.
+        Of a transparent image that was not resized; `values` holds it on white.
     about : dict
         What is kept when it is written back: icc_profile, exif (without its turn), dpi, compression, duration, loop.
     """
@@ -102,7 +103,7 @@ def read_pictures(path: Path, size: tuple[int, int] | None = None, pages: Pages 
     def picture(turned: Image.Image, image: Image.Image, number: int) -> Picture:
         plain = as_plain(turned)
         values = values_of(plain, format_of(image))
-        is_transparent = turned.has_transparency_data and values.dtype == np.uint8
+        is_transparent = turned.has_transparency_data and values.dtype == np.uint8 and size is None  # else none writes it back
         return Picture(
             resized(plain, values, size),
             f"{path}#{number}",
@@ -110,7 +111,7 @@ def read_pictures(path: Path, size: tuple[int, int] | None = None, pages: Pages 
             turned.mode,
             values.dtype.name,
             float(values.max()),
-            np.array(turned.convert("RGBA").getchannel("A")) if is_transparent else None,
+            _alpha(turned) if is_transparent else None,
             _about(image),
         )
 
@@ -130,6 +131,10 @@ def read_pictures(path: Path, size: tuple[int, int] | None = None, pages: Pages 
     return found
 
 
+def _alpha(image: Image.Image) -> NDArray[np.uint8]:
+    return np.array((image if image.mode in ("RGBA", "LA") else image.convert("RGBA")).getchannel("A"))
+
+
 def _about(image: Image.Image) -> dict[str, Any]:
     kept = {
         name: image.info[name] for name in ("icc_profile", "dpi", "compression", "duration", "loop") if image.info.get(name)
@@ -144,7 +149,7 @@ def _about(image: Image.Image) -> dict[str, Any]:
 def _exif(image: Image.Image) -> bytes:
     """The image's EXIF without what no longer holds when it is written: its turn, its size, how its pixels lie."""
     exif = image.getexif()
-    for tag in (_ORIENTATION, *_OF_THE_FILE):
+    for tag in (ORIENTATION, *_OF_THE_FILE):
         if tag in exif:
             del exif[tag]
     for tag in _SIDES_IN_EXIF:
