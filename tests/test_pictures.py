@@ -272,3 +272,18 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path: Path, monkeypatch:
         write_pictures(source, pictures, [255 - GREY])
     assert source.read_bytes() == before
     assert list(tmp_path.iterdir()) == [source]
+
+
+@pytest.mark.parametrize("options", [{"lossless": True}, {"quality": 50}, {"exif": b"Exif\0\0II*\0\x08\0\0\0\0\0"}])
+def test_a_large_webp_is_refused_before_its_decoder_takes_memory(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hourglass.data import files
+
+    source = save(tmp_path / "a.webp", COLOURS, **options)
+    monkeypatch.setattr(files, "MAX_PIXELS", 12 * 18)
+    assert read_pictures(source)[0].values.shape == (12, 18, 3)
+    monkeypatch.setattr(files, "MAX_PIXELS", 12 * 18 - 1)
+    monkeypatch.setattr(Image, "open", None)
+    with pytest.raises(hg.DataError, match="18×12 pixels; the limit is 215"):
+        read_pictures(source)

@@ -51,6 +51,7 @@ IMAGE_FORMATS = {
     ".pnm": "PPM",
     ".pbm": "PPM",
 }
+_CAN_BE_DEEP = ("PNG", "PPM", "TIFF")  # as Pillow reads them
 ORIENTATION = 274
 """The tag of EXIF that says how an image is turned."""
 _SUBFILE_TYPE, _REDUCED_OR_MASK = 254, 0b101  # a TIFF tag, and its bits
@@ -145,7 +146,7 @@ def holds_deep(stream: IO[bytes]) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(stream, formats=_openable()) as image:
+            with Image.open(stream, formats=_CAN_BE_DEEP) as image:
                 return image.mode in DEEP_MODES
     except (*BROKEN, Image.DecompressionBombError):
         return False
@@ -187,6 +188,9 @@ def decoded_pages(
         If it is no image of an allowed format, or its pages are together more than `MAX_PIXELS` or more than `MAX_PAGES`.
     """
     allowed, limit = sorted(set(IMAGE_FORMATS.values())), MAX_PIXELS if most_pixels is None else most_pixels
+    width, height = _webp_size(stream)
+    if width * height > limit:
+        raise DataError(f"{name}: {width}×{height} pixels; the limit is {limit:,}.")
     try:
         with warnings.catch_warnings():
             # Pillow's limit is replaced by ours; its remarks on odd metadata would only repeat what decoding shows.
@@ -212,6 +216,22 @@ def decoded_pages(
         raise DataError(f"{name}: more pixels than Pillow opens; the limit is {limit:,}.") from error
     except BROKEN as error:
         raise DataError(f"{name}: not a readable image ({reason_of(error)}); allowed: {', '.join(allowed)}.") from error
+
+
+def _webp_size(stream: IO[bytes]) -> tuple[int, int]:
+    """(width, height) that a WebP file declares, of another file (0, 0): its decoder takes memory for both when it is opened."""
+    head = stream.read(30)
+    stream.seek(0)
+    kind = head[12:16] if head[:4] + head[8:12] == b"RIFFWEBP" and len(head) == 30 else b""
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
+    if kind == b"VP8L":
+        sizes = int.from_bytes(head[21:25], "little")
+        return 1 + (sizes & 0x3FFF), 1 + (sizes >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        width, height = struct.unpack("<2H", head[26:30])
+        return width & 0x3FFF, height & 0x3FFF
+    return 0, 0
 
 
 @cache
