@@ -488,3 +488,51 @@ def test_a_folder_of_deep_images_is_compressed(run, tmp_path: Path, monkeypatch:
     code, _, err = run("compress", tmp_path / "in", "-o", tmp_path / "x.hgc")
     assert code == 0, err
     assert hg.load_model(tmp_path / "x.hg").layout_.white == 1023
+
+
+def test_pages_are_images_to_every_verb(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hourglass.estimators.presets.MINIMAL_STEPS", {"compress": 1})
+    rng = np.random.default_rng(0)
+    (tmp_path / "in").mkdir()
+    for name in ("a", "b"):
+        pages = [Image.fromarray(rng.integers(0, 256, (16, 16), np.uint8)) for _ in range(3)]
+        pages[0].save(tmp_path / "in" / f"{name}.tif", save_all=True, append_images=pages[1:])
+    folder, small = tmp_path / "in", ("--epochs", 1, "--hidden", 8, "--n-components", 2)
+    assert run("train", "--data", folder, "--task", "retriever", *small, "-o", tmp_path / "r.hg")[0] == 0
+    assert len(hg.load_model(tmp_path / "r.hg").names_) == 6
+    for options, count in (((), 6), (("--pages", "first"), 2)):
+        code, _, err = run("encode", tmp_path / "r.hg", folder, *options, "-o", tmp_path / "codes.npz")
+        assert (code, "which alone is read" in err) == (0, count == 2)
+        assert len(np.load(tmp_path / "codes.npz")["codes"]) == count
+        code, out, _ = run("search", tmp_path / "r.hg", folder, *options, "--n", 1, "--json")
+        assert (code, len(json.loads(out))) == (0, count)
+        given = ("--model", tmp_path / "c.hg") if count == 2 else ()
+        code, out, err = run("compress", folder, *given, *options, "-o", tmp_path / ("d.hgc" if given else "c.hgc"), "--json")
+        assert (code, json.loads(out)["images"]) == (0, count), err
+    assert run("decompress", tmp_path / "c.hgc", "-o", tmp_path / "back")[0] == 0
+    assert len(list((tmp_path / "back").iterdir())) == 6
+    code, _, err = run("train", "--data", folder, "--stream", "--pages", "first", "-o", tmp_path / "n.hg")
+    assert (code, "--pages is for images in memory" in err) == (2, True)
+
+
+def test_evaluate_reads_deep_images_with_the_models_white_level(run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, largest in (("bright", 4000), ("dim", 1000)):
+        (tmp_path / name).mkdir()
+        for number in range(20):
+            values = (largest * rng.random((8, 8))).astype(np.uint16)
+            values[0, 0] = largest
+            Image.fromarray(values).save(tmp_path / name / f"{number}.png")
+    options = ("--corruption", "gaussian_noise:mean=0,std=0.1", "--epochs", 1)
+    assert run("train", "--data", tmp_path / "bright", *options, "-o", tmp_path / "m.hg")[0] == 0
+    assert hg.load_model(tmp_path / "m.hg").layout_.white == 4095
+    code, out, err = run("evaluate", tmp_path / "m.hg", "--data", tmp_path / "dim", "--json")
+    with_own = json.loads(out)["rows"]
+    assert code == 0, err
+    code, out, _ = run("evaluate", tmp_path / "m.hg", "--data", tmp_path / "dim", "--white", 4095, "--json")
+    assert json.loads(out)["rows"][0]["mse"] == with_own[0]["mse"]
+    code, out, _ = run("evaluate", tmp_path / "m.hg", "--data", tmp_path / "dim", "--white", 1023, "--json")
+    assert json.loads(out)["rows"][0]["mse"] != with_own[0]["mse"]
+    (tmp_path / "dim" / "broken.png").write_bytes(b"nothing")
+    code, _, err = run("evaluate", tmp_path / "m.hg", "--data", tmp_path / "dim", "--strict")
+    assert (code, "broken.png" in err) == (2, True)

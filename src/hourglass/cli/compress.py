@@ -6,12 +6,24 @@ import glob
 import warnings
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from hourglass.cli.options import SizeType, claim, device_option, json_option, output_option, seed_option
+from hourglass.cli.options import (
+    SizeType,
+    claim,
+    device_option,
+    json_option,
+    output_option,
+    pages_option,
+    seed_option,
+    white_option,
+)
 from hourglass.cli.parts import Shards, shard_options
+
+if TYPE_CHECKING:
+    from hourglass.data.files import Pages
 
 _TILE = (16, 16)
 _LONGEST_NAME = 100  # letters of a part of a path, the last ones
@@ -24,6 +36,8 @@ _LARGEST = 64  # arrays of images with longer sides are cut into tiles too
 @click.option("--model", type=click.Path(path_type=Path), help="Of --task compressor. Without, one is trained on SOURCE.")
 @click.option("--quality", type=click.FloatRange(0, 100), help="When it is trained: 0 small … 100 true; 50 by default.")
 @click.option("--tile", type=SizeType(), help="Trained on tiles of this size; 16x16 for files.")
+@white_option
+@pages_option
 @shard_options
 @device_option
 @seed_option
@@ -34,6 +48,8 @@ def compress(
     model: Path | None,
     quality: float | None,
     tile: tuple[int, int] | None,
+    white: float | None,
+    pages: Pages,
     shards: Shards,
     device: str,
     seed: int,
@@ -46,13 +62,23 @@ def compress(
 
     Of shards (see --stream), with --model, it writes a .hgc file each, and beside it a Parquet file with key and number in it.
     """
-    from hourglass.cli.models import load_as
+    from hourglass.cli.models import load_as, white_for
     from hourglass.cli.output import print_json
     from hourglass.data.write import replace_file
     from hourglass.errors import ParameterError
     from hourglass.estimators import Compressor
 
-    if shards.work_through("compress", model, source, output, device, as_json, single=(".hgc",), in_memory=("quality", "tile")):
+    if shards.work_through(
+        "compress",
+        model,
+        source,
+        output,
+        device,
+        as_json,
+        single=(".hgc",),
+        in_memory=("quality", "tile", "pages"),
+        white=white,
+    ):
         return
     if output.suffix != ".hgc":
         raise ParameterError(f"-o {output}; allowed: a name that ends in .hgc; of shards, a folder.")
@@ -66,9 +92,9 @@ def compress(
         model = output.with_suffix(".hg")
         claim(click.get_current_context(), None, model)
         compressor = Compressor(quality=50 if quality is None else quality, random_state=seed, device=device)
-        _train(compressor, source, tile)
+        _train(compressor, source, tile, white, pages, strict=shards.strict)
         compressor.save(model)
-    images, names, pixels = _images(source, compressor, strict=shards.strict)
+    images, names, pixels = _images(source, compressor, white_for(compressor, white), pages, strict=shards.strict)
     blob = compressor.compress(images, names)
     with replace_file(output) as beside:
         beside.write_bytes(blob)
@@ -127,14 +153,16 @@ def decompress(source: Path, output: Path, model: Path | None, device: str, as_j
     report_written(written, output, as_json)
 
 
-def _train(compressor: Any, source: str, tile: tuple[int, int] | None) -> None:
+def _train(
+    compressor: Any, source: str, tile: tuple[int, int] | None, white: float | None, pages: Pages, *, strict: bool
+) -> None:
     from hourglass.cli.models import are_files
     from hourglass.cli.progress import ShowProgress
     from hourglass.data import load
 
     if tile is None and are_files(source):
         tile = _TILE
-    train = load(source, tile=tile).train
+    train = load(source, tile=tile, white=white, pages=pages, strict=strict).train
     if tile is None and max(train.images.shape[1:3]) > _LARGEST:
         train = train.tiled(_TILE)
     click.echo(f"training a compressor on {len(train):,} images or tiles of {source}.", err=True)
@@ -142,19 +170,21 @@ def _train(compressor: Any, source: str, tile: tuple[int, int] | None) -> None:
     compressor.fit(train.images, callbacks=[ShowProgress("compressor")])
 
 
-def _images(source: str, compressor: Any, *, strict: bool) -> tuple[Any, list[str] | None, int]:
+def _images(
+    source: str, compressor: Any, white: float | None, pages: Pages, *, strict: bool
+) -> tuple[Any, list[str] | None, int]:
     """(images, names, values in all of them)"""
     from hourglass.cli.models import are_files
-    from hourglass.data import load
-    from hourglass.data.files import read_image
+    from hourglass.data import NAMED, load
     from hourglass.data.folders import files_of_pattern, find_images
     from hourglass.data.names import as_text
+    from hourglass.data.pictures import in_unit, read_pictures
     from hourglass.data.sources import root_of
     from hourglass.errors import DataError, HourglassWarning
     from hourglass.images import with_channels
 
     if not are_files(source):
-        dataset = load(source)
+        dataset = load(source, white=None if source in NAMED else white)
         images = (dataset.test if dataset.has_test else dataset.train).images
         return images, None, images.size
     path = Path(source).expanduser()
@@ -165,18 +195,20 @@ def _images(source: str, compressor: Any, *, strict: bool) -> tuple[Any, list[st
     shape = compressor.layout_.shape
     photos, names, rejects = [], [], []
     for file in files:
-        name = as_text(str(file.relative_to(path)) if path.is_dir() else file.name)
         try:
-            photos.append(with_channels(read_image(file, white=compressor.layout_.white)[None], shape)[0])
+            pictures = read_pictures(file, pages=pages)
+            photos += [with_channels(in_unit(picture, white)[None], shape)[0] for picture in pictures]
+            names += [
+                as_text(str(Path(picture.name).relative_to(path)) if path.is_dir() else Path(picture.name).name)
+                for picture in pictures
+            ]
         except DataError as error:
             if strict or len(files) == 1:
                 raise
-            rejects.append((name, str(error)))
-            continue
-        names.append(name)
+            rejects.append(str(error))
     if rejects:
         words = (
-            f"{source}: {len(rejects)} of {len(files)} images cannot be compressed and are left out; the first: {rejects[0][1]}"
+            f"{source}: {len(rejects)} of {len(files)} images cannot be compressed and are left out; the first: {rejects[0]}"
         )
         if not photos:
             raise DataError(words)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from hourglass.cli.options import device_option, json_option, output_option, white_option
+from hourglass.cli.options import device_option, json_option, output_option, pages_option, white_option
 from hourglass.cli.parts import Shards, shard_options
+
+if TYPE_CHECKING:
+    from hourglass.data.files import Pages
 
 
 @click.command()
@@ -15,10 +19,20 @@ from hourglass.cli.parts import Shards, shard_options
 @click.argument("source")
 @output_option(what="A .npz or .parquet file; of shards, a folder.")
 @white_option
+@pages_option
 @shard_options
 @device_option
 @json_option
-def encode(model: Path, source: str, output: Path, white: float | None, shards: Shards, device: str, as_json: bool) -> None:
+def encode(
+    model: Path,
+    source: str,
+    output: Path,
+    white: float | None,
+    pages: Pages,
+    shards: Shards,
+    device: str,
+    as_json: bool,
+) -> None:
     """Write the codes that MODEL (of any task) gives the images in SOURCE, a folder or DATA: all parts of it.
 
     npz: codes (n, n_components), paths, labels where there are any. parquet: a column each of path and label, and one a number
@@ -35,13 +49,15 @@ def encode(model: Path, source: str, output: Path, white: float | None, shards: 
     from hourglass.errors import ParameterError
     from hourglass.estimators import load_model
 
-    if shards.work_through("encode", model, source, output, device, as_json, single=(".npz", ".parquet"), white=white):
+    if shards.work_through(
+        "encode", model, source, output, device, as_json, single=(".npz", ".parquet"), in_memory=("pages",), white=white
+    ):
         return
     if output.suffix not in (".npz", ".parquet"):
         words = f"; of shards, a folder, but {source} is none: no Parquet or tar files are there (--stream takes images too)"
         raise ParameterError(f"-o {output}; allowed: a name that ends in .npz or .parquet{words}.")
     loaded = load_model(model, device=device)
-    parts = parts_for(loaded, source, white, strict=shards.strict)
+    parts = parts_for(loaded, source, white, pages, shards.strict)
     codes = np.concatenate([loaded.encode(split.images) for split in parts.values()])
     names = [name for label, split in parts.items() for name in names_of(split, label)]
     known = [split.labels for split in parts.values() if split.labels is not None]

@@ -20,6 +20,8 @@ from hourglass.cli.options import (
     json_option,
     output_option,
     seed_option,
+    strict_option,
+    white_option,
 )
 from hourglass.cli.suites import FREE_SUITES, presets_suite
 
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 @corruption_option
 @click.option("--size", type=SizeType(), help="Resize a folder's images to this.")
 @click.option("--tile", type=SizeType(), help="Cut images, of any sizes, into tiles of this: for photographs.")
+@white_option
+@strict_option
 @device_option
 @seed_option
 @json_option
@@ -55,6 +59,8 @@ def evaluate(
     corruptions: tuple[Any, ...],
     size: tuple[int, int] | None,
     tile: tuple[int, int] | None,
+    white: float | None,
+    strict: bool,
     device: str,
     seed: int,
     as_json: bool,
@@ -66,12 +72,14 @@ def evaluate(
     """
     from hourglass.cli.output import print_json, print_table
     from hourglass.data import load
+    from hourglass.estimators import load_model
     from hourglass.evaluation import cells, machine
 
     _check(models, suite, corruptions, presets, uses)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)  # an output that cannot be is better found now than after the run
-    found = load(data, size=size, tile=tile)
+    loaded = {str(path): load_model(path, device=device) for path in models}
+    found = load(data, size=size, tile=tile, white=_white(loaded, data, white), strict=strict)
     dataset = found.with_test(seed)
     if suite in FREE_SUITES:
         FREE_SUITES[suite](dataset, uses, output, device, seed, as_json)
@@ -79,7 +87,7 @@ def evaluate(
     if suite is not None:
         comparison = presets_suite(dataset, presets, device, seed)
     else:
-        comparison = _models(models, dataset, combined(corruptions), device, seed)
+        comparison = _models(loaded, dataset, combined(corruptions), seed)
     if models and not found.has_test:
         comparison.notes.append(
             f"{found.name} has no test part: the baselines did not see these {len(dataset.test)} images, the models may have."
@@ -107,20 +115,30 @@ def _check(models: Any, suite: str | None, corruptions: Any, presets: Any, uses:
 
     if bool(models) == bool(suite):
         raise ParameterError("evaluate needs either MODELs or --suite denoise, uses or rate.")
-    if suite not in (None, "denoise", "uses", "rate"):
-        raise ParameterError(f"--suite {suite}; allowed: denoise, uses, rate.")
     if suite is not None and corruptions:
         raise ParameterError("a --suite has its own damage; leave --corruption out.")
     if (presets and suite != "denoise") or (uses and suite != "uses"):
         raise ParameterError("--preset chooses among --suite denoise's, --use among --suite uses'; a MODEL has its own.")
 
 
-def _models(paths: tuple[Path, ...], dataset: Dataset, corruption: Any, device: str, seed: int) -> Comparison:
+def _white(models: dict[str, Any], data: str, white: float | None) -> float | None:
+    """The white level that DATA is read with: `white` if it is given, else that of the models, if they have one."""
+    from hourglass.data import NAMED
     from hourglass.errors import ParameterError
-    from hourglass.estimators import Autoencoder, Denoiser, load_model
+
+    own = {model.layout_.white for model in models.values()} - {None}
+    if len(own) > 1 and white is None:
+        raise ParameterError(
+            f"these models have different white levels, {' and '.join(map(str, sorted(own)))}; choose by --white."
+        )
+    return white if white is not None or data in NAMED else next(iter(own), None)
+
+
+def _models(models: dict[str, Any], dataset: Dataset, corruption: Any, seed: int) -> Comparison:
+    from hourglass.errors import ParameterError
+    from hourglass.estimators import Autoencoder, Denoiser
     from hourglass.evaluation import compare_autoencoders, compare_denoisers
 
-    models = {str(path): load_model(path, device=device) for path in paths}
     kinds = {type(model) for model in models.values()}
     if len(kinds) > 1:
         raise ParameterError("these models have different tasks; evaluate them one task at a time.")

@@ -53,6 +53,9 @@ white_option = click.option(
     type=click.FloatRange(0, min_open=True),
     help="What stands for white in images deeper than 8 bits, as 4095 of 12 bits; the model's, or found for all of them.",
 )
+strict_option = click.option(
+    "--strict", is_flag=True, help="Stop at the first image that cannot be read, instead of leaving it out."
+)
 pages_option = click.option(
     "--pages",
     type=click.Choice(["all", "first"]),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hourglass.cli.options import strict_option
 from hourglass.cli.processes import part_of_all
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def shard_options(verb: Callable[..., None]) -> Callable[..., None]:
         verb(*given, shards=Shards(stream, workers, strict), **named)
 
     for option in (
-        click.option("--strict", is_flag=True, help="Stop at the first image that cannot be read, instead of leaving it out."),
+        strict_option,
         click.option("--workers", type=click.IntRange(0), help="Of shards: processes that read and decode; 0: none but this."),
         click.option(
             "--stream",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from hourglass.cli.options import device_option, json_option, output_option, white_option
+from hourglass.cli.options import device_option, json_option, output_option, pages_option, white_option
 from hourglass.cli.parts import Shards, refuse_within, shard_options
+
+if TYPE_CHECKING:
+    from hourglass.data.files import Pages
 
 _SHOWN = 20  # queries
 
@@ -21,6 +24,7 @@ _SHOWN = 20  # queries
 @click.option("--n", default=10, show_default=True, type=click.IntRange(1), help="Neighbours of each.")
 @click.option("--add", "added", metavar="DATA", help="First add these images to MODEL's index, and save it.")
 @white_option
+@pages_option
 @shard_options
 @device_option
 @json_option
@@ -31,6 +35,7 @@ def search(
     n: int,
     added: str | None,
     white: float | None,
+    pages: Pages,
     shards: Shards,
     device: str,
     as_json: bool,
@@ -45,7 +50,9 @@ def search(
     from hourglass.cli.output import print_json, print_table
     from hourglass.estimators import Retriever
 
-    if added is None and shards.work_through("search", model, query, output, device, as_json, white=white, n_neighbors=n):
+    if added is None and shards.work_through(
+        "search", model, query, output, device, as_json, in_memory=("pages",), white=white, n_neighbors=n
+    ):
         return
     if output is not None:
         refuse_within(output, query)
@@ -54,9 +61,9 @@ def search(
     if stream is not None:
         retriever.add(stream)
     elif added is not None:
-        for label, split in parts_for(retriever, added, white, strict=shards.strict).items():
+        for label, split in parts_for(retriever, added, white, pages, shards.strict).items():
             retriever.add(split.images, names_of(split, label))
-    queries, asked = asked_for(retriever, query, white, strict=shards.strict)
+    queries, asked = asked_for(retriever, query, white, pages, shards.strict)
     distances, rows = retriever.kneighbors(queries.images, n)
     found = [
         [asked[index], str(rank), str(retriever.names_[row]), f"{distance:.4g}"]

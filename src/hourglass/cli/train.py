@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,8 +28,13 @@ from hourglass.cli.options import (
     device_option,
     json_option,
     output_option,
+    pages_option,
     seed_option,
+    strict_option,
 )
+
+if TYPE_CHECKING:
+    from hourglass.data.files import Pages
 
 
 @click.command()
@@ -77,7 +82,8 @@ from hourglass.cli.options import (
     help="How many compute; auto: as many as are fastest beside what else runs, which may change bits. torch's own by default.",
 )
 @click.option("--white", type=click.FloatRange(0, min_open=True), help="What stands for 1 in deep images: 4095 of 12 bits.")
-@click.option("--strict", is_flag=True, help="Stop at the first image that cannot be read, instead of leaving it out.")
+@pages_option
+@strict_option
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run of the same command stopped.")
 @device_option
 @seed_option
@@ -93,6 +99,7 @@ def train(
     workers: int | None,
     buffer: int | None,
     white: float | None,
+    pages: Pages,
     strict: bool,
     resume: bool,
     seed: int,
@@ -117,7 +124,7 @@ def train(
         raise ParameterError(f"a {task} is given whole images later: use --size, not --tile.")
     gather = click.get_current_context().with_resource(joined())
     samples, names, parameters["white"] = _samples(
-        data, size, tile, white, strict, stream, {"workers": workers, "buffer": buffer}
+        data, size, tile, white, pages, strict, stream, {"workers": workers, "buffer": buffer}
     )
     parameters["penalty"] = parameters["penalty"] or None
     given = {name: value for name, value in parameters.items() if value is not None}
@@ -157,6 +164,7 @@ def _samples(
     size: tuple[int, int] | None,
     tile: tuple[int, int] | None,
     white: float | None,
+    pages: Pages,
     strict: bool,
     streams: bool,
     of_stream: dict[str, Any],
@@ -170,12 +178,14 @@ def _samples(
     if streams or is_sharded(data):
         if tile is not None:
             raise ParameterError("--tile is for images in memory; of a stream, --size resizes image files.")
+        if pages != "all":
+            raise ParameterError("--pages is for images in memory; of a stream, the first page of each file is read.")
         source = stream(data, size=size, white=white, strict=strict, **of_stream)
         return source, {}, source.white or None
     given = [name for name, value in of_stream.items() if value is not None]
     if given:
         raise ParameterError(f"--{given[0]} is for streams; add --stream.")
-    dataset = load(data, size=size, tile=tile, white=white, strict=strict)
+    dataset = load(data, size=size, tile=tile, white=white, pages=pages, strict=strict)
     split = dataset.train
     if are_files(data):
         say_taken_for(dataset)

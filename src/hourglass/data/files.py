@@ -219,7 +219,7 @@ def decoded_pages(
 
 
 def _webp_size(stream: IO[bytes]) -> tuple[int, int]:
-    """(width, height) that a WebP file declares, of another file (0, 0): its decoder takes memory for both when it is opened."""
+    """(width, height) that a WebP file declares, for which opening it takes memory; of another file (0, 0)."""
     head = stream.read(30)
     stream.seek(0)
     kind = head[12:16] if head[:4] + head[8:12] == b"RIFFWEBP" and len(head) == 30 else b""
