@@ -666,3 +666,35 @@ def test_denoise_writes_one_array_of_a_folder_of_shards(
 def test_the_help_names_shards(run) -> None:
     words = " ".join(run("--help")[1].split())
     assert "a Parquet or tar file, or a folder or pattern of such or of npy files" in words
+
+
+def test_deep_images_keep_their_depth_in_parts(models: dict[str, Path], run, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(4):
+        ramp = np.tile(np.arange(8, dtype=np.uint16) * 500 + number, (8, 1))
+        Image.fromarray(ramp).save(tmp_path / "in" / f"{number}.png")
+    code, _, err = run("denoise", models["denoise"], tmp_path / "in", "--stream", "-o", tmp_path / "out")
+    assert code == 0, err
+    (part,) = (tmp_path / "out").glob("*.parquet")
+    for content in parquet.read_table(part)["image"].to_pylist():
+        written = np.asarray(Image.open(io.BytesIO(content)))
+        assert (written.dtype, written.max() > 255, written.max() <= 4095) == (np.uint16, True, True)
+
+
+def test_deep_images_come_out_of_hgc_files_in_their_depth(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hourglass.estimators.presets.MINIMAL_STEPS", {"compress": 1})
+    (tmp_path / "in").mkdir()
+    for number in range(4):
+        ramp = np.tile(np.arange(16, dtype=np.uint16) * 250 + number, (16, 1))
+        Image.fromarray(ramp).save(tmp_path / "in" / f"{number}.tif")
+    assert run("compress", tmp_path / "in", "-o", tmp_path / "x.hgc")[0] == 0
+    assert run("decompress", tmp_path / "x.hgc", "-o", tmp_path / "back")[0] == 0
+    back = np.asarray(Image.open(tmp_path / "back" / "2.png"))
+    assert (back.dtype, back.max() > 255, back.max() <= 4095) == (np.uint16, True, True)
+    colour = hg.Compressor(2, hidden=(8,), epochs=1, white=1023, random_state=0).fit(
+        np.random.default_rng(0).integers(0, 1024, (40, 8, 8, 3), np.uint16)
+    )
+    colour.save(tmp_path / "colour.hg")
+    (tmp_path / "y.hgc").write_bytes(colour.compress(np.zeros((3, 8, 8, 3), np.uint16)))
+    code, _, err = run("decompress", tmp_path / "y.hgc", "--model", tmp_path / "colour.hg", "-o", tmp_path / "seen")
+    assert (code, err.count("written with 8")) == (0, 1), err

@@ -120,13 +120,14 @@ def compress(
 @device_option
 @json_option
 def decompress(source: Path, output: Path, model: Path | None, device: str, as_json: bool) -> None:
-    """Write the images of the .hgc file SOURCE."""
+    """Write the images of the .hgc file SOURCE, in the depth of those that its model was trained on."""
     import numpy as np
 
     from hourglass.cli.models import load_as
     from hourglass.cli.output import report_written
     from hourglass.data.array_files import write_array
-    from hourglass.data.files import write_image
+    from hourglass.data.files import in_depth, write_image
+    from hourglass.data.notes import one_note
     from hourglass.data.write import standing_folder
     from hourglass.errors import DataError, FormatError, ParameterError
     from hourglass.estimators import Compressor
@@ -148,8 +149,9 @@ def decompress(source: Path, output: Path, model: Path | None, device: str, as_j
         written = [output]
     else:
         written = _places(output, names or [f"{number:05d}" for number in range(len(images))])
-        for path, image in zip(written, images, strict=True):
-            write_image(path, image)
+        with one_note():
+            for path, image in zip(written, images, strict=True):
+                write_image(path, in_depth(image, compressor.layout_.white))
     report_written(written, output, as_json)
 
 

@@ -81,6 +81,7 @@ class Shards:
         """
         from hourglass.cli.models import load_as, shape_of, white_for
         from hourglass.data import stream
+        from hourglass.data.notes import one_note
         from hourglass.errors import ParameterError
         from hourglass.estimators.parts import write_parts
         from hourglass.estimators.persistence import read_config
@@ -98,14 +99,17 @@ class Shards:
         shape_of(use.model)
         set_by_user = given if white is None else given | {"white": white}
         settings = "".join(f" {name}={value}" for name, value in set_by_user.items())
-        report = write_parts(
-            use,
-            stream(source, workers=self.workers, strict=self.strict, white=white_for(use.model, white)),
-            folder,
-            f"{verb}{settings} by {read_config(model)['sha256'][:16]}",
-            part=part_of_all(),
-            tell=_tell,
-        )
+        images = stream(source, workers=self.workers, strict=self.strict, white=white_for(use.model, white))
+        use.white = images.white
+        with one_note():
+            report = write_parts(
+                use,
+                images,
+                folder,
+                f"{verb}{settings} by {read_config(model)['sha256'][:16]}",
+                part=part_of_all(),
+                tell=_tell,
+            )
         _print(report, folder, as_json)
         return True
 

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hourglass.data.write import replace_file
-from hourglass.errors import DataError, ParameterError
-from hourglass.images import DEEP_MODES, Array, as_plain, to_unit
+from hourglass.errors import DataError, HourglassWarning, ParameterError
+from hourglass.images import DEEP_MODES, Array, as_plain, to_uint8, to_unit
 
 MAX_BYTES = 8 << 30
 """The largest array that is read from one file, in bytes. Assign to it to change it."""
@@ -296,16 +296,30 @@ def _colours_rounded(image: Image.Image, stream: IO[bytes]) -> set[str]:
     return {"holds more than 8 bits a colour; 8 are read."} if is_rounded else set()
 
 
-def write_image(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write one uint8 image, (h, w) or (h, w, c), in the format that the name ends with: beside first, then renamed."""
+def in_depth(image: Array, white: float | None) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """An image in 0..1 as PNG holds it: grey of more than 8 bits as uint16, in which 1 is `white`, or else as uint8.
+
+    A HourglassWarning says so, where colour of more than 8 bits becomes one of 8.
+    """
+    if white is None or image.dtype == np.uint8:
+        return to_uint8(image)
+    if image.ndim == 3 and image.shape[2] > 1:
+        warnings.warn("colour of more than 8 bits is written with 8.", HourglassWarning, stacklevel=2)
+        return to_uint8(image)
+    top = min(white, np.iinfo(np.uint16).max)
+    return np.rint(np.clip(image, 0, 1).astype(np.float64) * top).astype(np.uint16)
+
+
+def write_image(path: Path, image: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
+    """Write one uint8 image, (h, w) or (h, w, c), or a grey uint16 one, in the format that the name ends with."""
     with replace_file(path) as beside:
         Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image).save(
             beside, format=IMAGE_FORMATS.get(path.suffix.lower(), "PNG")
         )
 
 
-def encode_image(image: NDArray[np.uint8]) -> bytes:
-    """One uint8 image, (h, w) or (h, w, c), as the bytes of a PNG file."""
+def encode_image(image: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    """One uint8 image, (h, w) or (h, w, c), or a grey uint16 one, as the bytes of a PNG file."""
     stream = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image).save(stream, format="PNG")
     return stream.getvalue()

@@ -136,7 +136,7 @@ class Compressor(Downstream):
 
         Returns
         -------
-        ndarray (n, *shape), uint8; features in their own units, float32
+        ndarray (n, *shape), uint8; features in their own units, float32; images with a white level float32 in 0..1
             Or a list of such images, where they have sizes of their own.
 
         Raises
@@ -157,7 +157,7 @@ class Compressor(Downstream):
         names = None if container.names is None else list(container.names)
         if not self.layout_.is_image:
             return made, names
-        pixels = to_uint8(made)
+        pixels = to_uint8(made) if self.layout_.white is None else made
         return pixels if container.sizes is None else join(pixels, container.sizes), names
 
     @property

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from hourglass.data.files import encode_image
+from hourglass.data.files import encode_image, in_depth
 from hourglass.data.shards import Form, Piece
 from hourglass.data.write import replace_file
 from hourglass.errors import DataError
@@ -18,7 +18,7 @@ from hourglass.estimators.compressor import Compressor
 from hourglass.estimators.denoiser import Denoiser
 from hourglass.estimators.enhancer import Enhancer
 from hourglass.estimators.retriever import Retriever
-from hourglass.images import Array, to_uint8
+from hourglass.images import Array
 
 MOST_BYTES = 2 << 30
 """Of the pixels of a shard that is compressed."""
@@ -28,6 +28,9 @@ class Use(ABC):
     """What is made of the images of a shard: rows of a table."""
 
     kind: ClassVar[type[ImageEstimator]] = ImageEstimator
+
+    white: float | None = None
+    """What 1 stands for in images deeper than 8 bits, if there are any."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -87,7 +90,7 @@ class Search(Use):
 
 
 class Denoise(Use):
-    """key, image: the cleaned image, of its own size, as the bytes of a PNG file."""
+    """key, image: the cleaned image, of its own size and depth, as the bytes of a PNG file."""
 
     kind: ClassVar[type[ImageEstimator]] = Denoiser
 
@@ -109,7 +112,9 @@ class Denoise(Use):
             made: Any = self.model.transform(images)
         else:
             made = [self.model.transform_image(image) for image in images]
-        return {"key": piece.keys, "image": [encode_image(to_uint8(image)) for image in made]}
+        whites = [None if image.dtype == np.uint8 else self.white for image in images]
+        written = [encode_image(in_depth(image, white)) for image, white in zip(made, whites, strict=True)]
+        return {"key": piece.keys, "image": written}
 
 
 class Enhance(Denoise):
