@@ -133,6 +133,18 @@ def test_what_a_format_cannot_keep_is_said(tmp_path: Path) -> None:
     assert "profile is of CMYK" in notes
 
 
+def test_words_in_a_file_are_not_lost_without_a_word(tmp_path: Path) -> None:
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add_text("Author", "nobody")
+    info.add_itxt("XML:com.adobe.xmp", "<x:xmpmeta/>")
+    source = save(tmp_path / "a.png", GREY, pnginfo=info)
+    assert "its XMP and text is left out" in " ".join(rewritten(source, tmp_path / "out"))
+    source = save(tmp_path / "a.jpg", GREY, comment=b"hello")
+    assert "its comment is left out" in " ".join(rewritten(source, tmp_path / "out"))
+
+
 @pytest.mark.parametrize("ending", ["png", "webp", "tif"])
 def test_transparency_is_kept_and_what_lies_under_it(ending: str, tmp_path: Path) -> None:
     alpha = np.random.default_rng(1).integers(20, 256, (12, 18), np.uint8)

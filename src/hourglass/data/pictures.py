@@ -69,7 +69,8 @@ class Picture:
     alpha : ndarray (h, w), uint8, or None
         Of a transparent image that was not resized; `values` holds it on white.
     about : dict
-        What is kept when it is written back: icc_profile, exif (without its turn), dpi, compression, duration, loop.
+        What is kept when it is written back: icc_profile, exif (without its turn), dpi, compression, duration, loop. And
+        what is not: dropped, a list of words.
     """
 
     values: Array
@@ -143,7 +144,12 @@ def _about(image: Image.Image) -> dict[str, Any]:
         kept.pop("dpi", None)
     if exif := _exif(image):
         kept["exif"] = exif
-    return kept
+    dropped = {
+        "XMP": any(name in image.info for name in ("xmp", "XML:com.adobe.xmp")),
+        "text": any(name != "XML:com.adobe.xmp" for name in getattr(image, "text", {})),
+        "comment": "comment" in image.info,
+    }
+    return kept | ({"dropped": words} if (words := [name for name, is_there in dropped.items() if is_there]) else {})
 
 
 def _exif(image: Image.Image) -> bytes:
@@ -281,6 +287,8 @@ def _transparent(picture: Picture, image: Float32) -> Image.Image:
 def _options(picture: Picture, kind: str, quality: int | None, notes: set[str]) -> dict[str, Any]:
     """How Pillow is to write the file, with what is known of the image."""
     options: dict[str, Any] = {}
+    if "dropped" in picture.about:
+        notes.add(f"its {' and '.join(picture.about['dropped'])} is left out.")
     for name, takers in _KEEPS.items():
         if name not in picture.about:
             continue
