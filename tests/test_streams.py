@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import hourglass as hg
 import sharded
 from hourglass.data import Stream, is_sharded, stream
-from hourglass.data.files import encode_image
+from hourglass.data.files import encode_image, write_image
 from hourglass.data.shards import Block, Form, Piece, arrays, folder, tar
 from hourglass.data.sources import shards_of
 from sharded import Counted, numbered, numbers_of
@@ -646,3 +646,14 @@ def test_images_of_a_key_stay_in_one_block(tmp_path: Path) -> None:
     assert [block.n_images for block in blocks] == [258, 258, 84]
     keys = [key for block in blocks for key in shard.read(block, None, Form()).keys]
     assert len(set(keys)) == 600
+
+
+def test_a_folder_says_what_it_leaves_out(tmp_path: Path) -> None:
+    for name in ("a/1.png", "b/2.png", "stray.png"):
+        write_image(tmp_path / name, np.zeros((4, 4), np.uint8))
+    (tmp_path / "a" / "photo.HEIC").write_bytes(b"what a phone takes")
+    with pytest.warns(hg.HourglassWarning) as notes:
+        assert len(hg.stream(tmp_path)) == 3
+    words = " ".join(str(note.message) for note in notes)
+    assert "1 of 3 images lie in no subfolder" in words
+    assert "not read are left out (1 .heic)" in words

@@ -15,6 +15,7 @@ import tokenize
 import warnings
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -51,6 +52,8 @@ IMAGE_FORMATS = {
     ".pnm": "PPM",
     ".pbm": "PPM",
 }
+UNREAD = (".heic", ".heif", ".jp2", ".jxl", ".psd", ".svg", ".raw", ".cr2", ".nef", ".arw", ".dng", ".exr", ".hdr", ".tga")
+"""Endings of images that are not read."""
 _CAN_BE_DEEP = ("PNG", "PPM", "TIFF")  # as Pillow reads them
 ORIENTATION = 274
 """The tag of EXIF that says how an image is turned."""
@@ -139,6 +142,14 @@ def decode_image(
 def format_of(image: Image.Image) -> str:
     """As Pillow calls it, but JPEG for what holds more pictures behind a photograph."""
     return "JPEG" if image.format == "MPO" else str(image.format)
+
+
+def say_unread(folder: str, endings: Counter[str]) -> None:
+    """Say in one line how many images of which `UNREAD` endings are left out, if any are."""
+    if endings:
+        kinds = ", ".join(f"{count} {ending}" for ending, count in endings.most_common())
+        words = f"{folder}: images in formats that are not read are left out ({kinds}); save them as PNG or TIFF."
+        warnings.warn(words, HourglassWarning, stacklevel=3)
 
 
 def holds_deep(stream: IO[bytes]) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 
 from hourglass.data.array_files import IDX_NAMES, idx_file, read_idx, read_idx_pair, read_npy, read_npz, split_of
 from hourglass.data.dataset import Dataset, Split, tiles_of
-from hourglass.data.files import IMAGE_FORMATS, Pages
+from hourglass.data.files import IMAGE_FORMATS, UNREAD, Pages, say_unread
 from hourglass.data.names import as_text
 from hourglass.data.notes import one_note
 from hourglass.data.pictures import Picture, common_white, in_unit, read_pictures
@@ -22,7 +22,6 @@ from hourglass.data.walk import parts_of, walk
 from hourglass.errors import DataError, HourglassWarning, ParameterError
 from hourglass.images import to_float
 
-_UNREAD = (".heic", ".heif", ".jp2", ".jxl", ".psd", ".svg", ".raw", ".cr2", ".nef", ".arw", ".dng", ".exr", ".hdr", ".tga")
 _IDX_SUFFIXES = (".idx", ".idx1", ".idx3", "-ubyte", ".gz")
 
 
@@ -130,11 +129,7 @@ def find_images(folder: Path) -> list[Path]:
     """
     every = [Path(where, name) for where, names in walk(str(folder)) for name in names]
     files = [file for file in every if file.suffix.lower() in IMAGE_FORMATS]
-    unread = Counter(file.suffix.lower() for file in every if file.suffix.lower() in _UNREAD)
-    if unread:
-        kinds = ", ".join(f"{count} {ending}" for ending, count in unread.most_common())
-        words = f"{folder}: images in formats that are not read are left out ({kinds}); save them as PNG or TIFF."
-        warnings.warn(words, HourglassWarning, stacklevel=2)
+    say_unread(str(folder), Counter(file.suffix.lower() for file in every if file.suffix.lower() in UNREAD))
     if not files:
         raise DataError(f"{folder}: holds no image; looked for {', '.join(sorted(IMAGE_FORMATS))}.")
     return sorted(files)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import warnings
 import zlib
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hourglass.data.files import IMAGE_FORMATS
+from hourglass.data.files import IMAGE_FORMATS, UNREAD, say_unread
 from hourglass.data.shards.base import IMAGES_A_BLOCK, MAX_ENCODED, Block, Encoded, Form, Piece, Shard, cut, decoded
 from hourglass.data.walk import Place, is_file, leads_above, place_of
-from hourglass.errors import DataError
+from hourglass.errors import DataError, HourglassWarning
 
 FILES_A_SHARD = 1024
 
@@ -64,9 +66,15 @@ class FileNames(Sequence[str]):
 
     def __init__(self, folder: Path) -> None:
         self._encoded, self._ends = bytearray(), array("Q", [0])
-        for name in _names_below(os.fsencode(folder), b""):
+        n_above, unread = 0, Counter[str]()
+        for name in _names_below(os.fsencode(folder), b"", unread):
             self._encoded += name
             self._ends.append(len(self._encoded))
+            n_above += os.fsencode(os.sep) not in name
+        say_unread(str(folder), unread)
+        if 0 < n_above < len(self):
+            words = f"{n_above} of {len(self)} images lie in no subfolder; they have no label, nor have those read with them."
+            warnings.warn(f"{folder}: {words}", HourglassWarning, stacklevel=2)
         if not len(self):
             raise DataError(f"{folder}: holds no image; looked for {', '.join(sorted(IMAGE_FORMATS))}.")
 
@@ -81,13 +89,16 @@ class FileNames(Sequence[str]):
 
 _FOLDER = b"\1"  # after a folder's name, and before all that a longer name could have there
 _LISTED = 10_000
-_ENDINGS = tuple(os.fsencode(ending) for ending in IMAGE_FORMATS)
+_ENDINGS, _UNREAD = (frozenset(os.fsencode(ending) for ending in endings) for endings in (IMAGE_FORMATS, UNREAD))
 
 
-def _names_below(folder: bytes, prefix: bytes, above: tuple[Place, ...] = ()) -> Iterator[bytes]:
-    """Names of images, relative, in order, a folder at a time; numpy holds them in a tenth of what they take in Python."""
+def _names_below(folder: bytes, prefix: bytes, unread: Counter[str], above: tuple[Place, ...] = ()) -> Iterator[bytes]:
+    """Names of images, relative, in order, a folder at a time; numpy holds them in a tenth of what they take in Python.
+
+    Counts in `unread` the endings of images that are not read.
+    """
     with os.scandir(folder) as entries:
-        found = (entry.name + (b"" if is_file(entry) else _FOLDER) for entry in entries if _may_be(entry))
+        found = (entry.name + (b"" if is_file(entry) else _FOLDER) for entry in entries if _may_be(entry, unread))
         parts = [np.array(some) for some in iter(lambda: list(itertools.islice(found, _LISTED)), [])]
     names = np.concatenate(parts) if parts else np.empty(0, "S1")
     names.sort()
@@ -96,12 +107,16 @@ def _names_below(folder: bytes, prefix: bytes, above: tuple[Place, ...] = ()) ->
         if name.endswith(_FOLDER):
             below = name.removesuffix(_FOLDER)
             if not leads_above(os.path.join(folder, below), chain):
-                yield from _names_below(os.path.join(folder, below), prefix + below + os.fsencode(os.sep), chain)
+                yield from _names_below(os.path.join(folder, below), prefix + below + os.fsencode(os.sep), unread, chain)
         else:
             yield prefix + name
 
 
-def _may_be(entry: os.DirEntry[bytes]) -> bool:
+def _may_be(entry: os.DirEntry[bytes], unread: Counter[str]) -> bool:
     if entry.name.startswith(b"."):
         return False
-    return entry.name.lower().endswith(_ENDINGS) if is_file(entry) else entry.is_dir()
+    if not is_file(entry):
+        return entry.is_dir()
+    ending = os.path.splitext(entry.name)[1].lower()
+    unread.update([os.fsdecode(ending)] if ending in _UNREAD else [])
+    return ending in _ENDINGS
