@@ -15,6 +15,7 @@ from hourglass.evaluation.bench.setting import Bench, Measured
 
 LOOP, SLICED = "the chapter's loop", "plain loop, sliced, fused Adam"
 OURS, OURS_DEFAULT = "Hourglass, preset chapter", "Hourglass, preset default"
+OURS_AUTO = f'{OURS}, n_threads="auto"'
 _SPINS = 100_000
 _SIDE = 1024
 _FEW_IMAGES = 3200
@@ -44,16 +45,18 @@ NEIGHBOURS: dict[str, Callable[[], object]] = {
 def beside_others(bench: Bench, measured: Measured) -> None:
     """One epoch in batches of 32 beside a busy process, as a multiple of the time on the quiet machine a moment before.
 
+    With a seed the number of threads stays what it is on a quiet machine; with "auto" it follows what runs beside it.
     The plain loop gets few images, for beside a busy process each of its steps may take a tenth of a second.
     """
     few, all_of_them = bench.task(epochs=1, tests=False, n_images=_FEW_IMAGES), bench.task(epochs=1, tests=False)
     contenders = [
         Contender(SLICED, partial(peers.sliced_loop, few)),
-        Contender(OURS, partial(ours.fit, all_of_them, "chapter")),
+        Contender(OURS, partial(ours.fit, few, "chapter")),
+        Contender(OURS_AUTO, partial(ours.fit, all_of_them, "chapter", n_threads="auto")),
     ]
     for neighbour, work in NEIGHBOURS.items():
         bench.tell(f"beside {neighbour}")
-        rounds: dict[str, list[Figures]] = {SLICED: [], OURS: []}
+        rounds: dict[str, list[Figures]] = {contender.name: [] for contender in contenders}
         with started(contenders) as workers:
             for _ in range(min(_FEW, bench.rounds)):
                 quiet = {name: worker.round()["seconds"] for name, worker in workers.items()}
@@ -64,8 +67,8 @@ def beside_others(bench: Bench, measured: Measured) -> None:
         rows = compare(f"1 epoch beside {neighbour}", rounds, key="times", unit="× its quiet time", reference=SLICED)
         for name, row in rows.items():
             told = f"{middle(rounds[name], 'quiet'):.2f} s when quiet, {middle(rounds[name], 'seconds'):.2f} s beside it"
-            told += f", of {_FEW_IMAGES:,} images." if name == SLICED and bench.n_train > _FEW_IMAGES else "."
-            bar = Bar("value", "≤", 2.2) if bench.has_bars and name == OURS else None
+            told += f", of {_FEW_IMAGES:,} images." if name != OURS_AUTO and bench.n_train > _FEW_IMAGES else "."
+            bar = Bar("value", "≤", 2.2) if bench.has_bars and name == OURS_AUTO else None
             measured.rows.append(replace(row, note=told, bar=bar))
 
 
