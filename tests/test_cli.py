@@ -536,3 +536,12 @@ def test_evaluate_reads_deep_images_with_the_models_white_level(run, tmp_path: P
     (tmp_path / "dim" / "broken.png").write_bytes(b"nothing")
     code, _, err = run("evaluate", tmp_path / "m.hg", "--data", tmp_path / "dim", "--strict")
     assert (code, "broken.png" in err) == (2, True)
+
+
+def test_compress_says_that_transparency_is_laid_on_white(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hourglass.estimators.presets.MINIMAL_STEPS", {"compress": 1})
+    (tmp_path / "in").mkdir()
+    for number in range(4):
+        Image.fromarray(np.full((16, 16, 4), 60 * number, np.uint8)).save(tmp_path / "in" / f"{number}.png")
+    code, _, err = run("compress", tmp_path / "in", "-o", tmp_path / "x.hgc")
+    assert (code, "4 of 4 image files are transparent" in err) == (0, True)

@@ -195,7 +195,7 @@ def _images(
     else:
         files = find_images(path) if path.is_dir() else [path]
     shape = compressor.layout_.shape
-    photos, names, rejects = [], [], []
+    photos, names, rejects, n_transparent = [], [], [], 0
     for file in files:
         try:
             pictures = read_pictures(file, pages=pages)
@@ -204,10 +204,14 @@ def _images(
                 as_text(str(Path(picture.name).relative_to(path)) if path.is_dir() else Path(picture.name).name)
                 for picture in pictures
             ]
+            n_transparent += any(picture.alpha is not None for picture in pictures)
         except DataError as error:
             if strict or len(files) == 1:
                 raise
             rejects.append(str(error))
+    if n_transparent:
+        words = f"{source}: {n_transparent} of {len(files)} image files are transparent, which is laid on white."
+        warnings.warn(words, HourglassWarning, stacklevel=2)
     if rejects:
         words = (
             f"{source}: {len(rejects)} of {len(files)} images cannot be compressed and are left out; the first: {rejects[0]}"
