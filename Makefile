@@ -32,7 +32,7 @@ results: .venv/.demo
 explorer: .venv/.dev
 	$(BIN)/python tools/explorer.py
 
-# docs/reliability.md: every promise of SECURITY.md kept some thousand times, in about a quarter of an hour.
+# docs/reliability.md: every promise of SECURITY.md kept some thousand times, in about half an hour.
 reliability: .venv/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python tools/reliability.py
 
