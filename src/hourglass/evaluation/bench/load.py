@@ -51,7 +51,7 @@ def beside_others(bench: Bench, measured: Measured) -> None:
     few, all_of_them = bench.task(epochs=1, tests=False, n_images=_FEW_IMAGES), bench.task(epochs=1, tests=False)
     contenders = [
         Contender(SLICED, partial(peers.sliced_loop, few)),
-        Contender(OURS, partial(ours.fit, few, "chapter")),
+        Contender(OURS, partial(ours.fit, all_of_them, "chapter")),
         Contender(OURS_AUTO, partial(ours.fit, all_of_them, "chapter", n_threads="auto")),
     ]
     for neighbour, work in NEIGHBOURS.items():
@@ -67,7 +67,7 @@ def beside_others(bench: Bench, measured: Measured) -> None:
         rows = compare(f"1 epoch beside {neighbour}", rounds, key="times", unit="× its quiet time", reference=SLICED)
         for name, row in rows.items():
             told = f"{middle(rounds[name], 'quiet'):.2f} s when quiet, {middle(rounds[name], 'seconds'):.2f} s beside it"
-            told += f", of {_FEW_IMAGES:,} images." if name != OURS_AUTO and bench.n_train > _FEW_IMAGES else "."
+            told += f", of {_FEW_IMAGES:,} images." if name == SLICED and bench.n_train > _FEW_IMAGES else "."
             bar = Bar("value", "≤", 2.2) if bench.has_bars and name == OURS_AUTO else None
             measured.rows.append(replace(row, note=told, bar=bar))
 
