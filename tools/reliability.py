@@ -1,6 +1,6 @@
 """Keep every promise of docs/reliability.md once more, and write down how it went: `python tools/reliability.py`.
 
-The exercises are those of tests/reliability; the tests do a little of each. About half an hour on two cores that do nothing else.
+The exercises are those of tests/reliability; the tests do a little of each. About half an hour on two quiet cores.
 """
 
 from __future__ import annotations

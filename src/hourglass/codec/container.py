@@ -146,12 +146,13 @@ def _read_sizes(reader: Reader, shape: tuple[int, ...], n: int) -> list[tuple[in
 
 
 def _read_names(reader: Reader, n_images: int) -> list[str]:
-    inflate, packed, pieces = zlib.decompressobj(), reader.take(reader.varint()), []
+    inflate, packed, pieces, n_bytes = zlib.decompressobj(), reader.take(reader.varint()), [], 0
     try:
         while piece := inflate.decompress(packed, _PIECE):  # all at once would take twice the room
             pieces.append(piece)
             packed = inflate.unconsumed_tail
-            if len(pieces) * _PIECE > MAX_NAMES:
+            n_bytes += len(piece)
+            if n_bytes > MAX_NAMES:
                 raise FormatError(f"the names of its images are longer than {MAX_NAMES:,} bytes.")
     except zlib.error as error:
         raise FormatError(f"the names of its images cannot be read ({error}).") from error

@@ -269,11 +269,12 @@ def _page_numbers(image: Image.Image, name: str, pages: Pages | int, limit: int,
         else:
             n_pixels += image.width * image.height  # the frames of an animation are all as large
             if n_pixels > limit or len(numbers) == MAX_PAGES:
-                what = (
-                    f"more than {len(numbers)} pages or {limit:,} pixels" if numbers else f"{image.width}×{image.height} pixels"
+                if not numbers:
+                    raise DataError(f"{name}: {image.width}×{image.height} pixels; the limit is {limit:,}.")
+                raise DataError(
+                    f"{name}: more than {len(numbers)} pages or {limit:,} pixels; the limit is {MAX_PAGES:,} pages, {limit:,} "
+                    'pixels together; pages="first" reads one.'
                 )
-                most = f'{MAX_PAGES:,} pages, {limit:,} pixels together; pages="first" reads one' if numbers else f"{limit:,}"
-                raise DataError(f"{name}: {what}; the limit is {most}.")
             numbers.append(number)
     if image.format == "MPO":
         notes.add("holds more pictures behind the photograph, as a preview, a gain map or its stereo half; these are left out.")

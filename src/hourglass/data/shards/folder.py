@@ -73,7 +73,7 @@ class FileNames(Sequence[str]):
             n_above += os.fsencode(os.sep) not in name
         say_unread(str(folder), unread)
         if 0 < n_above < len(self):
-            words = f"{n_above} of {len(self)} images lie in no subfolder; they have no label, nor have those read with them."
+            words = f"{n_above} of {len(self)} images lie in no subfolder: they, and those of their block, have no label."
             warnings.warn(f"{folder}: {words}", HourglassWarning, stacklevel=2)
         if not len(self):
             raise DataError(f"{folder}: holds no image; looked for {', '.join(sorted(IMAGE_FORMATS))}.")
