@@ -14,6 +14,7 @@ import pytest
 import hourglass as hg
 from hourglass.data import files
 from hourglass.data.write import claimed, replace_file
+from hourglass.estimators import ESTIMATORS
 from reliability import bombs, damage, hostile, interrupts, kills, mutations, oddities, pressure, repeats, shards
 
 INSTALLED = {
@@ -192,6 +193,24 @@ def test_files_of_every_format_version_are_read() -> None:
         assert np.allclose(model.reconstruct(wanted["images"]), wanted["reconstructions"], atol=1e-5)
         blob = (FORMATS / f"digits-{number}.hgc").read_bytes()
         assert np.allclose(model.decompress(blob), wanted["decompressed"], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", sorted(ESTIMATORS))
+def test_models_of_all_seven_kinds_are_read_as_they_were_written(kind: str) -> None:
+    """tests/formats/kinds-1 holds one of each, written by version 0.1.0, and what it answered then."""
+    model = hg.load_model(FORMATS / "kinds-1" / f"{kind}.hg")
+    wanted = np.load(FORMATS / "kinds-1" / "expected.npz")
+    images, table = wanted["images"], wanted["table"]
+    answers = {
+        "autoencoder": lambda: model.reconstruct(images),
+        "denoiser": lambda: model.transform(images),
+        "detector": lambda: model.score_samples(table),
+        "generator": lambda: model.sample(3, label=1, random_state=0),
+        "retriever": lambda: model.kneighbors(images.astype(np.uint16) * 16, 2)[1],
+        "compressor": lambda: model.decompress(model.compress(images)),
+        "enhancer": lambda: model.transform(images[:, ::2, ::2]),
+    }
+    assert np.allclose(answers[kind](), wanted[kind], atol=1e-4)
 
 
 def test_every_package_that_is_installed_is_pinned() -> None:
