@@ -113,7 +113,7 @@ def test_train_on_a_folder_of_photos(photos: Path, run, tmp_path: Path) -> None:
         "train", "--data", photos, "--size", "16x12", "--network", "conv", "--hidden", "4,8/16", "-o", tmp_path / "m.hg"
     )
     assert code == 0, err
-    assert hg.load_model(tmp_path / "m.hg").layout_.shape == (16, 12, 3)
+    assert hg.load_model(tmp_path / "m.hg").sample_.size == (16, 12, 3)
     code, out, _ = run("evaluate", tmp_path / "m.hg", "--data", photos, "--size", "16x12")
     assert code == 0
     assert "the models may have" in out
@@ -487,7 +487,7 @@ def test_a_folder_of_deep_images_is_compressed(run, tmp_path: Path, monkeypatch:
         Image.fromarray(ramp).save(tmp_path / "in" / f"{number}.tif")
     code, _, err = run("compress", tmp_path / "in", "-o", tmp_path / "x.hgc")
     assert code == 0, err
-    assert hg.load_model(tmp_path / "x.hg").layout_.white == 1023
+    assert hg.load_model(tmp_path / "x.hg").sample_.white == 1023
 
 
 def test_pages_are_images_to_every_verb(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -525,7 +525,7 @@ def test_evaluate_reads_deep_images_with_the_models_white_level(run, tmp_path: P
             Image.fromarray(values).save(tmp_path / name / f"{number}.png")
     options = ("--corruption", "gaussian_noise:mean=0,std=0.1", "--epochs", 1)
     assert run("train", "--data", tmp_path / "bright", *options, "-o", tmp_path / "m.hg")[0] == 0
-    assert hg.load_model(tmp_path / "m.hg").layout_.white == 4095
+    assert hg.load_model(tmp_path / "m.hg").sample_.white == 4095
     code, out, err = run("evaluate", tmp_path / "m.hg", "--data", tmp_path / "dim", "--json")
     with_own = json.loads(out)["rows"]
     assert code == 0, err

@@ -27,7 +27,7 @@ def made(name: str, shape: tuple[int, ...], n_components: int = 6, hidden: tuple
 
 
 def takes_features(name: str) -> bool:
-    return name not in ("conv", "skip", "residual")
+    return name not in ("conv", "skip", "residual", "maps")
 
 
 # --- networks ---------------------------------------------------------------------------------------------------------
@@ -43,17 +43,20 @@ def test_network_shapes(name: str, shape: tuple[int, ...]) -> None:
     network = made(name, shape)
     samples = torch.rand(5, *shape)
     output = network(samples)
-    assert output.codes.shape == (5, 6)
+    assert output.codes.shape == (5, *network.code.shape(shape))
+    assert output.vectors.shape == (5, 6)
     assert output.reconstructions.shape == samples.shape
     assert torch.equal(network.encoder(samples), output.codes)
-    assert network.decoder(torch.randn(3, 6)).shape == (3, *shape)
+    decoded = network.decoder(torch.randn(3, *network.code.shape(shape)))
+    assert decoded[..., : shape[-2], : shape[-1]].shape == (3, *shape) if network.code.is_map else decoded.shape == (3, *shape)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_network_is_bounded_where_asked(name: str) -> None:
     torch.manual_seed(0)
-    bounded = build(name, (1, 8, 8), 4, bounded=True).decoder(1e3 * torch.randn(50, 4))
-    free = build(name, (1, 8, 8), 4, bounded=False).decoder(1e3 * torch.randn(50, 4))
+    networks = [build(name, (1, 8, 8), 4, bounded=is_bounded) for is_bounded in (True, False)]
+    codes = 1e3 * torch.randn(50, *networks[0].code.shape((1, 8, 8)))
+    bounded, free = (network.decoder(codes) for network in networks)
     assert name in ("linear", "residual") or (bounded.min() >= 0 and bounded.max() <= 1)
     assert free.min() < 0 or free.max() > 1
 
@@ -111,6 +114,22 @@ def test_encoder_and_decoder_need_not_mirror_each_other() -> None:
     assert pair.decoder(pair.encoder(torch.rand(2, 1, 8, 8))).shape == (2, 1, 8, 8)
     widths = [module.out_features for module in pair.decoder.modules() if isinstance(module, torch.nn.Linear)]
     assert widths == [10, 20, 50, 64]
+
+
+@pytest.mark.parametrize("name", [name for name, kind in NETWORKS.items() if kind.takes_any_size])
+def test_the_receptive_field_is_within_the_margin(name: str) -> None:
+    """By the gradient of one pixel in the middle, in the widest position of the stride."""
+    for hidden in ((4,), (4, 6), (4, 6, 8)):
+        torch.manual_seed(0)
+        network = build(name, (1, 0, 0), 3, hidden)
+        side = 4 * network.margin
+        images = torch.rand(1, 1, side, side, requires_grad=True)
+        for shift in range(network.code.stride):
+            middle = side // 2 + shift
+            (felt,) = torch.autograd.grad(network(images).reconstructions[0, 0, middle, middle], images)
+            rows = felt[0, 0].abs().sum(1).nonzero().flatten()
+            assert middle - int(rows.min()) <= network.margin
+            assert int(rows.max()) - middle <= network.margin
 
 
 @pytest.mark.parametrize("size", [(6, 8), (5, 7), (5, 8)])

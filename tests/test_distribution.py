@@ -23,10 +23,10 @@ from hypothesis import strategies as st
 import hourglass as hg
 from hourglass.cli.main import main
 from hourglass.corruption import seeded
-from hourglass.images import Layout
+from hourglass.images import Sample
 from hourglass.networks import build
 from hourglass.objectives import LOSSES, Objective
-from hourglass.training import OPTIMIZERS, Examples, Run, WholeSet, current, joined
+from hourglass.training import OPTIMIZERS, Examples, FullBatch, Run, current, joined
 from hourglass.training.distribution import ALONE, Processes
 from hourglass.training.engine import engine_for
 
@@ -227,13 +227,13 @@ def test_shares_cover_a_batch_in_order(count: int, larger: int, size: int) -> No
 
 
 def _examples() -> Iterator[Examples]:
-    layout = Layout.of(DIGITS)
+    layout = Sample.of(DIGITS)
     noise = hg.GaussianNoise(std=0.2)
     yield Examples(DIGITS, layout)
     yield Examples(DIGITS, layout, inputs=DIGITS[::-1].copy(), rows=np.arange(3, 150))
     yield Examples(DIGITS, layout, corruption=noise)
     yield Examples(DIGITS, layout, corruption=noise, n_views=2)
-    yield WholeSet(DIGITS, layout)
+    yield FullBatch(DIGITS, layout)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 50, 1000])

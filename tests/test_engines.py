@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import hourglass as hg
 from hourglass.corruption import CORRUPTIONS, Choice, seeded
-from hourglass.images import Layout
+from hourglass.images import Sample
 from hourglass.networks import NETWORKS, Network, answer, build, product
 from hourglass.objectives import LOSSES, Objective
 from hourglass.training import OPTIMIZERS, Examples, Run, as_tensor, network_input
@@ -276,7 +276,7 @@ def test_samples_reach_the_network_as_their_layout_says(dtype: type) -> None:
         samples = values.astype(dtype)
         if len(shape) == 2 and dtype is not np.float16:
             samples = samples * dtype(3)
-        layout = Layout.of(samples)
+        layout = Sample.of(samples)
         wanted = layout.to_network(samples)
         for given in (
             samples,
@@ -300,7 +300,7 @@ def test_samples_are_read_in_place_even_where_nobody_may_write() -> None:
 @pytest.mark.parametrize("batch_size", [1, 7, 100, 256, 300, 1000])
 def test_every_sample_comes_once_an_epoch_whatever_the_batch(batch_size: int) -> None:
     samples = np.arange(700, dtype=np.float32).reshape(-1, 1)
-    examples = Examples(samples, Layout((1,)), rows=np.arange(0, 700, 2))
+    examples = Examples(samples, Sample((1,)), rows=np.arange(0, 700, 2))
     batches = list(examples.shuffled(batch_size, seeded(0), seeded(0)))
     sizes = [len(targets) for _, targets in batches]
     assert sizes == [batch_size] * (350 // batch_size) + [350 % batch_size] * (350 % batch_size > 0)
@@ -315,7 +315,7 @@ def test_every_sample_comes_once_an_epoch_whatever_the_batch(batch_size: int) ->
 def test_batches_in_the_engines_memory_are_those_that_are_made_anew(batch_size: int, shape: tuple) -> None:
     rng = np.random.default_rng(0)
     targets, inputs = (rng.integers(0, 256, (350, *shape), dtype=np.uint8) for _ in range(2))
-    layout = Layout.of(targets)
+    layout = Sample.of(targets)
     run = run_of(build("mlp", layout.network_shape, 5, (8,)))
     dense = engine_for(run, Objective(LOSSES["mse"]))
     assert dense.memory is not None
@@ -353,7 +353,7 @@ def test_a_batch_larger_than_the_data_takes_the_memory_of_the_data(digits: np.nd
 
 def test_a_fixed_damage_is_rounded_by_half_a_grey_level(digits: np.ndarray) -> None:
     noise, denoiser = hg.GaussianNoise(), hg.Denoiser()
-    denoiser.layout_ = Layout.of(digits)
+    denoiser.sample_ = Sample.of(digits)
     fixed = denoiser._damaged(digits, noise, seeded(3))
     assert fixed.dtype == np.uint8
     exact = noise(digits, 3)

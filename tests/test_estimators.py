@@ -499,14 +499,14 @@ def test_feature_names_survive_pairs() -> None:
 
 def test_integers_of_any_depth_have_one_white_level(digits: np.ndarray, tmp_path) -> None:
     deep = digits.astype(np.uint16) * 16
-    with pytest.warns(hg.HourglassWarning, match="4080; 4095 is taken for white"):
+    with pytest.warns(hg.HourglassWarning, match="up to 4080; the white level is taken to be 4095"):
         model = hg.Autoencoder(4, epochs=1, random_state=0).fit(deep)
-    assert model.layout_.white == 4095
+    assert model.sample_.white == 4095
     model.save(tmp_path / "m.hg")
     again = hg.load_model(tmp_path / "m.hg")
     assert np.array_equal(again.transform(deep[:3] // 4), model.transform(deep[:3] // 4))  # not brighter for being dark
     assert np.allclose(again.transform(deep), again.transform((deep / 4095).astype(np.float32)), atol=1e-5)
-    assert hg.Autoencoder(4, epochs=1, white=65535).fit(deep).layout_.white == 65535
+    assert hg.Autoencoder(4, epochs=1, white=65535).fit(deep).sample_.white == 65535
     with pytest.raises(hg.DataError, match="was fitted on uint8 or floats"):
         hg.Autoencoder(4, epochs=1).fit(digits).transform(deep)
 
@@ -518,8 +518,8 @@ def test_tensors_pictures_and_tables_of_words(digits: np.ndarray) -> None:
     assert np.array_equal(model.fit(floats.clone().requires_grad_()).transform(digits[:5]), wanted)
     assert model.fit(floats.bfloat16()).transform(digits[:5]).shape == (5, 4)
     colours = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
-    assert model.fit([Image.fromarray(image).quantize(16) for image in colours]).layout_.shape == (8, 8, 3)
-    assert model.fit([Image.fromarray(image).convert("CMYK") for image in colours]).layout_.shape == (8, 8, 3)
+    assert model.fit([Image.fromarray(image).quantize(16) for image in colours]).sample_.size == (8, 8, 3)
+    assert model.fit([Image.fromarray(image).convert("CMYK") for image in colours]).sample_.size == (8, 8, 3)
     with pytest.raises(hg.DataError, match="mask would be lost"):
         model.fit(np.ma.masked_array(floats.numpy(), floats.numpy() > 0.5))
     with pytest.warns(hg.HourglassWarning, match="only 0 and 1"):

@@ -416,7 +416,7 @@ def test_the_pages_networks_give_what_torch_gives(browser: Any, name: str, shape
     export_page(Scene(model, Split(images), "noise"), tmp_path / "page.html")
     here = Visit(browser, (tmp_path / "page.html").as_uri())
     codes = 3 * np.random.default_rng(1).standard_normal((9, 6)).astype(np.float32)
-    samples = np.random.default_rng(2).random((9, *model.layout_.network_shape), dtype=np.float32)
+    samples = np.random.default_rng(2).random((9, *model.sample_.network_shape), dtype=np.float32)
     for part, values in (("decoder", codes), ("encoder", samples)):
         with torch.inference_mode():
             wanted = getattr(model, f"{part}_")(torch.from_numpy(values)).numpy()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import hourglass as hg
-from hourglass.images import Layout, check_images, to_shown, to_unit, white_level
+from hourglass.images import Sample, check_images, to_shown, to_unit, white_level
 from hourglass.training import as_tensor, network_input
 
 shapes = st.one_of(
@@ -21,7 +21,7 @@ shapes = st.one_of(
 @settings(deadline=None)
 @given(shapes.flatmap(lambda shape: hnp.arrays(np.uint8, shape)))
 def test_uint8_survives_the_way_through_the_network(images: np.ndarray) -> None:
-    layout = Layout.of(check_images(images))
+    layout = Sample.of(check_images(images))
     seen = layout.to_network(images)
     assert seen.shape == (len(images), *layout.network_shape)
     assert seen.dtype == np.float32
@@ -34,7 +34,7 @@ def test_uint8_survives_the_way_through_the_network(images: np.ndarray) -> None:
 @given(hnp.arrays(np.float64, st.tuples(st.integers(1, 9), st.integers(1, 5)), elements=st.floats(-1e6, 1e6)))
 @pytest.mark.filterwarnings("ignore:column:hourglass.HourglassWarning")  # one may hold all variance
 def test_features_survive_the_way_through_the_network(table: np.ndarray) -> None:
-    layout = Layout.of(table)
+    layout = Sample.of(table)
     seen = layout.to_network(table)
     assert seen.min() >= -1e-6
     assert seen.max() <= 1 + 1e-6
@@ -45,7 +45,7 @@ def test_features_survive_the_way_through_the_network(table: np.ndarray) -> None
 @settings(deadline=None)
 @given(hnp.arrays(np.float64, st.tuples(st.integers(1, 30), st.integers(1, 5)), elements=st.floats(-1e38, 1e38)))
 def test_features_survive_being_scaled_column_by_column(table: np.ndarray) -> None:
-    layout = Layout.of(table, by_column=True)
+    layout = Sample.of(table, by_column=True)
     seen = layout.to_network(table)
     assert np.isfinite(seen).all()
     assert np.array_equal(seen, network_input(layout, as_tensor(table)).numpy())
@@ -59,7 +59,7 @@ def test_columns_of_any_kind_count_alike() -> None:
     plain = np.c_[rng.normal(5e4, 1e4, 2000), rng.normal(40, 3, 2000), rng.normal(0.5, 0.02, 2000)]
     odd = np.c_[np.exp(2 * rng.normal(size=2000)), rng.standard_cauchy(2000), rng.random(2000) < 0.1, rng.random(2000) < 0.001]
     table = np.c_[plain, odd, np.full(2000, 7.0), np.where(np.arange(2000) == 3, 1e9, 0)]
-    layout = Layout.of(table, by_column=True)
+    layout = Sample.of(table, by_column=True)
     seen = layout.to_network(table)
     assert (np.abs(seen[:, :3].std(0) - 1 / 6) < 0.01).all()
     assert (seen[:, 3:7].std(0) > 0.03).all()
@@ -74,7 +74,7 @@ def test_columns_of_any_kind_count_alike() -> None:
 def test_one_column_that_holds_all_variance_is_named() -> None:
     table = np.random.default_rng(0).normal(size=(50, 3)) * [1, 1000, 1]
     with pytest.warns(hg.HourglassWarning, match="column 1 holds 100 % of the table's variance"):
-        Layout.of(table)
+        Sample.of(table)
 
 
 @pytest.mark.parametrize(
@@ -98,10 +98,10 @@ def test_what_lies_above_white_is_clipped_with_a_note() -> None:
 def test_channels_come_first_inside() -> None:
     images = np.zeros((2, 3, 4, 3), np.uint8)
     images[..., 1] = 255
-    layout = Layout.of(images)
+    layout = Sample.of(images)
     assert layout.network_shape == (3, 3, 4)
     assert (layout.to_network(images)[:, 1] == 1).all()
-    assert Layout.of(images[..., 0]).network_shape == (1, 3, 4)
+    assert Sample.of(images[..., 0]).network_shape == (1, 3, 4)
 
 
 def test_a_little_rounding_is_forgiven_and_more_is_not() -> None:

@@ -28,7 +28,7 @@ def test_everything_comes_back(model: hg.Denoiser, digits: np.ndarray, tmp_path:
     assert type(loaded) is hg.Denoiser
     assert loaded.get_params() == {**model.get_params(), "penalty": (hg.L1(1e-4),)}
     assert loaded.settings_ == model.settings_
-    assert loaded.layout_ == model.layout_
+    assert loaded.sample_ == model.sample_
     assert loaded.history_ == model.history_
     assert loaded.n_features_in_ == 64
     assert np.array_equal(loaded.transform(digits), model.transform(digits))

@@ -14,7 +14,7 @@ import hourglass as hg
 import sharded
 from hourglass.data import Stream, stream
 from hourglass.estimators import ESTIMATORS, presets
-from hourglass.images import Layout
+from hourglass.images import Sample
 from hourglass.training import Run, StreamedExamples, checkpoints
 from hourglass.training.distribution import ALONE, Processes
 from sharded import Counted, numbered, numbers_of
@@ -57,7 +57,7 @@ def test_every_estimator_is_fitted_on_a_stream(
     small = {"epochs": 1, "random_state": 0}
     model: Any = ESTIMATORS[kind](**small) if kind == "enhancer" else ESTIMATORS[kind](4, **small)
     model.fit(stream(source, workers=0))
-    assert model.layout_ == Layout.of(images)
+    assert model.sample_ == Sample.of(images)
     assert model.history_[0]["validation_loss"] is not None
     if kind == "enhancer":
         assert model.transform(model.reduce(images[:3])).shape == (3, 8, 8)
@@ -216,7 +216,7 @@ def test_another_buffer_or_source_is_another_run(source: Path, images: np.ndarra
 
 def examples(source: Stream, **options: Any) -> StreamedExamples:
     return StreamedExamples(
-        source, Layout(source.shape[1:]), numbered(2), without=np.array([5, 17]), corruption=hg.GaussianNoise(), **options
+        source, Sample(source.shape[1:]), numbered(2), without=np.array([5, 17]), corruption=hg.GaussianNoise(), **options
     )
 
 

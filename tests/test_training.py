@@ -114,9 +114,9 @@ def test_partial_fit_goes_on_learning(digits: np.ndarray, tmp_path) -> None:
 def test_partial_fit_keeps_the_fitted_scale_and_fit_begins_anew() -> None:
     table = np.random.default_rng(0).uniform(0, 100, size=(60, 5))
     model = hg.Autoencoder(2, network="linear", epochs=5, random_state=0).fit(table)
-    layout = model.layout_
+    layout = model.sample_
     model.partial_fit(table[:20] / 2)
-    assert model.layout_ == layout
+    assert model.sample_ == layout
     again = model.fit(table).transform(table)
     fresh = hg.Autoencoder(2, network="linear", epochs=5, random_state=0).fit_transform(table)
     assert np.array_equal(again, fresh)

@@ -454,7 +454,7 @@ def test_a_column_in_large_units_drowns_no_other(tmp_path) -> None:
     assert (detector.predict(strange[:50]) < 0).all()
     detector.save(tmp_path / "d.hg")
     again = hg.load_model(tmp_path / "d.hg")
-    assert again.layout_ == detector.layout_
+    assert again.sample_ == detector.sample_
     assert np.array_equal(again.score_samples(strange), detector.score_samples(strange))
     with pytest.warns(hg.HourglassWarning, match="column 0 holds 100 % of the table's variance"):
         hg.Autoencoder(2, epochs=1).fit(strange)

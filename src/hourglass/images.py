@@ -1,16 +1,17 @@
 """The one image contract.
 
-Images are arrays of shape (n, h, w) or (n, h, w, c) with 1 to 4 channels: uint8 in 0..255, bool, or float in 0..1.
-A 2-D array (n, features) is a table of features in its own units. What a network sees is float32,
-(n, c, h, w) for images and (n, features) for features; what comes back is float32 in 0..1 for images and in
-their own units for features, in the shape of the input.
+Images are arrays of shape (n, h, w) or (n, h, w, c) with any number of channels: uint8 in 0..255, bool, or float in 0..1.
+Images of several sizes are a list of arrays (h, w) or (h, w, c). A 2-D array (n, features) is a table in its own units. A
+network sees float32, (n, c, h, w) for images and (n, features) for tables; what comes back is float32, in 0..1 for images and
+in its own units for tables, in the shape of the input.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from hourglass.errors import DataError, HourglassWarning
 Array = NDArray[Any]
 Float32 = NDArray[np.float32]
 
-MAX_CHANNELS = 4
+_FEW_CHANNELS = 4
 _ROUNDING = 1e-6  # what float32 arithmetic may leave above 1 or below 0
 
 
@@ -70,6 +71,27 @@ def as_array(samples: Any, *, name: str = "images") -> Array:
     return images[0] if parts[0] is samples else np.stack(images)
 
 
+def as_list(samples: Any, *, name: str = "images") -> list[Array] | None:
+    """A list or tuple of images of several heights and widths, arrays or Pillow images, as a list of arrays; else None.
+
+    Grey and coloured Pillow images together become RGB, with a HourglassWarning.
+    """
+    if not isinstance(samples, (list, tuple)) or not all(
+        _is_pillow(one) or getattr(one, "ndim", 0) in (2, 3) for one in samples
+    ):
+        return None
+    sizes = {one.size[::-1] if _is_pillow(one) else tuple(one.shape[:2]) for one in samples}
+    if len(sizes) < 2:
+        return None
+    if any(isinstance(one, np.ma.MaskedArray) for one in samples):
+        as_array(samples, name=name)  # which refuses them
+    images = [np.asarray(as_plain(one) if _is_pillow(one) else one) for one in samples]
+    if len({image.ndim for image in images}) > 1 and all(_is_pillow(one) for one in samples):
+        warnings.warn(f"{name}: grey and coloured images together; all are read as RGB.", HourglassWarning, stacklevel=3)
+        images = [image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2) for image in images]
+    return images
+
+
 def _is_pillow(image: Any) -> bool:
     return hasattr(image, "has_transparency_data") and hasattr(image, "convert")
 
@@ -89,8 +111,8 @@ def check_images(images: object, *, name: str = "images", white: float | None = 
     Raises
     ------
     DataError
-        For another number of dimensions or channels, no image, another dtype, values outside the range or not finite; for a
-        masked array.
+        For another number of dimensions, channels that come first, no image, another dtype, values outside the range or not
+        finite; for a masked array.
     """
     array = as_array(images, name=name)
     if array.ndim not in (3, 4):
@@ -98,9 +120,11 @@ def check_images(images: object, *, name: str = "images", white: float | None = 
             f"{name} have shape {array.shape}; allowed: (n, h, w) or (n, h, w, channels). "
             "One image alone needs a first axis: image[None]."
         )
-    if array.ndim == 4 and not 1 <= array.shape[3] <= MAX_CHANNELS:
-        hint = " Channels come last: np.moveaxis(images, 1, -1)." if array.shape[1] <= MAX_CHANNELS else ""
-        raise DataError(f"{name} have {array.shape[3]} channels; allowed: 1 to {MAX_CHANNELS}.{hint}")
+    if array.ndim == 4 and array.shape[1] <= _FEW_CHANNELS < min(array.shape[2:]):
+        raise DataError(
+            f"{name} have shape {array.shape}, which reads as {array.shape[3]} channels of {array.shape[1]}×{array.shape[2]} "
+            "pixels. Channels come last: np.moveaxis(images, 1, -1)."
+        )
     if 0 in array.shape:
         raise DataError(f"{name} have shape {array.shape}; at least one image of at least one pixel is needed.")
     if array.dtype == np.bool_:
@@ -203,6 +227,29 @@ def windows(image: Array, size: tuple[int, int]) -> Array:
     return np.ascontiguousarray(tiles).reshape(-1, *size, *image.shape[2:])
 
 
+def crop_at(image: Array, size: tuple[int, int], place: Sequence[float]) -> Array:
+    """The crop of `size` of an image (h, w) or (h, w, c) at `place`: shares in [0, 1) of the room that there is.
+
+    Parameters
+    ----------
+    image : ndarray
+        Where it is smaller than the crop, it is first mirrored at its borders.
+    size : (height, width)
+    place : (down, right, turn)
+        Below 1/8 of `turn` the crop is left as it is; the other eighths are its quarter-turns and mirror images. A crop that is
+        not square is only turned by halves.
+    """
+    missing = [(0, max(0, side - have)) for side, have in zip(size, image.shape, strict=False)]
+    if any(after for _, after in missing):
+        image = np.pad(image, (*missing, *[(0, 0)] * (image.ndim - 2)), mode="symmetric")
+    top, left = (int(share * (have - side + 1)) for share, have, side in zip(place, image.shape, size, strict=False))
+    crop = image[top : top + size[0], left : left + size[1]]
+    is_mirrored, quarters = divmod(int(8 * place[2]), 4)
+    if is_mirrored:
+        crop = crop[:, ::-1]
+    return np.rot90(crop, quarters if size[0] == size[1] else quarters // 2 * 2)
+
+
 def with_channels(images: Array, shape: tuple[int, ...]) -> Array:
     """Grey images as equal channels, coloured ones as grey (ITU-R 601 weights), where samples of `shape` need it.
 
@@ -224,15 +271,15 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
-class Layout:
-    """The shape and scale of one estimator's samples: how they go into a network and come out again.
+class Sample:
+    """What one sample of a model is: how samples go into its network and come out, in their own units.
 
     Attributes
     ----------
-    shape : tuple of int
-        One sample as the user gives it: (h, w), (h, w, c) or (features,).
+    shape : tuple
+        One sample as the user gives it: (h, w), (h, w, c) or (features,). Height and width are None where any will do.
     offset, scale : float, or tuple of one float a column
-        Features only: the network sees u = (x - offset) / scale. One number each for the whole table keeps directions in
+        Tables only: the network sees u = (x - offset) / scale. One number each for the whole table keeps directions in
         feature space, and with them the principal subspace, what they were. Numbers for each column make columns of any units
         count alike; u is then compressed outside 0..1, to 1 + log(1 + 6 (u - 1)) / 6 above and alike below, so that a few far
         values do not rule the loss, and stay far.
@@ -240,16 +287,16 @@ class Layout:
         Images only: what stood for 1 where they came in more than 8 bits, as 4095 of 12 bits.
     """
 
-    shape: tuple[int, ...]
+    shape: tuple[int | None, ...]
     offset: float | tuple[float, ...] = 0.0
     scale: float | tuple[float, ...] = 1.0
     white: float | None = None
 
     @classmethod
-    def of(cls, samples: Array, *, by_column: bool = False, white: float | None = None) -> Layout:
-        """The layout of checked `samples`.
+    def of(cls, samples: Array, *, by_column: bool = False, white: float | None = None) -> Sample:
+        """What each of the checked `samples` is.
 
-        Features outside 0..1 are brought there by their smallest and largest value, with a HourglassWarning where one column
+        Tables outside 0..1 are brought there by their smallest and largest value, with a HourglassWarning where one column
         then holds nearly all variance; or `by_column`, always, so that 0..1 is three standard deviations around each column's
         middle.
         """
@@ -266,9 +313,39 @@ class Layout:
         low, high = float(samples.min()), float(samples.max())
         return cls(shape, low, (high - low) or 1.0)
 
+    def of_any_size(self) -> Sample:
+        """The same images, of any height and width."""
+        return replace(self, shape=(None, None, *self.shape[2:]))
+
     @property
     def is_image(self) -> bool:
         return len(self.shape) > 1
+
+    @property
+    def is_any_size(self) -> bool:
+        """Whether images of any height and width are such samples."""
+        return self.shape[0] is None
+
+    @property
+    def channels(self) -> int:
+        """Of an image; 1 for grey ones without an axis of channels."""
+        return self.shape[2] or 1 if len(self.shape) == 3 else 1
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """The shape of one sample. DataError where any height and width will do, for then there is none."""
+        if self.is_any_size:
+            raise DataError("the model takes images of any size, and has none of its own; give the size.")
+        return tuple(side or 0 for side in self.shape)
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether a sample of this shape is one: of the same axes, channels and, unless any will do, height and width."""
+        return len(shape) == len(self.shape) and all(
+            side in (None, given) for side, given in zip(self.shape, shape, strict=True)
+        )
+
+    def __str__(self) -> str:
+        return f"any size, {self.channels} channels" if self.is_any_size else str(self.shape)
 
     @property
     def is_by_column(self) -> bool:
@@ -283,10 +360,7 @@ class Layout:
     @property
     def network_shape(self) -> tuple[int, ...]:
         """One sample as the network sees it: (c, h, w) or (features,)."""
-        if not self.is_image:
-            return self.shape
-        height, width, *channels = self.shape
-        return (*(channels or [1]), height, width)
+        return (self.channels, *self.size[:2]) if self.is_image else self.size
 
     def to_network(self, samples: Array) -> Float32:
         """Samples (n, *shape) as the network sees them, float32 (n, *network_shape), contiguous, always a copy."""

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hourglass.estimators.persistence import CONFIG, WEIGHTS
 from PIL import Image
 from safetensors.numpy import save as to_safetensors
 
@@ -33,7 +34,6 @@ import hourglass as hg
 from hourglass.codec import Container, count, pack, unpack
 from hourglass.data import array_files, files, folders, pictures
 from hourglass.estimators import ESTIMATORS
-from hourglass.estimators.persistence import CONFIG, WEIGHTS
 from hourglass.latent.quantised import Quantised
 from hourglass.training import checkpoints
 from reliability import shards
@@ -228,7 +228,7 @@ def _saved(kind: str, path: Path) -> None:
 
 def use(model: Any) -> None:
     """What each kind of model is for, on a blank image."""
-    blank = np.zeros((1, *model.layout_.shape), np.uint8)
+    blank = np.zeros((1, *model.sample_.size), np.uint8)
     model.reconstruct(blank)
     model.score(blank)
     if isinstance(model, hg.Generator):

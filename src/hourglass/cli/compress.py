@@ -151,7 +151,7 @@ def decompress(source: Path, output: Path, model: Path | None, device: str, as_j
         written = _places(output, names or [f"{number:05d}" for number in range(len(images))])
         with one_note():
             for path, image in zip(written, images, strict=True):
-                write_image(path, in_depth(image, compressor.layout_.white))
+                write_image(path, in_depth(image, compressor.sample_.white))
     report_written(written, output, as_json)
 
 
@@ -194,7 +194,7 @@ def _images(
         files, path = files_of_pattern(source), Path(root_of(source))
     else:
         files = find_images(path) if path.is_dir() else [path]
-    shape = compressor.layout_.shape
+    shape = compressor.sample_.size
     photos, names, rejects, n_transparent = [], [], [], 0
     for file in files:
         try:

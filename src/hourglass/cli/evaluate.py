@@ -126,7 +126,7 @@ def _white(models: dict[str, Any], data: str, white: float | None) -> float | No
     from hourglass.data import NAMED
     from hourglass.errors import ParameterError
 
-    own = {model.layout_.white for model in models.values()} - {None}
+    own = {model.sample_.white for model in models.values()} - {None}
     if len(own) > 1 and white is None:
         raise ParameterError(
             f"these models have different white levels, {' and '.join(map(str, sorted(own)))}; choose by --white."

@@ -24,23 +24,23 @@ def info(model: Path | None, figure: Path | None, as_json: bool) -> None:
     from hourglass.cli.output import print_json, print_table
     from hourglass.data.write import standing_folder
     from hourglass.estimators import load_model
-    from hourglass.estimators.persistence import read_config
     from hourglass.networks import describe
+    from hourglass.trained.files import read_config
     from hourglass.training import describe_epoch
 
     loaded = load_model(model, device="cpu")
     config = read_config(standing_folder(model))
-    layers = describe(loaded.network_, loaded.layout_.network_shape)
+    layers = describe(loaded.network_, loaded.sample_.network_shape)
     settings = config["fitted"]["settings"]
     if figure is not None:
         from hourglass.report import save, structure
 
-        save(structure(loaded.network_, loaded.layout_.network_shape), figure)
+        save(structure(loaded.network_, loaded.sample_.network_shape), figure)
     if as_json:
         print_json(
             {
                 "task": type(loaded).__name__.lower(),
-                "shape": loaded.layout_.shape,
+                "shape": loaded.sample_.size,
                 "settings": settings,
                 "layers": layers,
                 "history": loaded.history_,
@@ -49,7 +49,7 @@ def info(model: Path | None, figure: Path | None, as_json: bool) -> None:
         )
         return
     weights = sum(parameter.numel() for parameter in loaded.network_.parameters())
-    click.echo(f"{type(loaded).__name__} for samples of shape {loaded.layout_.shape}, {weights:,} weights")
+    click.echo(f"{type(loaded).__name__} for samples of shape {loaded.sample_.size}, {weights:,} weights")
     print_table("settings", ["setting", "value"], [[key, json.dumps(value)] for key, value in settings.items()])
     print_table(
         "layers",

@@ -41,7 +41,7 @@ def shape_of(model: Any) -> tuple[int, ...]:
     """(h, w) or (h, w, c) of the images that `model` was fitted on; ModelError if it was on none."""
     from hourglass.errors import ModelError
 
-    shape: tuple[int, ...] = model.layout_.shape
+    shape: tuple[int, ...] = model.sample_.size
     if len(shape) == 1:
         raise ModelError("the model was fitted on flat features, not on images.")
     return shape
@@ -49,7 +49,7 @@ def shape_of(model: Any) -> tuple[int, ...]:
 
 def white_for(model: Any, white: float | None) -> float | None:
     """The white level that images are read with for `model`: `white` if it is given, else the model's own, if it has one."""
-    return white if white is not None else model.layout_.white
+    return white if white is not None else model.sample_.white
 
 
 def parts_for(

@@ -84,8 +84,8 @@ class Shards:
         from hourglass.data.notes import one_note
         from hourglass.errors import ParameterError
         from hourglass.estimators.parts import write_parts
-        from hourglass.estimators.persistence import read_config
         from hourglass.estimators.shard_uses import USES
+        from hourglass.trained.files import read_config
 
         folder = self._folder_of_parts(source, output, single)
         if folder is None:

@@ -76,7 +76,7 @@ def search(
     if output is not None:
         _write_table(output / "neighbours.csv", [headings, *found])
         names = [[str(name) for name in retriever.names_[near]] for near in rows[:_SHOWN]]
-        _write_sheet(output / "sheet.png", queries.images, names, retriever.layout_.shape)
+        _write_sheet(output / "sheet.png", queries.images, names, retriever.sample_.size)
     if as_json:
         print_json([dict(zip(headings, line, strict=True)) for line in found])
     else:

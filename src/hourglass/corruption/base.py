@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hourglass.errors import ParameterError
-from hourglass.images import Array, Float32, Layout, check_images, to_float
+from hourglass.images import Array, Float32, Sample, check_images, to_float
 
 
 class Corruption(ABC):
@@ -79,7 +79,7 @@ class Corruption(ABC):
             answer: Float32 = np.clip(self.corrupt(torch.from_numpy(rows), generator).numpy(), 0, 1)
             return answer
         array = check_images(array)
-        layout = Layout(array.shape[1:])
+        layout = Sample(array.shape[1:])
         damaged = self.corrupt(torch.from_numpy(layout.to_network(array)), generator)
         return np.ascontiguousarray(layout.from_network(damaged.numpy()))
 

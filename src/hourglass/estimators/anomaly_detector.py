@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
 from typing import Any, ClassVar, Self, Unpack
 
 import numpy as np
@@ -11,18 +10,19 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.special import erf
 from sklearn.base import OutlierMixin, clone
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from hourglass.corruption import GaussianNoise
 from hourglass.errors import DataError, HourglassError, ParameterError
-from hourglass.estimators.arguments import Shared
 from hourglass.estimators.base import Downstream
+from hourglass.estimators.checks import Pairs
 from hourglass.estimators.documentation import documented
-from hourglass.estimators.fitting import VALIDATION_SHARE
+from hourglass.estimators.fitting import VALIDATION_SHARE, Fit
+from hourglass.estimators.settings import Circumstances
 from hourglass.estimators.thresholds import above, bound, supports
 from hourglass.images import Array, Float32, to_float
 from hourglass.latent import NeighbourIndex
+from hourglass.options import Number, OneOf, Rule, TrainingOptions
 
 Scores = NDArray[np.float64]
 
@@ -44,10 +44,10 @@ _BATCH = 1024
 class AnomalyDetector(OutlierMixin, Downstream):
     """Trained on normal samples alone, says how far others are from them.
 
-    The network learns to undo damage to normal samples. The score adds two logarithms, each in standard deviations over normal
-    samples that were held out: the error of the reconstruction, smoothed and against the image's contrast; and, with half the
-    weight, how far the code is from the nearest codes of training samples, a measure of how unlikely it is. Signs are
-    scikit-learn's: greater is more normal.
+    The network learns to undo the corruption of normal samples. The score adds two logarithms, each in standard deviations
+    over normal samples that were held out: the error of the reconstruction, smoothed and against the image's contrast; and,
+    with half the weight, how far the code is from the nearest codes of training samples, a measure of how unlikely it is.
+    Signs are scikit-learn's: greater is more normal.
 
     Parameters
     ----------
@@ -91,10 +91,11 @@ class AnomalyDetector(OutlierMixin, Downstream):
     normal_scores_: Scores
     reference_: NeighbourIndex
     _learned = ("whitening_", "reference_", "scale_", "offset_")
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **Downstream._parameter_constraints,
-        "contamination": [Interval(Real, 0, 0.5, closed="right"), StrOptions({"auto"}), None],
-        "quantile": [Interval(Real, 0, 1, closed="neither")],
+    _takes_many_sizes = False
+    _turns_crops = False  # a part that lies the wrong way is an anomaly
+    _rules: ClassVar[dict[str, tuple[Rule, ...]]] = {
+        "contamination": (Number(0, 0.5, "(]"), OneOf(("auto", None))),
+        "quantile": (Number(0, 1, "()"),),
     }
 
     def __init__(
@@ -104,9 +105,9 @@ class AnomalyDetector(OutlierMixin, Downstream):
         contamination: float | str | None = None,
         quantile: float = 0.99,
         preset: str = "detect",
-        **shared: Unpack[Shared],
+        **options: Unpack[TrainingOptions],
     ) -> None:
-        super().__init__(n_components, preset=preset, **shared)
+        super().__init__(n_components, preset=preset, **options)
         self.contamination = contamination
         self.quantile = quantile
 
@@ -118,7 +119,7 @@ class AnomalyDetector(OutlierMixin, Downstream):
         NotFittedError, DataError
         """
         check_is_fitted(self)
-        return self._scores(self._check_samples(X, reset=False))
+        return self._scores(self._check(X))
 
     def decision_function(self, X: Any) -> Scores:
         """`score_samples` less the threshold: negative for anomalies. float64 (n,).
@@ -221,24 +222,25 @@ class AnomalyDetector(OutlierMixin, Downstream):
             If it was fitted on features.
         """
         check_is_fitted(self)
-        samples = self._check_samples(X, reset=False)
-        if not self.layout_.is_image:
+        samples = self._check(X)
+        if not self.sample_.is_image:
             raise DataError("error_maps needs images; this detector was fitted on flat features.")
-        squares = np.square(to_float(samples) - self._reconstruct(samples))
+        squares = np.square(to_float(samples) - self._model.reconstruct(samples))
         maps: Float32 = squares if squares.ndim == 3 else squares.mean(3)
         smooth: Float32 = gaussian_filter(maps, (0, blur, blur)) if blur else maps
         return smooth
 
-    def _resolve(self, n_samples: int, inputs: Array | None) -> dict[str, Any]:
-        settings = super()._resolve(n_samples, inputs)
-        if self.layout_.is_by_column and self.corruption is None and settings["corruption"] is not None:
+    def _settle(self, given: Circumstances) -> dict[str, Any]:
+        settings = super()._settle(given)
+        is_open = self.get_params(deep=False)["corruption"] is None
+        if given.sample.is_by_column and is_open and settings["corruption"] is not None:
             settings["corruption"] = _TABLE_NOISE
         return settings
 
     def _learn(self, samples: Array, y: Any) -> None:
         held_out, trained = self._held_out(len(samples))
         self._refer_to(samples[trained])
-        if self._keeps_network or supports(1 - self.quantile, len(held_out)) or len(samples) < 2:
+        if self._given is not None or supports(1 - self.quantile, len(held_out)) or len(samples) < 2:
             terms = self._terms(samples[held_out], among_reference=len(held_out) == len(trained))
         else:
             terms = self._cross_fitted_terms(samples)
@@ -263,7 +265,7 @@ class AnomalyDetector(OutlierMixin, Downstream):
 
     def _refer_to(self, trained: Array) -> None:
         """Learn the whitening and the reference of codes from the samples that the network was trained on."""
-        codes = self._encode(trained)
+        codes = self._model.vectors(trained)
         self.whitening_ = _whitening(codes)
         self.reference_ = NeighbourIndex(codes @ self.whitening_)
 
@@ -273,10 +275,10 @@ class AnomalyDetector(OutlierMixin, Downstream):
         order = np.random.default_rng(self._seeds()[0]).permutation(len(samples))
         for left_out in np.array_split(order, min(_FOLDS, len(samples))):
             fold: Self = clone(self)
-            fold.validation_fraction = self.validation_fraction if self.early_stopping else 0.0
+            if not fold.get_params(deep=False)["early_stopping"]:
+                fold.set_params(validation_fraction=0.0)
             others = np.setdiff1d(np.arange(len(samples)), left_out)
-            fold._white = self._white
-            fold._train(samples[others], None, callbacks=(), checkpoint=None, resume=False)
+            fold.model_ = Fit(fold, Pairs(samples[others], None, self.sample_.white)).train((), None, False)
             fold._refer_to(samples[others])
             terms[left_out] = fold._terms(samples[left_out])
         return terms
@@ -288,9 +290,10 @@ class AnomalyDetector(OutlierMixin, Downstream):
 
     def _held_out(self, n_samples: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """(rows that only set the scale and the threshold, the others); where they are too few, all stand for both."""
-        if self._keeps_network:
+        if self._given is not None:
             order = np.random.default_rng(self._seeds()[0]).permutation(n_samples)
-            share = VALIDATION_SHARE if self.validation_fraction is None else self.validation_fraction
+            fraction = self.get_params(deep=False)["validation_fraction"]
+            share = VALIDATION_SHARE if fraction is None else fraction
             rows = np.sort(order[: int(share * n_samples)])
         else:
             rows = self.validation_rows_
@@ -315,11 +318,11 @@ class AnomalyDetector(OutlierMixin, Downstream):
         """
         own = int(among_reference and len(self.reference_) > 1)
         nearest = min(_NEAREST + own, len(self.reference_))
-        distances = self.reference_.search(self._encode(samples) @ self.whitening_, nearest)[0][:, own:]
+        distances = self.reference_.search(self._model.vectors(samples) @ self.whitening_, nearest)[0][:, own:]
         terms = np.empty((len(samples), 2))
         terms[:, 1] = np.log(distances.mean(1, dtype=np.float64) + 1e-6)
         for start in range(0, len(samples), _BATCH):
-            terms[start : start + _BATCH, 0] = self._log_errors(self.layout_.to_network(samples[start : start + _BATCH]))
+            terms[start : start + _BATCH, 0] = self._log_errors(self.sample_.to_network(samples[start : start + _BATCH]))
         return terms
 
     def _log_errors(self, values: Float32) -> NDArray[np.float64]:
@@ -328,17 +331,17 @@ class AnomalyDetector(OutlierMixin, Downstream):
         A network that was trained on damaged inputs is given each sample under the same few draws of noise: it then has to know
         what is normal to undo it, where without noise it may just copy.
         """
-        probes = [np.zeros((), np.float32)]
-        if self.settings_["corruption"] is not None:
+        model, probes = self._model, [np.zeros((), np.float32)]
+        if model.settings["corruption"] is not None:
             rng = np.random.default_rng(0)  # the same noise for every sample: a score does not depend on its neighbours
-            deviation = _TABLE_NOISE.std if self.layout_.is_by_column else _NOISE
+            deviation = _TABLE_NOISE.std if self.sample_.is_by_column else _NOISE
             probes = [rng.normal(0, deviation, values.shape[1:]).astype(np.float32) for _ in range(_DRAWS)]
         errors = np.zeros(len(values))
         for probe in probes:
-            residuals = self._forward(self.network_, np.clip(values + probe, 0, 1) if probe.ndim else values) - values
+            residuals = model.answer(np.clip(values + probe, 0, 1) if probe.ndim else values) - values
             errors += np.square(_smoothed(residuals), dtype=np.float64).reshape(len(values), -1).mean(1) / len(probes)
         energy = 1.0
-        if self.layout_.is_image:
+        if self.sample_.is_image:
             energy = np.square(_smoothed(values), dtype=np.float64).reshape(len(values), -1).mean(1)
         logarithms: NDArray[np.float64] = np.log(errors + 1e-9) - 0.5 * np.log(energy + 1e-3)
         return logarithms

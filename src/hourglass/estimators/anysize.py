@@ -9,22 +9,22 @@ import numpy as np
 from PIL import Image
 
 from hourglass.errors import DataError, HourglassWarning, ModelError
-from hourglass.images import Array, Float32, check_images, to_float
+from hourglass.images import Array, Float32, Sample, check_images, to_float
 
 Model = Callable[[Float32], Float32]
 _TILES = 256  # tiles a call, so that memory does not grow with the image
 
 
-def restore_image(image: Array, shape: tuple[int, ...], model: Model, *, is_local: bool, scale: int = 1) -> Float32:
-    """Run `model`, which maps (n, *shape) to images `scale` times as large, on one image of any size and number of channels.
+def restore_image(image: Array, sample: Sample, model: Model, *, is_local: bool, scale: int = 1) -> Float32:
+    """Run `model`, which maps samples to images `scale` times as large, on one image of any size and number of channels.
 
     Parameters
     ----------
     image : ndarray (h, w) or (h, w, c), uint8 or float in 0..1
-    shape : (h, w) or (h, w, c)
+    sample : Sample
         What the model takes.
     is_local : bool
-        Tile the image (True) or resize it, with a HourglassWarning.
+        Of a model of one size: tile the image (True) or resize it, with a HourglassWarning.
     scale : int
         1, or for a local model a whole number.
 
@@ -37,14 +37,14 @@ def restore_image(image: Array, shape: tuple[int, ...], model: Model, *, is_loca
     DataError, ModelError
         If the image breaks the contract or has channels the model does not take; if the model takes features.
     """
-    if len(shape) == 1:
+    if not sample.is_image:
         raise ModelError("the model was fitted on flat features, not on images.")
     values = to_float(check_images(np.asarray(image)[None], name="image")[0])
-    stack = _as_channels(values, shape)
-    height, width = shape[:2]
-    if stack.shape[1:3] == (height, width):
-        restored = model(stack)
-    elif is_local:
+    stack = _as_channels(values, sample)
+    if sample.is_any_size or stack.shape[1:3] == sample.size[:2]:
+        return _from_channels(model(stack), (values.shape[0] * scale, values.shape[1] * scale, *values.shape[2:]))
+    height, width = sample.size[:2]
+    if is_local:
         restored = np.stack([_tiled(one, (height, width), model, scale) for one in stack])
     else:
         warnings.warn(
@@ -58,13 +58,13 @@ def restore_image(image: Array, shape: tuple[int, ...], model: Model, *, is_loca
     return _from_channels(restored, (values.shape[0] * scale, values.shape[1] * scale, *values.shape[2:]))
 
 
-def _as_channels(values: Float32, shape: tuple[int, ...]) -> Float32:
+def _as_channels(values: Float32, sample: Sample) -> Float32:
     """The image as a stack (n, *shape of the model's channels): one image, or for a grey model one a channel."""
-    given, taken = _channels(values.shape), _channels(shape)
+    given, taken = _channels(values.shape), sample.channels
     planes = values.reshape(*values.shape[:2], given)
     if taken == 1:
         stack: Float32 = np.ascontiguousarray(np.moveaxis(planes, 2, 0))
-        return stack if len(shape) == 2 else stack[..., None]
+        return stack if len(sample.shape) == 2 else stack[..., None]
     if given not in (1, taken):
         raise DataError(f"the image has {given} channels; the model takes {taken}, or grey images.")
     return np.repeat(planes, taken // given, axis=2)[None]

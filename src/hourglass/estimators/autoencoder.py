@@ -38,13 +38,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, Float32Transformer, ImageEsti
         ------
         DataError, ParameterError, ModelError, DivergenceError
         """
-        self._check_parameters()
-        with self._all_or_nothing():
-            samples = self._check_samples(X, reset=not self.__sklearn_is_fitted__())
-            return self._partial_fit(samples, None)
+        return self._partial_fit(X, None)
 
     def transform(self, X: Any) -> Float32:
-        """Codes of `X`, of the fitted shape: float32 (n, n_components).
+        """Codes of `X`, of the fitted shape: float32 (n, n_components); see `encode`.
 
         Raises
         ------

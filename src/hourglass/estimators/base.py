@@ -1,55 +1,128 @@
-"""The public methods that all estimators share, and what it takes to put a trained autoencoder to a use."""
+"""What all estimators are: scikit-learn's face, and a trained model behind it."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, Unpack
 
 import numpy as np
 import torch
-from sklearn.base import TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from hourglass.corruption import seeded
 from hourglass.data import Stream
 from hourglass.errors import ModelError, ParameterError
-from hourglass.estimators.arguments import Shared
+from hourglass.estimators.checks import Pairs, check_codes, check_samples
 from hourglass.estimators.documentation import documented_fit
-from hourglass.estimators.fitting import FittedEstimator
-from hourglass.estimators.persistence import write_model
-from hourglass.images import Array, Float32
-from hourglass.training import Callback
+from hourglass.estimators.fitting import Fit, all_or_nothing, n_threads_of, seeds_of
+from hourglass.estimators.settings import Circumstances, settle
+from hourglass.images import Float32, Sample, to_float
+from hourglass.networks import Network
+from hourglass.options import FIRST, OPTIONS, Rule, TrainingOptions, check
+from hourglass.trained import Face, Trained
+from hourglass.training import Callback, Run
 
+_BATCH = 1024  # samples that are scored at once
 _LEARNED_FROM = 20_000
 """Images of a stream from which a use learns what it needs beside the network."""
 
 
-class ImageEstimator(FittedEstimator):
-    """Base of all estimators: they train an autoencoder, encode and decode with it, and are saved."""
+class ImageEstimator(BaseEstimator):
+    """Base of all estimators: they train an autoencoder, encode and decode with it, and are saved.
+
+    A subclass says what its use asks of training by the class attributes below, and by `_pairs`, `_settle` and `_learn`.
+    """
 
     saved_as: ClassVar[str]
     """The name in `ESTIMATORS`, which a saved model carries."""
-    _keeps_network = False
+    model_: Trained
+    """Network, sample, settings and history: all that it takes to run the model without this estimator."""
+
+    _rules: ClassVar[dict[str, tuple[Rule, ...]]] = {}
+    """What the arguments that only this class has may be."""
+    _learned: ClassVar[tuple[str, ...]] = ()
+    """The attributes that are learned once the network is trained."""
+    _decodes_codes: ClassVar[bool] = False
+    """Whether it decodes codes that no encoder made for the image at hand."""
+    _corrupts_when_scored: ClassVar[bool] = False
+    _scales_columns: ClassVar[bool] = False
+    """Whether each column of a table is scaled by itself, for what is learned does not ask for directions in feature space."""
+    _needs_validation: ClassVar[bool] = False
+    """Whether what is learned afterwards needs samples that the network was not trained on."""
+    _takes_many_sizes: ClassVar[bool] = True
+    """Whether it can be fitted on images of several sizes."""
+    _turns_crops: ClassVar[bool] = True
+    """Whether random crops are flipped and turned."""
+
+    _given: Trained | None = None
+    """From `from_autoencoder`: the trained model that `fit` takes instead of training one."""
+
+    def __init__(self, n_components: int | None = None, *, preset: str = "default", **options: Unpack[TrainingOptions]) -> None:
+        self.n_components = n_components
+        self.preset = preset
+        given: dict[str, Any] = {**options}
+        for name, option in OPTIONS.items():
+            setattr(self, name, given.pop(name, option.default))
+        if given:
+            raise TypeError(f"{type(self).__name__}.__init__() got an unexpected keyword argument {next(iter(given))!r}")
+
+    # --- what it has learned ------------------------------------------------------------------------------------------
+
+    @property
+    def network_(self) -> Network:
+        """Encoder and decoder, fitted."""
+        return self.model_.network
 
     @property
     def encoder_(self) -> torch.nn.Module:
         """float32 Tensor (n, c, h, w) or (n, features) -> codes (n, n_components); usable alone."""
-        check_is_fitted(self, "network_")
+        check_is_fitted(self, "model_")
         return self.network_.encoder
 
     @property
     def decoder_(self) -> torch.nn.Module:
         """Codes (n, n_components) -> float32 Tensor (n, c, h, w) or (n, features); usable alone."""
-        check_is_fitted(self, "network_")
+        check_is_fitted(self, "model_")
         return self.network_.decoder
+
+    @property
+    def sample_(self) -> Sample:
+        """Shape and scale of the fitted samples."""
+        return self.model_.sample
+
+    @property
+    def settings_(self) -> dict[str, Any]:
+        """The preset's values with those that were given, as training used them."""
+        return self.model_.settings
+
+    @property
+    def history_(self) -> list[dict[str, Any]]:
+        """A row an epoch: epoch, loss, validation_loss, learning_rate, seconds, images_per_second."""
+        return self.model_.history
+
+    @property
+    def n_iter_(self) -> int:
+        """Epochs trained."""
+        return len(self.history_)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return all(hasattr(self, name) for name in ("model_", *self._learned))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.non_deterministic = False
         return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        return {key: value for key, value in state.items() if key != "_run"}  # what goes on learning stays in its process
+
+    # --- fitting ------------------------------------------------------------------------------------------------------
 
     @documented_fit
     def fit(
@@ -65,9 +138,10 @@ class ImageEstimator(FittedEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features), or Stream
-            uint8 in 0..255 or float in 0..1; features in any units. Of a `Stream`, at most 10,000 images are held out, and what
-            is learned beside the network is learned from these and 20,000 others; it brings its own labels.
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features), list of images of several sizes, or Stream
+            uint8 in 0..255 or float in 0..1; features in any units. Of images of several sizes random crops are trained on, see
+            `crop`. Of a `Stream`, at most 10,000 images are held out, and what is learned beside the network is learned from
+            these and 20,000 others; it brings its own labels.
         y : array-like, optional
             What the class says; ignored where it says nothing.
         {fit_parameters}
@@ -80,46 +154,123 @@ class ImageEstimator(FittedEstimator):
         """
         self._check_parameters()
         if isinstance(X, Stream) and y is not None:
-            raise ParameterError("a stream brings its own labels and is damaged as it comes; leave y out.")
-        with self._all_or_nothing():
-            targets, inputs = self._pairs(X, y, reset=not self._keeps_network)
+            raise ParameterError("a stream brings its own labels and is corrupted as it comes; leave y out.")
+        with all_or_nothing(self):
+            given = self._given
+            pairs = self._pairs(X, y, None if given is None else given.sample)
+            targets = pairs.targets
+            if isinstance(targets, list) and not self._takes_many_sizes:
+                raise ParameterError(f"X has images of several sizes; {type(self).__name__} takes one. Resize or tile them.")
             y = self._check_y(targets, y)
-            if not self._keeps_network:
-                self._train(targets, inputs, callbacks=callbacks, checkpoint=checkpoint, resume=resume)
+            if given is None:
+                self.__dict__.pop("_run", None)
+                fit = Fit(self, pairs)
+                self.model_ = fit.train(callbacks, checkpoint, resume)
+                self.validation_rows_ = fit.validation_rows
+            else:
+                self.model_ = given
             if isinstance(targets, Stream) and self._learned:
                 self._learn_streamed(targets)
             elif not isinstance(targets, Stream):
                 self._learn(targets, y)
         return self
 
+    def _partial_fit(self, X: Any, y: Any) -> Self:
+        """One more pass over samples or pairs, with the optimiser as the last call left it and no validation split."""
+        self._check_parameters()
+        if isinstance(X, Stream):
+            X = np.asarray(X)  # which says that it cannot be
+        with all_or_nothing(self):
+            model = getattr(self, "model_", None)
+            fit = Fit(self, self._pairs(X, y, None if model is None else model.sample))
+            if model is not None:
+                fit.sample = fit.source.sample = model.sample
+            self._run: Run = fit.one_more_epoch(getattr(self, "_run", None), model)
+            self.model_ = Trained(self._run.network, fit.sample, fit.settings, self._run.history, n_threads_of(fit.arguments))
+        return self
+
+    def _check_parameters(self) -> None:
+        """ParameterError if an argument is not allowed."""
+        owner, rules = type(self).__name__, self._rules
+        for name, value in self.get_params(deep=False).items():
+            if name in rules:
+                check(rules[name], name, value, owner, none=None in rules[name])
+            elif name == "n_components":
+                FIRST[name].check(name, value, owner)
+            else:
+                (FIRST | OPTIONS)[name].check(name, value, owner)
+
+    def _settle(self, given: Circumstances) -> dict[str, Any]:
+        """The settings of a training under these circumstances. ParameterError if arguments do not go together."""
+        arguments: Mapping[str, Any] = self.get_params(deep=False)
+        return settle(arguments, given, decodes_codes=self._decodes_codes, owner=type(self).__name__)
+
+    def _pairs(self, X: Any, y: Any, sample: Sample | None) -> Pairs:
+        """What the network learns from, checked; `sample` says what each must be, unless it is found out."""
+        targets, white = check_samples(self, X, sample, self._level)
+        return Pairs(targets, None, white)
+
+    @property
+    def _level(self) -> float | None:
+        """The white level that was given."""
+        level: float | None = self.get_params(deep=False)["white"]
+        return level
+
+    def _check_y(self, samples: Any, y: Any) -> Any:
+        """`y` as `_learn` takes it. DataError if it is not what the class says."""
+        return y
+
+    def _learn_streamed(self, source: Stream) -> None:
+        """`_learn` from some of a stream's images and labels, those first that were held out from training."""
+        others = source.draw(_LEARNED_FROM, self._seeds()[-1])
+        if self._given is not None:
+            some = source.take(others)
+            self._learn(some.images, some.labels)
+            return
+        parts = [source.take(np.setdiff1d(others, self.validation_rows_))]
+        if len(self.validation_rows_):
+            parts.insert(0, source.take(self.validation_rows_))
+        self.validation_rows_ = np.arange(len(parts[0]) if len(parts) > 1 else 0)
+        labels = None if any(part.labels is None for part in parts) else np.concatenate([part.known_labels for part in parts])
+        self._learn(np.concatenate([part.images for part in parts]), labels)
+
+    def _learn(self, samples: Any, y: Any) -> None:
+        """Learn what the use needs from the trained model and the checked `samples`: the attributes in `_learned`."""
+
+    def _seeds(self) -> list[int]:
+        return seeds_of(self.get_params(deep=False)["random_state"])
+
+    # --- using what was learned ---------------------------------------------------------------------------------------
+
     def encode(self, X: Any) -> Float32:
-        """Codes of `X`, of the fitted shape: float32 (n, n_components).
+        """Codes of `X`, of the fitted shape: float32 (n, n_components); of maps, their mean over height and width.
 
         Raises
         ------
         NotFittedError, DataError
         """
-        check_is_fitted(self, "network_")
-        return self._encode(self._check_samples(X, reset=False))
+        return self._model.vectors(self._check(X))
 
     def inverse_transform(self, X: Any) -> Float32:
         """Samples that codes (n, n_components) stand for: float32, images in 0..1, features in their own units.
 
-        Raises
-        ------
-        NotFittedError, DataError
-        """
-        return self._decode(self._check_codes(X))
-
-    def reconstruct(self, X: Any) -> Float32:
-        """Samples through the code and back: float32 of the shape of `X`, images in 0..1.
+        Of a network whose codes are maps it takes the maps, (n, n_components, h, w), as `model_.encode` gives them.
 
         Raises
         ------
         NotFittedError, DataError
         """
-        check_is_fitted(self, "network_")
-        return self._reconstruct(self._check_samples(X, reset=False))
+        model = self._model
+        return model.decode(check_codes(X, model.network.code.width, are_maps=model.network.code.is_map))
+
+    def reconstruct(self, X: Any) -> Any:
+        """Samples through the code and back: float32 of the shape of `X`, images in 0..1; of a list, a list.
+
+        Raises
+        ------
+        NotFittedError, DataError
+        """
+        return self._model.reconstruct(self._check(X))
 
     def score(self, X: Any, y: Any = None) -> float:
         """Minus the mean squared error of the reconstruction, in squared units of the samples (images: of 0..1).
@@ -130,9 +281,33 @@ class ImageEstimator(FittedEstimator):
         ------
         NotFittedError, DataError
         """
-        check_is_fitted(self, "network_")
-        targets, inputs = self._pairs(X, y, reset=False)
-        return self._negative_error(targets, inputs)
+        model = self._model
+        pairs = self._pairs(X, y, model.sample)
+        total, count, generator = 0.0, 0, seeded(0)
+        for clean, given in _batches(pairs):
+            if given is None and self._corrupts_when_scored:
+                values = model.sample.to_network(clean)
+                corrupted = model.settings["corruption"].corrupt(torch.from_numpy(values), generator).numpy()
+                made = model.sample.from_network(model.answer(corrupted))
+            else:
+                made = model.reconstruct(clean if given is None else given)
+            wanted = to_float(clean) if model.sample.is_image else clean
+            total += float(np.square(made - wanted, dtype=np.float64).sum())
+            count += clean.size
+        return -total / count
+
+    @property
+    def _model(self) -> Trained:
+        """The trained model, with as many threads as the arguments say now. NotFittedError if there is none."""
+        check_is_fitted(self, "model_")
+        self.model_.n_threads = n_threads_of(self.get_params(deep=False))
+        return self.model_
+
+    def _check(self, X: Any) -> Any:
+        """`X` checked against the fitted samples."""
+        return check_samples(self, X, self._model.sample, None)[0]
+
+    # --- saving -------------------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
         """Write the fitted model as a folder: model.safetensors, config.json and README.md, its card.
@@ -157,32 +332,10 @@ class ImageEstimator(FittedEstimator):
             raise ParameterError(
                 f"{type(self).__name__} is a class of your own; only the library's classes can be loaded again."
             )
-        write_model(self, self.saved_as, Path(os.path.expanduser(path)), self._state())
-
-    def _pairs(self, X: Any, y: Any, *, reset: bool) -> tuple[Array, Array | None]:
-        """(targets, inputs or None where the targets themselves go in)"""
-        return self._check_samples(X, reset=reset), None
-
-    def _check_y(self, samples: Array, y: Any) -> Any:
-        """`y` as `_learn` takes it. DataError if it is not what the class says."""
-        return y
-
-    def _learn_streamed(self, source: Stream) -> None:
-        """`_learn` from some of a stream's images and labels, those first that were held out from training."""
-        others = source.draw(_LEARNED_FROM, self._seeds()[-1])
-        if self._keeps_network:
-            some = source.take(others)
-            self._learn(some.images, some.labels)
-            return
-        parts = [source.take(np.setdiff1d(others, self.validation_rows_))]
-        if len(self.validation_rows_):
-            parts.insert(0, source.take(self.validation_rows_))
-        self.validation_rows_ = np.arange(len(parts[0]) if len(parts) > 1 else 0)
-        labels = None if any(part.labels is None for part in parts) else np.concatenate([part.known_labels for part in parts])
-        self._learn(np.concatenate([part.images for part in parts]), labels)
-
-    def _learn(self, samples: Array, y: Any) -> None:
-        """Learn what the use needs from the trained network and the checked `samples`: the attributes in `_learned`."""
+        names = getattr(self, "feature_names_in_", None)
+        arguments = self.get_params(deep=False)
+        face = Face(self.saved_as, type(self).__name__, arguments, self.n_features_in_, names, self._state())
+        self.model_.save(Path(os.path.expanduser(path)), face)
 
     # What a saved model holds beside its network; numbers, strings and arrays by name.
 
@@ -194,13 +347,26 @@ class ImageEstimator(FittedEstimator):
 
     def _try_out(self) -> None:
         """Do once what the estimator is for: a model that was loaded fails here, if it fails, and not in the midst of work."""
+        sample = self.model_.sample
+        shape = (8, 8, *sample.shape[2:]) if sample.is_any_size else sample.shape
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that a blank sample's features have no names
-            self._use(np.zeros((1, *self.layout_.shape), dtype=np.float32))
+            self._use(np.zeros((1, *shape), dtype=np.float32))  # type: ignore[arg-type]  # all sides are known
 
     def _use(self, blank: Float32) -> None:
         """Do what it is for with one blank sample, (1, *shape)."""
         self.reconstruct(blank)
+
+
+def _batches(pairs: Pairs) -> Any:
+    """(clean, given or None) samples, batch by batch; of images of several sizes each is one."""
+    if isinstance(pairs.targets, list):
+        for number, image in enumerate(pairs.targets):
+            yield image[None], None if pairs.inputs is None else pairs.inputs[number][None]
+        return
+    for start in range(0, len(pairs.targets), _BATCH):
+        part = slice(start, start + _BATCH)
+        yield pairs.targets[part], None if pairs.inputs is None else pairs.inputs[part]
 
 
 class Float32Transformer(TransformerMixin):
@@ -217,12 +383,12 @@ class Downstream(ImageEstimator):
 
     @classmethod
     def from_autoencoder(cls, autoencoder: ImageEstimator, X: Any = None, y: Any = None, **parameters: Any) -> Self:
-        """An estimator that uses the network of a fitted one: its `fit` trains none.
+        """An estimator that uses the trained model of a fitted one: its `fit` trains none.
 
         Parameters
         ----------
         autoencoder : fitted estimator
-            Its network is shared, not copied. Its arguments are taken over. A clone of the new estimator, or one that was
+            Its `model_` is shared, not copied. Its arguments are taken over. A clone of the new estimator, or one that was
             saved and loaded, trains a network of its own in `fit`.
         X, y : array-like, optional
             What to `fit` at once; without them, call `fit` before anything but `encode`, `reconstruct` and `inverse_transform`.
@@ -233,22 +399,21 @@ class Downstream(ImageEstimator):
         ------
         NotFittedError, DataError, ParameterError
         ModelError
-            For a generator or compressor, if the network has connections past its code.
+            For a generator or compressor, if the network has connections past its code, or its code is maps.
         """
-        check_is_fitted(autoencoder, "network_")
-        taken = {"n_components", "preset", *Shared.__annotations__}
+        check_is_fitted(autoencoder, "model_")
+        taken = {*FIRST, *OPTIONS}
         foreign = sorted(taken & set(parameters))
         if foreign:
             raise ParameterError(f"{foreign[0]} comes with the network; from_autoencoder takes the other arguments.")
         arguments = {name: value for name, value in autoencoder.get_params(deep=False).items() if name in taken}
         model = cls(**arguments | parameters)
-        for name in ("network_", "layout_", "settings_", "history_", "n_iter_", "n_features_in_", "feature_names_in_"):
+        model.model_ = model._given = autoencoder.model_
+        for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(autoencoder, name):
                 setattr(model, name, getattr(autoencoder, name))
         if cls._decodes_codes and model.network_.bypasses_code:
             raise ModelError(f"{cls.__name__} decodes codes alone; this network passes detail beside its code.")
-        model._keeps_network = True
+        if cls._decodes_codes and model.network_.code.is_map:
+            raise ModelError(f"{cls.__name__} decodes codes alone; this network's are maps, which no vector stands for.")
         return model if X is None else model.fit(X, y)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return all(hasattr(self, name) for name in ("network_", *self._learned))

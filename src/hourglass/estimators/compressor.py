@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from numbers import Integral, Real
 from typing import Any, ClassVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from hourglass.codec import Container, Tables, count, dequantise, pack, quantise, unpack
 from hourglass.errors import DataError, FormatError, ParameterError
-from hourglass.estimators.arguments import Shared
 from hourglass.estimators.base import Downstream
 from hourglass.estimators.documentation import documented
 from hourglass.estimators.refinement import refine
+from hourglass.estimators.settings import Circumstances, network_kind
 from hourglass.estimators.tiles import cut, join
 from hourglass.images import Array, Float32, check_images, to_float, to_uint8
-from hourglass.networks import NETWORKS
 from hourglass.objectives import Rate
+from hourglass.options import Number, Rule, TrainingOptions, Whole
 
 _SAMPLES = 2000  # to choose the steps of a network that was not trained to be quantised
 _RATE = 0.072  # strength of the rate at quality 50
@@ -74,11 +72,8 @@ class Compressor(Downstream):
     _decodes_codes = True
     _scales_columns = True
     _learned = ("steps_", "tables_", "price_")
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **Downstream._parameter_constraints,
-        "quality": [Interval(Real, 0, 100, closed="both")],
-        "sweeps": [Interval(Integral, 0, 1000, closed="both")],
-    }
+    _takes_many_sizes = False
+    _rules: ClassVar[dict[str, tuple[Rule, ...]]] = {"quality": (Number(0, 100),), "sweeps": (Whole(0, 1000),)}
 
     def __init__(
         self,
@@ -87,9 +82,9 @@ class Compressor(Downstream):
         quality: float = 50.0,
         sweeps: int = 2,
         preset: str = "compress",
-        **shared: Unpack[Shared],
+        **options: Unpack[TrainingOptions],
     ) -> None:
-        super().__init__(n_components, preset=preset, **shared)
+        super().__init__(n_components, preset=preset, **options)
         self.quality = quality
         self.sweeps = sweeps
 
@@ -114,17 +109,17 @@ class Compressor(Downstream):
             For other channels than it was fitted on.
         """
         check_is_fitted(self)
-        shape, sizes = self.layout_.shape, None
+        shape, sizes = self.sample_.size, None
         if len(X) == 0:
             raise DataError("there is no image to compress.")
-        if self.layout_.is_image and not (np.ndim(X[0]) == len(shape) and all(np.shape(image) == shape for image in X)):
+        if self.sample_.is_image and not (np.ndim(X[0]) == len(shape) and all(np.shape(image) == shape for image in X)):
             images = [check_images(np.asarray(image)[None], name="an image of X")[0] for image in X]
             if len({image.dtype for image in images}) > 1:
                 images = [to_float(image) for image in images]
             sizes = [(image.shape[0], image.shape[1]) for image in images]
             samples = np.concatenate([cut(image, shape) for image in images])
         else:
-            samples = self._check_samples(np.asarray(X) if isinstance(X, (list, tuple)) else X, reset=False)
+            samples = self._check(np.asarray(X) if isinstance(X, (list, tuple)) else X)
         n_images = len(samples) if sizes is None else len(sizes)
         if names is not None and len(names) != n_images:
             raise DataError(f"{len(names)} names for {n_images} images; one each is needed.")
@@ -151,13 +146,14 @@ class Compressor(Downstream):
         """What `decompress` gives, and the images' names, if the file has them."""
         check_is_fitted(self)
         container = unpack(blob, self.checksum, self.tables_)
-        if container.shape != self.layout_.shape or container.symbols.shape[1] != len(self.steps_):
-            raise FormatError(f"it holds samples of shape {container.shape}; this model's are {self.layout_.shape}.")
-        made = self._decode(dequantise(container.symbols, self.steps_))
+        shape = self.sample_.size
+        if container.shape != shape or container.symbols.shape[1] != len(self.steps_):
+            raise FormatError(f"it holds samples of shape {container.shape}; this model's are {shape}.")
+        made = self._model.decode(dequantise(container.symbols, self.steps_))
         names = None if container.names is None else list(container.names)
-        if not self.layout_.is_image:
+        if not self.sample_.is_image:
             return made, names
-        pixels = to_uint8(made) if self.layout_.white is None else made
+        pixels = to_uint8(made) if self.sample_.white is None else made
         return pixels if container.sizes is None else join(pixels, container.sizes), names
 
     @property
@@ -169,23 +165,20 @@ class Compressor(Downstream):
             digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.digest()[:8]
 
-    def _resolve(self, n_samples: int, inputs: Array | None) -> dict[str, Any]:
-        settings = super()._resolve(n_samples, inputs)
+    def _settle(self, given: Circumstances) -> dict[str, Any]:
+        settings = super()._settle(given)
         if settings["network"] == "quantised" and settings["loss"] != "mse":
             raise ParameterError(f'loss="{settings["loss"]}": a Compressor weighs bytes against mse; leave the loss out.')
-        if self.penalty is None and isinstance(settings["network"], str) and NETWORKS[settings["network"]].has_rate:
-            settings["penalty"] = Rate(self._rate())
+        kind = network_kind(settings["network"])
+        if self.get_params(deep=False)["penalty"] is None and kind is not None and kind.has_rate:
+            settings["penalty"] = Rate((_RATE * given.spread if given.sample.is_image else _TABLE_RATE) * self._coarseness())
         return settings
 
     def _strength(self) -> float:
         """Of the rate in training."""
         given = self.settings_["penalty"]
-        rates = [part for part in (given if isinstance(given, tuple) else (given,)) if isinstance(part, Rate)]
-        return sum(part.strength for part in rates) or self._rate()
-
-    def _rate(self) -> float:
-        """The strength that `quality` stands for."""
-        return (_RATE * self._spread if self.layout_.is_image else _TABLE_RATE) * self._coarseness()
+        rates = [part.strength for part in (given if isinstance(given, tuple) else (given,)) if isinstance(part, Rate)]
+        return sum(rates) or (_RATE if self.sample_.is_image else _TABLE_RATE) * self._coarseness()
 
     def _coarseness(self) -> float:
         return float(2 ** ((50 - self.quality) / _HALVING))
@@ -201,14 +194,15 @@ class Compressor(Downstream):
 
     def _symbols(self, samples: Array) -> NDArray[np.int32]:
         """The integers that stand for `samples` in a file."""
+        model = self._model
 
         def targets(rows: slice) -> Float32:
-            return self.layout_.to_network(samples[rows]).reshape(len(samples[rows]), -1)
+            return model.sample.to_network(samples[rows]).reshape(len(samples[rows]), -1)
 
         def decode(symbols: NDArray[np.int32]) -> Float32:
-            return self._forward(self.network_.decoder, dequantise(symbols, self.steps_)).reshape(len(symbols), -1)
+            return model.decode_raw(dequantise(symbols, self.steps_)).reshape(len(symbols), -1)
 
-        rounded = quantise(self._encode(samples), self.steps_)
+        rounded = quantise(model.encode(samples), self.steps_)
         return refine(rounded, targets, decode, self.price_, self.sweeps)
 
     def _chosen_steps(self, samples: Array) -> tuple[Float32, float]:
@@ -217,19 +211,17 @@ class Compressor(Downstream):
         A step of width s in number d adds about g s² / 12, g being the mean squared change of the images by a unit of d. With
         them comes the price of a nat, in the network's own units: steps smaller by a share e cost e nats and save 2 e of it.
         """
-        codes = self._encode(samples)
+        model = self._model
+        codes = model.encode(samples)
         spread = np.maximum(codes.std(0), 1e-6)
 
-        def decode(codes: Float32) -> Float32:
-            return self._piecewise(lambda batch: self._forward(self.network_.decoder, batch), codes, self.layout_.network_shape)
-
-        plain = decode(codes)
+        plain = model.decode_raw_batchwise(codes)
         influence = np.empty_like(spread)
         for component, width in enumerate(spread):
             moved = codes.copy()
             moved[:, component] += 0.1 * width
-            influence[component] = np.square(decode(moved) - plain).mean() / (0.1 * width) ** 2
-        wanted = self.layout_.to_network(samples).reshape(plain.shape)
+            influence[component] = np.square(model.decode_raw_batchwise(moved) - plain).mean() / (0.1 * width) ** 2
+        wanted = model.sample.to_network(samples).reshape(plain.shape)
         allowed = 0.2 * self._coarseness() * float(np.square(plain - wanted).mean())
         steps = np.sqrt(12 * allowed / len(spread) / np.maximum(influence, influence.max() * 1e-6 + 1e-30))
         return np.clip(steps, 1e-4 * spread, 1e4 * spread).astype(np.float32), 2 * allowed / len(spread)

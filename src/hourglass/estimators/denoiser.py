@@ -1,4 +1,4 @@
-"""The denoiser: damaged images to clean ones."""
+"""The denoiser: corrupted images to clean ones."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin
-from sklearn.utils.validation import check_is_fitted
 
 from hourglass.errors import DataError, ParameterError
 from hourglass.estimators.anysize import restore_image
 from hourglass.estimators.base import Float32Transformer, ImageEstimator
+from hourglass.estimators.checks import Pairs, check_samples, check_targets
 from hourglass.estimators.documentation import documented
 from hourglass.estimators.presets import CHAPTER_NOISE
-from hourglass.images import Array, Float32
+from hourglass.estimators.settings import Circumstances
+from hourglass.images import Array, Float32, Sample, as_list
 
 
 @documented
 class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
-    """A denoising autoencoder (Vincent et al. 2008): given damaged samples, it answers with the clean ones.
+    """A denoising autoencoder (Vincent et al. 2008): given corrupted samples, it gives the clean ones.
 
-    Fitted on clean samples `X` it damages them itself, by `corruption` (by default the chapter's noise, drawn from
-    N(0.5, 0.4²)), also for `score`, with a fixed seed. Fitted on pairs, damaged `X` and clean `y` of the same shape, it learns
-    what separates them, and is scored on pairs; labels as `y`, which scikit-learn's pipelines pass, are ignored.
+    Fitted on clean samples `X` it corrupts them itself, by `corruption` (by default the chapter's noise, drawn from
+    N(0.5, 0.4²)), also for `score`, with a fixed seed. Fitted on pairs, corrupted `X` and clean `y` of the same shape, it
+    learns what separates them, and is scored on pairs; labels as `y`, which scikit-learn's pipelines pass, are ignored.
 
     {parameters}
 
@@ -37,10 +38,10 @@ class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
     """
 
     saved_as = "denoiser"
-    _damages_when_scored = True
+    _corrupts_when_scored = True
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
-        """One more pass over `X`, clean, or over the pairs (`X` damaged, `y` clean), at a constant learning rate.
+        """One more pass over `X`, clean, or over the pairs (`X` corrupted, `y` clean), at a constant learning rate.
 
         The first call makes the network; after `fit`, or loading, it goes on from those weights with a new optimiser, and so it
         does after a call that was interrupted, of which nothing stays.
@@ -49,29 +50,30 @@ class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
         ------
         DataError, ParameterError, ModelError, DivergenceError
         """
-        self._check_parameters()
-        with self._all_or_nothing():
-            targets, inputs = self._pairs(X, y, reset=not self.__sklearn_is_fitted__())
-            return self._partial_fit(targets, inputs)
+        return self._partial_fit(X, y)
 
-    def transform(self, X: Any) -> Float32:
-        """Clean samples for the damaged `X` of the fitted shape: float32 of the shape of `X`, images in 0..1.
+    def transform(self, X: Any) -> Any:
+        """Clean samples for the corrupted `X`: float32 of the shape of `X`, images in 0..1.
+
+        A list of images of several sizes gives a list; each is cleaned as `transform_image` does it.
 
         Raises
         ------
         NotFittedError, DataError
         """
-        check_is_fitted(self, "network_")
-        return self._reconstruct(self._check_samples(X, reset=False))
+        model = self._model
+        if not model.sample.is_any_size and (many := as_list(X, name="X")) is not None:
+            return [self.transform_image(image) for image in many]
+        return model.reconstruct(self._check(X))
 
     reconstruct = transform
 
     def transform_image(self, image: Array) -> Float32:
         """Clean one image of any height and width, grey or coloured.
 
-        Where the network is convolutional the image is cut into overlapping tiles of the fitted size; else it is resized to
-        the fitted size and back, with a HourglassWarning, for detail is lost. A grey model cleans each channel of a coloured
-        image by itself; a coloured model takes a grey image as equal channels.
+        A network that takes any size is given the whole image. Another convolutional one is given overlapping tiles of the
+        fitted size; else the image is resized to the fitted size and back, with a HourglassWarning, for detail is lost. A grey
+        model cleans each channel of a coloured image by itself; a coloured model takes a grey image as equal channels.
 
         Parameters
         ----------
@@ -87,27 +89,32 @@ class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
         ModelError
             If the model was fitted on features.
         """
-        check_is_fitted(self, "network_")
-        return restore_image(image, self.layout_.shape, self.transform, is_local=self.network_.is_local)
+        return restore_image(image, self._model.sample, self.transform, is_local=self.network_.is_local)
 
-    def _resolve(self, n_samples: int, inputs: Array | None) -> dict[str, Any]:
-        settings = super()._resolve(n_samples, inputs)
-        return settings | {"corruption": (settings["corruption"] or CHAPTER_NOISE) if inputs is None else None}
+    def _settle(self, given: Circumstances) -> dict[str, Any]:
+        settings = super()._settle(given)
+        return settings | {"corruption": None if given.has_inputs else settings["corruption"] or CHAPTER_NOISE}
 
-    def _pairs(self, X: Any, y: Any, *, reset: bool) -> tuple[Array, Array | None]:
-        """(clean targets, damaged inputs or None)
+    def _pairs(self, X: Any, y: Any, sample: Sample | None) -> Pairs:
+        """Clean samples, or pairs (corrupted, clean). Clean ones alone need a corruption; a fit on pairs leaves none."""
+        samples, white = check_samples(self, X, sample, self._level)
+        if not _are_targets(y, samples):
+            if sample is not None and self.settings_["corruption"] is None:
+                raise ParameterError("fitted on pairs, it takes pairs: (corrupted, clean).")
+            return Pairs(samples, None, white)
+        if sample is None and self.get_params(deep=False)["corruption"] is not None:
+            raise ParameterError("pairs are corrupted already; leave corruption out, or fit on clean samples alone.")
+        targets = check_targets(y, sample, white, type(self).__name__)
+        shapes = [image.shape for image in samples], [image.shape for image in targets]
+        if isinstance(samples, list) != isinstance(targets, list) or shapes[0] != shapes[1]:
+            one, other = (given.shape if isinstance(given, np.ndarray) else "of several sizes" for given in (samples, targets))
+            raise DataError(f"X has shape {one} and y {other}; pairs must be equal in shape.")
+        return Pairs(targets, samples, white)
 
-        Clean samples alone need a corruption: after a fit on pairs there is none.
-        """
-        samples = self._check_samples(X, reset=reset)
-        wanted = np.asarray(y)  # None becomes an array without axes
-        if wanted.ndim <= 1 or (wanted.shape[1:] == (1,) != samples.shape[1:]):
-            if not reset and self.settings_["corruption"] is None:
-                raise ParameterError("fitted on pairs, it takes pairs: (damaged, clean).")
-            return samples, None
-        if self.corruption is not None and reset:
-            raise ParameterError("pairs are damaged already; leave corruption out, or fit on clean samples alone.")
-        targets = self._check_targets(wanted, reset=reset)
-        if targets.shape != samples.shape:
-            raise DataError(f"X has shape {samples.shape} and y {targets.shape}; pairs must be equal in shape.")
-        return targets, samples
+
+def _are_targets(y: Any, samples: Any) -> bool:
+    """Whether `y` are clean samples, and not labels or nothing."""
+    if as_list(y, name="y") is not None:
+        return True
+    shape = np.asarray(y).shape  # of None it is ()
+    return len(shape) > 1 and not (shape[1:] == (1,) != samples[0].shape)

@@ -6,16 +6,17 @@ from typing import Any, ClassVar, Unpack
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Options
 from sklearn.utils.validation import check_is_fitted
 
 from hourglass.corruption import Corruption, Downscale, enlarge
 from hourglass.errors import DataError, ParameterError
 from hourglass.estimators.anysize import restore_image
-from hourglass.estimators.arguments import Shared
 from hourglass.estimators.base import Float32Transformer, ImageEstimator
+from hourglass.estimators.checks import Pairs, check_many, check_samples, in_unit
 from hourglass.estimators.documentation import documented
-from hourglass.images import Array, Float32, Layout, check_images, to_float
+from hourglass.estimators.settings import Circumstances
+from hourglass.images import Array, Float32, Sample, as_list, check_images, to_float
+from hourglass.options import OneOf, Rule, TrainingOptions
 
 _BATCH = 1024
 _ROUNDS = 3  # shifting a block and clipping it to 0..1 changes its mean again, less each time
@@ -50,10 +51,7 @@ class Enhancer(Float32Transformer, ImageEstimator):
     """
 
     saved_as = "enhancer"
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **ImageEstimator._parameter_constraints,
-        "factor": [Options(int, {2, 4})],
-    }
+    _rules: ClassVar[dict[str, tuple[Rule, ...]]] = {"factor": (OneOf((2, 4)),)}
 
     def __init__(
         self,
@@ -61,9 +59,9 @@ class Enhancer(Float32Transformer, ImageEstimator):
         *,
         factor: int = 2,
         preset: str = "enhance",
-        **shared: Unpack[Shared],
+        **options: Unpack[TrainingOptions],
     ) -> None:
-        super().__init__(n_components, preset=preset, **shared)
+        super().__init__(n_components, preset=preset, **options)
         self.factor = factor
 
     def __sklearn_tags__(self) -> Any:
@@ -71,30 +69,32 @@ class Enhancer(Float32Transformer, ImageEstimator):
         tags.input_tags.two_d_array = False
         return tags
 
-    def transform(self, X: Any) -> Float32:
+    def transform(self, X: Any) -> Any:
         """High-resolution images for low-resolution ones.
 
         Parameters
         ----------
-        X : array-like (n, h / factor, w / factor) or with a last axis of channels, for the fitted h and w
-            uint8 in 0..255 or float in 0..1.
+        X : array-like (n, h / factor, w / factor) or with a last axis of channels, for the fitted h and w; or a list of images
+            uint8 in 0..255 or float in 0..1. Of a list of several sizes each is enlarged as `transform_image` does it.
 
         Returns
         -------
-        ndarray (n, h, w) or (n, h, w, c), float32 in 0..1
+        ndarray (n, h, w) or (n, h, w, c), float32 in 0..1; of a list a list
 
         Raises
         ------
         NotFittedError, DataError
         """
-        check_is_fitted(self, "network_")
+        model = self._model
+        if (many := as_list(X, name="X")) is not None:
+            return [self.transform_image(image) for image in many]
         low = check_images(X, name="X")
-        if self._enlarged_shape(low) != self.layout_.shape:
+        if not model.sample.fits(self._enlarged_shape(low)):
+            wanted = model.sample if model.sample.is_any_size else self._tile.size
             raise DataError(
-                f"X has images of shape {low.shape[1:]}; fitted on {self.layout_.shape} with factor={self.factor}, it takes "
-                f"{(self.layout_.shape[0] // self.factor, self.layout_.shape[1] // self.factor, *self.layout_.shape[2:])}."
+                f"X has images of shape {low.shape[1:]}; fitted on {model.sample} with factor={self.factor}, it takes {wanted}."
             )
-        made = self._reconstruct(self._smoothly_enlarged(low))
+        made: Float32 = model.reconstruct(self._smoothly_enlarged(low))
         if isinstance(self.settings_["corruption"], Downscale):
             for _ in range(_ROUNDS):
                 made += self._enlarge(to_float(low) - self._block_means(made))
@@ -104,8 +104,8 @@ class Enhancer(Float32Transformer, ImageEstimator):
     def transform_image(self, image: Array) -> Float32:
         """One image of any height and width, grey or coloured, `factor` times as large.
 
-        It is cut into overlapping tiles of the fitted size. A grey model enlarges each channel of a coloured image by itself; a
-        coloured model takes a grey image as equal channels.
+        A network that takes any size is given the whole image, another one overlapping tiles of the fitted size. A grey model
+        enlarges each channel of a coloured image by itself; a coloured model takes a grey image as equal channels.
 
         Parameters
         ----------
@@ -119,10 +119,16 @@ class Enhancer(Float32Transformer, ImageEstimator):
         ------
         NotFittedError, DataError
         """
-        check_is_fitted(self, "network_")
-        height, width, *channels = self.layout_.shape
-        tile = (height // self.factor, width // self.factor, *channels)
-        return restore_image(image, tile, self.transform, is_local=True, scale=self.factor)
+        check_is_fitted(self, "model_")
+        return restore_image(image, self._tile, self.transform, is_local=True, scale=self.factor)
+
+    @property
+    def _tile(self) -> Sample:
+        """The low-resolution images that the model takes."""
+        sample = self.sample_
+        if sample.is_any_size:
+            return sample
+        return Sample((sample.size[0] // self.factor, sample.size[1] // self.factor, *sample.shape[2:]))
 
     def reduce(self, X: Any) -> Float32:
         """Means of blocks of `factor` × `factor` pixels: low-resolution images, as it makes them itself to be trained.
@@ -152,31 +158,42 @@ class Enhancer(Float32Transformer, ImageEstimator):
         ------
         NotFittedError, DataError
         """
-        check_is_fitted(self, "network_")
+        check_is_fitted(self, "model_")
         low, high = (X, check_images(y, name="y")) if np.ndim(y) > 2 else (self.reduce(X), check_images(X, name="X"))
         return -float(np.square(self.transform(low) - to_float(high), dtype=np.float64).mean())
 
-    def _pairs(self, X: Any, y: Any, *, reset: bool) -> tuple[Array, Array | None]:
-        """(high resolution, low resolution enlarged to its size, or None to have it made)"""
-        if self.corruption is not None:
-            raise ParameterError("an Enhancer's damage is its factor; for another, fit on pairs: low X and high y.")
+    def _pairs(self, X: Any, y: Any, sample: Sample | None) -> Pairs:
+        """High resolution, and low resolution enlarged to its size unless it is to be made."""
+        if self.get_params(deep=False)["corruption"] is not None:
+            raise ParameterError("an Enhancer's corruption is its factor; for another, fit on pairs: low X and high y.")
+        if (many := as_list(X, name="X")) is not None:
+            if y is not None and as_list(y, name="y") is not None:
+                raise ParameterError("an Enhancer takes pairs of one size; crop them, or fit on high resolution alone.")
+            images, white = check_many(many, sample, self._level, type(self).__name__)
+            self.n_features_in_ = images[0][0, 0].size
+            return Pairs([self._whole_blocks(image) for image in images], None, white)
         if np.ndim(X) < 3:
             raise DataError("an Enhancer needs images of shape (n, h, w) or (n, h, w, c), not flat features.")
         if np.ndim(y) < 3:  # None, or labels
-            high = self._check_samples(X, reset=reset)
+            high, white = check_samples(self, X, sample, self._level)
             self._check_sides(high)
-            return high, None
-        low, high = check_images(X, name="X"), self._check_samples(y, reset=reset, name="y")
+            return Pairs(high, None, white)
+        high, white = check_samples(self, y, sample, self._level, name="y")
+        low = check_images(in_unit(np.asarray(X), sample, white, type(self).__name__)[0], name="X")
         if len(low) != len(high) or self._enlarged_shape(low) != high.shape[1:]:
             raise DataError(
                 f"X has shape {low.shape} and y {high.shape}; for factor={self.factor}, y must be as many images "
                 f"of {self._enlarged_shape(low)}."
             )
-        return high, self._smoothly_enlarged(low)
+        return Pairs(high, self._smoothly_enlarged(low), white)
 
-    def _resolve(self, n_samples: int, inputs: Array | None) -> dict[str, Any]:
-        corruption: Corruption | None = Downscale(self.factor, smooth=True) if inputs is None else None
-        return super()._resolve(n_samples, inputs) | {"corruption": corruption}
+    def _settle(self, given: Circumstances) -> dict[str, Any]:
+        corruption: Corruption | None = None if given.has_inputs else Downscale(self.factor, smooth=True)
+        return super()._settle(given) | {"corruption": corruption}
+
+    def _whole_blocks(self, image: Array) -> Array:
+        """The image without the rows and columns that fill no block."""
+        return image[: image.shape[0] // self.factor * self.factor, : image.shape[1] // self.factor * self.factor]
 
     def _check_sides(self, high: Array) -> None:
         if high.shape[1] % self.factor or high.shape[2] % self.factor:
@@ -190,9 +207,9 @@ class Enhancer(Float32Transformer, ImageEstimator):
 
     def _smoothly_enlarged(self, low: Array) -> Float32:
         """What the network is given: low images by bicubic interpolation, float32 of the fitted shape."""
-        layout = Layout(low.shape[1:])
+        sample = Sample(low.shape[1:])
         larger = [
-            layout.from_network(enlarge(torch.from_numpy(layout.to_network(part)), (self.factor, self.factor)).numpy())
+            sample.from_network(enlarge(torch.from_numpy(sample.to_network(part)), (self.factor, self.factor)).numpy())
             for part in (low[start : start + _BATCH] for start in range(0, len(low), _BATCH))
         ]
         return np.concatenate(larger)

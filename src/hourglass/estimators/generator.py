@@ -11,11 +11,11 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted, check_random_state
 
 from hourglass.errors import DataError, ParameterError
-from hourglass.estimators.arguments import Shared, positive_int
 from hourglass.estimators.base import Downstream
 from hourglass.estimators.documentation import documented
 from hourglass.images import Array, Float32
 from hourglass.latent import Mixture, fit_mixture, interpolate, traverse
+from hourglass.options import Rule, TrainingOptions, Whole
 
 
 @documented
@@ -52,10 +52,8 @@ class Generator(Downstream):
     _decodes_codes = True
     _scales_columns = True
     _learned = ("classes_", "density_")
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **Downstream._parameter_constraints,
-        "n_gaussians": [positive_int],
-    }
+    _takes_many_sizes = False
+    _rules: ClassVar[dict[str, tuple[Rule, ...]]] = {"n_gaussians": (Whole(1),)}
 
     def __init__(
         self,
@@ -63,9 +61,9 @@ class Generator(Downstream):
         *,
         n_gaussians: int = 10,
         preset: str = "generate",
-        **shared: Unpack[Shared],
+        **options: Unpack[TrainingOptions],
     ) -> None:
-        super().__init__(n_components, preset=preset, **shared)
+        super().__init__(n_components, preset=preset, **options)
         self.n_gaussians = n_gaussians
 
     def sample(self, n: int = 1, label: Any = None, temperature: float = 0.85, random_state: Any = None) -> Float32:
@@ -132,7 +130,7 @@ class Generator(Downstream):
         """
         check_is_fitted(self)
         start, end = self.encode(np.stack([np.asarray(a), np.asarray(b)]))
-        return self._decode(interpolate(start, end, steps, path))
+        return self._model.decode(interpolate(start, end, steps, path))
 
     def traverse(self, image: Any = None, steps: int = 9, spread: float = 2.0) -> Float32:
         """What each number of a code does: all numbers one at a time, the others as in `image`'s code.
@@ -161,7 +159,7 @@ class Generator(Downstream):
             traverse(start, component, mean[component] + shares * deviation[component])
             for component in range(self.density_.n_components)
         ]
-        return self._decode(np.concatenate(walks)).reshape(len(walks), steps, *self.layout_.shape)
+        return self._model.decode(np.concatenate(walks)).reshape(len(walks), steps, *self.sample_.size)
 
     def score_samples(self, X: Any) -> Float32:
         """Log density of each sample's code under the mixture, in nats: float32 (n,).
@@ -183,7 +181,7 @@ class Generator(Downstream):
 
     def _learn(self, samples: Array, y: Any) -> None:
         self.classes_, members = (np.empty(0), None) if y is None else np.unique(y, return_inverse=True)
-        self.density_ = fit_mixture(self._encode(samples), members, self.n_gaussians, self._seeds()[-1])
+        self.density_ = fit_mixture(self._model.vectors(samples), members, self.n_gaussians, self._seeds()[-1])
 
     def _use(self, blank: Float32) -> None:
         self.density_.check(self.encode(blank).shape[1], max(1, len(self.classes_)))

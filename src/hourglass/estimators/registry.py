@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hourglass.data.untrusted import untrusted
-from hourglass.data.write import in_turn, standing_folder
 from hourglass.errors import FormatError, ParameterError
 from hourglass.estimators.anomaly_detector import AnomalyDetector
 from hourglass.estimators.autoencoder import Autoencoder
@@ -16,8 +17,9 @@ from hourglass.estimators.compressor import Compressor
 from hourglass.estimators.denoiser import Denoiser
 from hourglass.estimators.enhancer import Enhancer
 from hourglass.estimators.generator import Generator
-from hourglass.estimators.persistence import read_config, read_weights, restore_fitted, restore_parameters, split_weights
 from hourglass.estimators.retriever import Retriever
+from hourglass.trained import Trained, as_device, read_model
+from hourglass.trained.files import restore_history, restore_sample, restore_settings
 
 ESTIMATORS: dict[str, type[ImageEstimator]] = {
     kind.saved_as: kind for kind in (Autoencoder, Denoiser, AnomalyDetector, Generator, Retriever, Compressor, Enhancer)
@@ -49,24 +51,23 @@ def load_model(path: str | Path, *, network: Any = None, device: str = "auto") -
         If it needs `network`, or `device` cannot be used.
     """
     path = Path(os.path.expanduser(path))
-    with in_turn(path):  # a model that is being replaced is read as it was, or as it will be
-        path = standing_folder(path)
-        config = read_config(path)
-        weights, arrays = split_weights(read_weights(path, config))
+    parts = read_model(path)
+    if parts.name is None:
+        raise FormatError(f"{path}: a trained model alone, without an estimator; hourglass.trained.Trained.load reads it.")
     with untrusted(f"{path}: config.json does not describe a model that this version knows"):
-        if config["estimator"] not in ESTIMATORS:
-            raise FormatError(f"{path}: estimator {config['estimator']!r} is unknown here; known: {', '.join(ESTIMATORS)}.")
-        parameters = restore_parameters(config["parameters"]) | {"device": device}
-        if network is not None:
-            parameters["network"] = network
-        model = ESTIMATORS[config["estimator"]](**parameters)
-        restore_fitted(model, config["fitted"])
-        if network is not None:
-            model.settings_["network"] = network
-        elif model.settings_["network"] is None:
+        if parts.name not in ESTIMATORS:
+            raise FormatError(f"{path}: estimator {parts.name!r} is unknown here; known: {', '.join(ESTIMATORS)}.")
+        parameters = parts.parameters | {"device": device} | ({} if network is None else {"network": network})
+        model = ESTIMATORS[parts.name](**parameters)
+        settings = restore_settings(parts.fitted) | ({} if network is None else {"network": network})
+        if settings["network"] is None:
             raise ParameterError(f"{path}: trained with modules of your own; pass network=(encoder, decoder).")
         model._check_parameters()
-        model._load(weights)
-        model._restore(config["fitted"]["state"] | arrays)
+        sample, history = restore_sample(parts.fitted), restore_history(parts.fitted)
+        model.model_ = Trained.of_weights(parts.weights, sample, settings, history, as_device(device))
+        model.n_features_in_ = int(parts.fitted["n_features_in"])
+        if parts.fitted["feature_names_in"] is not None:
+            model.feature_names_in_ = np.array(parts.fitted["feature_names_in"], dtype=object)
+        model._restore(parts.state)
         model._try_out()
     return model

@@ -8,17 +8,16 @@ from typing import Any, ClassVar, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from hourglass.data import Stream
 from hourglass.data.shards import Form
 from hourglass.errors import DataError, HourglassWarning, ModelError, ParameterError
-from hourglass.estimators.arguments import Shared
 from hourglass.estimators.base import Downstream
 from hourglass.estimators.documentation import documented
 from hourglass.images import Array, Float32
 from hourglass.latent import BACKENDS, METRICS, GrowingArray, NeighbourIndex
+from hourglass.options import OneOf, Rule, TrainingOptions
 
 
 @documented
@@ -54,11 +53,7 @@ class Retriever(Downstream):
     index_: NeighbourIndex
     _names: GrowingArray
     _learned = ("index_", "names_")
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **Downstream._parameter_constraints,
-        "metric": [StrOptions(set(METRICS))],
-        "backend": [StrOptions(set(BACKENDS))],
-    }
+    _rules: ClassVar[dict[str, tuple[Rule, ...]]] = {"metric": (OneOf(tuple(METRICS)),), "backend": (OneOf(tuple(BACKENDS)),)}
 
     def __init__(
         self,
@@ -67,9 +62,9 @@ class Retriever(Downstream):
         metric: str = "cosine",
         backend: str = "exact",
         preset: str = "features",
-        **shared: Unpack[Shared],
+        **options: Unpack[TrainingOptions],
     ) -> None:
-        super().__init__(n_components, preset=preset, **shared)
+        super().__init__(n_components, preset=preset, **options)
         self.metric = metric
         self.backend = backend
 
@@ -153,10 +148,10 @@ class Retriever(Downstream):
 
     def _codes_and_keys(self, source: Stream) -> tuple[Float32, NDArray[Any]]:
         """Of all images of a stream that can be read, in the form that the network takes."""
-        if len(self.layout_.shape) == 1:
+        if not self.sample_.is_image:
             raise ModelError("the model was fitted on flat features, not on images.")
         codes, keys, rejects, n_wanted = list[Float32](), list[str](), list[tuple[str, str]](), 0
-        form = Form(self.layout_.shape, resize=True)
+        form = Form(self.sample_.size, resize=True)
         for shard in source.shards:
             for count, piece in source.pieces(shard, form):
                 n_wanted += count
@@ -186,7 +181,7 @@ class Retriever(Downstream):
 
     def _learn(self, samples: Array, y: Any) -> None:
         self._names = GrowingArray(y)
-        self.index_ = NeighbourIndex(self._encode(samples), self.metric, self.backend)
+        self.index_ = NeighbourIndex(self._model.vectors(samples), self.metric, self.backend)
 
     def _learn_streamed(self, source: Stream) -> None:
         """All of a stream's images, which are called by their keys."""
@@ -195,7 +190,7 @@ class Retriever(Downstream):
         def codes() -> Iterator[Float32]:
             for part in source:
                 names.append(np.array(part.keys))
-                yield self._encode(part.images)
+                yield self._model.vectors(part.images)
 
         self.index_ = NeighbourIndex.from_batches(codes(), len(source), self.metric, self.backend)
         self._names = names

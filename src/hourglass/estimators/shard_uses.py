@@ -38,7 +38,7 @@ class Use(ABC):
     @property
     def form(self) -> Form:
         """How the model takes images: image files are resized to it."""
-        return Form(self.model.layout_.shape, resize=True)
+        return Form(self.model.sample_.size, resize=True)
 
     def begin(self) -> None:  # noqa: B027  # most keep nothing
         """Before the first piece of a shard: forget what is left of one that failed."""
@@ -101,7 +101,7 @@ class Denoise(Use):
     @property
     def _taken(self) -> tuple[int, ...]:
         """The shape of which many images are transformed at once."""
-        shape: tuple[int, ...] = self.model.layout_.shape
+        shape: tuple[int, ...] = self.model.sample_.size
         return shape
 
     def columns(self, piece: Piece) -> dict[str, Any]:
@@ -124,7 +124,7 @@ class Enhance(Denoise):
 
     @property
     def _taken(self) -> tuple[int, ...]:
-        height, width, *channels = self.model.layout_.shape
+        height, width, *channels = self.model.sample_.size
         return (height // self.model.factor, width // self.model.factor, *channels)
 
 
@@ -159,7 +159,7 @@ class Compress(Use):
 
     def _shape_of(self, image: Array) -> tuple[int, ...]:
         """Its own sides, the model's channels."""
-        return (*image.shape[:2], *self.model.layout_.shape[2:])
+        return (*image.shape[:2], *self.model.sample_.size[2:])
 
     def finish(self, part: Path) -> None:
         images, keys, self._images, self._keys = self._images, self._keys, [], []

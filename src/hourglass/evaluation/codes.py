@@ -34,7 +34,7 @@ def near_zero(codes: Float32, share: float = 0.1) -> float:
 def jacobian_norm(model: Autoencoder, images: Array) -> float:
     """The root mean square over `images` of ‖∂y/∂x‖, the Frobenius norm of the encoder's Jacobian, x in the network's units."""
     device = next(model.network_.parameters()).device
-    inputs = torch.from_numpy(model.layout_.to_network(images)).to(device).requires_grad_()
+    inputs = torch.from_numpy(model.sample_.to_network(images)).to(device).requires_grad_()
     output = Output(inputs, model.encoder_(inputs), inputs=inputs)
     return math.sqrt(float(Contractive(1.0, n_probes=0)(output).detach()))
 

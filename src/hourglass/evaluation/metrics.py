@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hourglass.errors import DataError
-from hourglass.images import Array, Layout, to_float
+from hourglass.images import Array, Sample, to_float
 from hourglass.objectives import ssim_deviation
 
 _BATCH = 100  # larger ones take more memory, and no less time
@@ -49,7 +49,7 @@ def image_metrics(reconstructions: Array, images: Array) -> Metrics:
         warnings.simplefilter("ignore", DeprecationWarning)  # raised inside torchmetrics' own imports
         from torchmetrics.functional.image import structural_similarity_index_measure
 
-    layout = Layout(images.shape[1:])
+    layout = Sample(images.shape[1:])
     deviation = ssim_deviation(images.shape[1:3])
     squares, similarity = 0.0, 0.0
     for start in range(0, len(images), _BATCH):
@@ -62,5 +62,5 @@ def image_metrics(reconstructions: Array, images: Array) -> Metrics:
     return Metrics(mse=mse, psnr=-10 * math.log10(mse) if mse else math.inf, ssim=similarity / len(images))
 
 
-def _tensor(images: Array, layout: Layout) -> Tensor:
+def _tensor(images: Array, layout: Sample) -> Tensor:
     return torch.from_numpy(layout.to_network(to_float(np.asarray(images))))

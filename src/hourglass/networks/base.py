@@ -10,18 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from hourglass.errors import ModelError
+from hourglass.networks.code import Code
 from hourglass.objectives import Output
 
 
 class Network(nn.Module, ABC):
-    """An encoder and a decoder between samples and codes of `n_components` numbers.
+    """An encoder and a decoder between samples and codes of `n_components` latent dimensions.
 
     A subclass builds both in its one `__init__(shape, n_components, hidden, bounded)`:
 
     shape : (c, h, w) of an image or (features,)
-        One sample, without the batch axis.
+        One sample, without the batch axis. A network that takes any size may be given some h and w, and reads c alone.
     n_components : int
-        Numbers in a code.
+        Latent dimensions; the channels of codes that are maps.
     hidden : tuple of int
         The widths between input and code, in the encoder's order; the decoder mirrors them.
     bounded : bool
@@ -32,8 +33,14 @@ class Network(nn.Module, ABC):
     """float32 (n, *shape) -> codes (n, n_components)"""
     decoder: nn.Module
     """codes (n, n_components) -> float32 (n, *shape)"""
+    code: Code
+    """What the encoder makes: by default a vector of `n_components` latent dimensions."""
+    margin: int = 0
+    """The receptive field's reach in pixels, of a network that takes any size: how far a pixel of the input is felt."""
 
     default_hidden: ClassVar[tuple[int, ...]] = ()
+    takes_any_size: ClassVar[bool] = False
+    """Whether images of any height and width go in; their code is then maps."""
     is_local: bool = False
     """Whether the layers next to the image are convolutions, so that a large image is better cut into tiles than resized."""
     is_separable: ClassVar[bool] = True
@@ -75,7 +82,7 @@ def image_shape(shape: tuple[int, ...], network: str) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def check_fits(network: Network, shape: tuple[int, ...], n_components: int) -> None:
+def check_fits(network: Network, shape: tuple[int, ...]) -> None:
     """Pass two samples through, so that modules that do not fit are refused before training, in one sentence.
 
     Raises
@@ -93,7 +100,8 @@ def check_fits(network: Network, shape: tuple[int, ...], n_components: int) -> N
     try:
         with torch.no_grad():
             codes = network.eval().encoder(sample)
-            decoded = network.decoder(codes) if codes.shape == (2, n_components) else None
+            wanted = network.code.shape(shape)
+            decoded = network.decoder(codes) if codes.shape == (2, *wanted) else None
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:  # whatever a module may trip over
         reason = str(error).split("\n")[0]
         raise ModelError(f"the network cannot take samples of shape {shape}: {reason}") from error
@@ -101,8 +109,10 @@ def check_fits(network: Network, shape: tuple[int, ...], n_components: int) -> N
         network.train(was_training)
     if decoded is None:
         raise ModelError(
-            f"the encoder gives codes of shape {tuple(codes.shape[1:])} for n_components={n_components}; "
-            f"it must give (n, {n_components})."
+            f"the encoder gives codes of shape {tuple(codes.shape[1:])} for n_components={network.code.width}; "
+            f"it must give (n, {', '.join(map(str, wanted))})."
         )
+    if network.code.is_map:  # which are decoded whole, and cropped
+        decoded = decoded[..., : shape[1], : shape[2]]
     if decoded.shape != sample.shape:
         raise ModelError(f"the decoder gives samples of shape {tuple(decoded.shape[1:])}; the images are {shape}.")

@@ -43,14 +43,14 @@ class Conv(Network):
 
 
 class Enlarging(nn.Conv2d):
-    """Nearest-neighbour enlargement by two, a 3×3 convolution, and a crop to `size`: (n, c, h, w) -> (n, fan_out, *size).
+    """Nearest-neighbour enlargement by two, a 3×3 convolution, and a crop to `size`: (n, c, h, w) -> (n, fan_out, 2 h, 2 w).
 
     Computed as one convolution of the small maps, with four results at each place: of three neighbours in an enlarged row two
     are the same pixel, so each of the four sees 2×2 small pixels, weighted with sums of the weights (as "sub-pixel"
     convolutions; Shi et al. 2016). The same numbers, but for rounding, and the large maps are never made.
     """
 
-    def __init__(self, fan_in: int, fan_out: int, size: tuple[int, int]) -> None:
+    def __init__(self, fan_in: int, fan_out: int, size: tuple[int, int] | None = None) -> None:
         super().__init__(fan_in, fan_out, 3, padding=1)
         self.size = size
         # [a, k, l] = 1: the pixel at place a (left or right) of the two sees, with its weight l, the small pixel at k
@@ -68,7 +68,7 @@ class Enlarging(nn.Conv2d):
     def forward(self, maps: Tensor) -> Tensor:
         bias = None if self.bias is None else self.bias.repeat_interleave(4)
         large: Tensor = F.pixel_shuffle(F.conv2d(maps, self.small_weight(), bias, padding=1), 2)
-        return large[..., : self.size[0], : self.size[1]]
+        return large if self.size is None else large[..., : self.size[0], : self.size[1]]
 
     sums: Tensor
 
@@ -145,7 +145,7 @@ def _maps(shape: tuple[int, int, int], hidden: tuple[int, ...]) -> list[tuple[in
     return maps
 
 
-class _Residual(nn.Module):
+class ResidualBlock(nn.Module):
     """x + conv(conv(x)), each after a LeakyReLU (He et al. 2016, "identity mappings")."""
 
     def __init__(self, channels: int) -> None:
@@ -162,7 +162,7 @@ class _SkipEncoder(nn.Module):
     def __init__(self, shape: tuple[int, int, int], n_components: int, hidden: tuple[int, ...]) -> None:
         super().__init__()
         self.entry = nn.Conv2d(4 * shape[0], hidden[0], 3, padding=1)
-        self.blocks = nn.ModuleList(_Residual(width) for width in hidden)
+        self.blocks = nn.ModuleList(ResidualBlock(width) for width in hidden)
         self.downs = nn.ModuleList(nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1) for fan_in, fan_out in pairwise(hidden))
         self.code = nn.Linear(math.prod(_maps(shape, hidden)[-1]), n_components)
 
@@ -187,7 +187,7 @@ class _SkipDecoder(nn.Module):
         channels, *self.size = shape
         self.maps = _maps(shape, hidden)
         self.code = nn.Sequential(nn.Linear(n_components, math.prod(self.maps[-1])), nn.Unflatten(1, self.maps[-1]))
-        self.blocks = nn.ModuleList(_Residual(width) for width in hidden[::-1])
+        self.blocks = nn.ModuleList(ResidualBlock(width) for width in hidden[::-1])
         self.ups = nn.ModuleList(nn.Conv2d(fan_in, fan_out, 1) for fan_in, fan_out in pairwise(hidden[::-1]))
         self.exit = nn.Conv2d(hidden[0], 4 * channels, 3, padding=1)
         self.output = output_activation(bounded)

@@ -63,7 +63,7 @@ def _convolution(layer: nn.Conv2d) -> list[Step] | None:
 
 def _enlarging(layer: Enlarging) -> list[Step]:
     bias = None if layer.bias is None else layer.bias.repeat_interleave(4)
-    height, width = layer.size
+    height, width = layer.size or (0, 0)
     return [
         Step("convolution", {"stride": 1, "padding": 1}, _weight_and_bias(layer.small_weight(), bias)),
         Step("shuffle", {"height": height, "width": width}),

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from hourglass.errors import ModelError, ParameterError
 from hourglass.networks.base import Network, Pair, check_fits
+from hourglass.networks.code import Code
 from hourglass.networks.convolutional import Conv, Residual, Skip
 from hourglass.networks.dense import MLP, Linear
 from hourglass.networks.embedding import Embedding
+from hourglass.networks.maps import Maps
 from hourglass.networks.stochastic import Noisy, Quantised, Variational
 
 NETWORKS: dict[str, type[Network]] = {
@@ -27,6 +29,7 @@ NETWORKS: dict[str, type[Network]] = {
     "noisy": Noisy,
     "quantised": Quantised,
     "embedding": Embedding,
+    "maps": Maps,
 }
 
 Part = str | nn.Module
@@ -48,6 +51,7 @@ def build(
         A name in `NETWORKS`; or a pair, each part a name (the encoder of one network, the decoder of another) or a module
         of your own, which is copied: float32 (n, *shape) -> (n, n_components), and back.
     shape : (c, h, w) or (features,)
+        h and w are 0 for a network that is to take images of any size.
     n_components : int
         Numbers in a code.
     hidden : sequence of int, or a pair of such, optional
@@ -64,15 +68,21 @@ def build(
         If the network cannot take such samples, or encoder and decoder do not fit each other.
     """
     encoder, decoder = (network, network) if isinstance(network, str) else _pair_of(network)
+    is_any_size = len(shape) == 3 and not shape[1]
+    if is_any_size and not (isinstance(network, str) and _kind(network).takes_any_size):
+        able = " or ".join(f'"{name}"' for name, kind in NETWORKS.items() if kind.takes_any_size)
+        raise ModelError(f"network={network!r} takes images of one size; for any size use network={able}.")
     encoder_hidden, decoder_hidden = _hidden_pair(hidden)
 
     def whole(name: str, widths: tuple[int, ...] | None) -> Network:
         kind = _kind(name)
         try:
-            return kind(shape, n_components, kind.default_hidden if widths is None else widths, bounded)
+            made = kind(shape, n_components, kind.default_hidden if widths is None else widths, bounded)
         except (RuntimeError, TypeError, MemoryError, OverflowError) as error:  # torch, on sizes beyond memory or int64
             reason = str(error).split("\n")[0]
             raise ModelError(f"network={name!r} with n_components={n_components} cannot be made: {reason}") from error
+        made.code = getattr(made, "code", None) or Code(n_components)
+        return made
 
     if isinstance(encoder, str) and encoder == decoder and encoder_hidden == decoder_hidden:
         built = whole(encoder, encoder_hidden)
@@ -88,7 +98,9 @@ def build(
             is_local=len(names) == 2 and all(_kind(name).is_local for name in names),
             draws=len(names) < 2,  # of a module of the user's own nothing is known
         )
-    check_fits(built, shape, n_components)
+        built.code = Code(n_components)
+    stride = built.code.stride
+    check_fits(built, (shape[0], 2 * stride + 1, 3 * stride) if is_any_size else shape)
     return built
 
 

@@ -13,7 +13,7 @@ class Output(NamedTuple):
     Attributes
     ----------
     reconstructions : Tensor like the input
-    codes : Tensor (n, n_components)
+    codes : Tensor (n, n_components), or maps (n, n_components, h', w')
     rate : Tensor (n,), optional
         What each code costs in nats, in networks that know: in a variational one the KL divergence from the prior, in one
         that compresses the expected length of the code.
@@ -31,6 +31,11 @@ class Output(NamedTuple):
     representations: Tensor | None = None
     inputs: Tensor | None = None
     weights: tuple[Tensor, ...] = ()
+
+    @property
+    def vectors(self) -> Tensor:
+        """The codes as vectors (n, n_components): of maps, the mean over height and width."""
+        return self.codes.flatten(2).mean(2) if self.codes.ndim > 2 else self.codes
 
     def as_float(self) -> Output:
         """The same in float32, of a network that ran in mixed precision."""

@@ -111,7 +111,7 @@ class KLSparsity(Penalty):
             raise ParameterError(f"KLSparsity(target={self.target!r}); allowed: between 0 and 1.")
 
     def __call__(self, output: Output) -> Tensor:
-        activity = torch.sigmoid(output.codes).mean(0).clamp(1e-6, 1 - 1e-6)
+        activity = torch.sigmoid(output.codes).transpose(0, 1).flatten(1).mean(1).clamp(1e-6, 1 - 1e-6)
         wanted = torch.full_like(activity, self.target)
         divergence = wanted * (wanted / activity).log() + (1 - wanted) * ((1 - wanted) / (1 - activity)).log()
         return self.strength * divergence.sum()
@@ -146,7 +146,8 @@ class Contractive(Penalty):
         if self.n_probes:
             directions = codes.new_empty(self.n_probes, *codes.shape).bernoulli_() * 2 - 1
         else:
-            directions = torch.eye(codes.shape[1], device=codes.device, dtype=codes.dtype).unsqueeze(1).expand(-1, *codes.shape)
+            every = torch.eye(codes[0].numel(), device=codes.device, dtype=codes.dtype)
+            directions = every.view(-1, 1, *codes.shape[1:]).expand(-1, *codes.shape)
         norms = [
             torch.autograd.grad(codes, inputs, direction, create_graph=True)[0].flatten(1).square().sum(1).mean()
             for direction in directions
@@ -189,7 +190,7 @@ class Contrast(Penalty):
     compares_batch = True
 
     def __call__(self, output: Output) -> Tensor:
-        points = output.codes if output.representations is None else output.representations
+        points = output.vectors if output.representations is None else output.representations
         other = torch.arange(len(points), device=points.device).roll(len(points) // 2)
         return self.strength * torch.nn.functional.cross_entropy(_nearness(points), other)
 

@@ -1,31 +1,36 @@
 """Training: the one loop, its optimisers, what it is fed, and checkpoints."""
 
+from hourglass.training.arrays import as_tensor, network_input
 from hourglass.training.callbacks import PrintEpochs, WriteHistory, describe_epoch
-from hourglass.training.chance import seeded_globally
 from hourglass.training.checkpoints import WriteCheckpoint, load_checkpoint, save_checkpoint
 from hourglass.training.collapse import error_share
-from hourglass.training.distribution import current, joined, words_of_first
-from hourglass.training.examples import Examples, WholeSet, as_tensor, network_input
+from hourglass.training.distribution import Processes, current, joined, words_of_first
+from hourglass.training.examples import Examples
 from hourglass.training.loop import train
 from hourglass.training.machine import Threads, threads_now
 from hourglass.training.optimizers import OPTIMIZERS, Muon
 from hourglass.training.plan import SCHEDULES, Plan
+from hourglass.training.random_state import seeded_globally
 from hourglass.training.run import PRECISIONS, Callback, Run
-from hourglass.training.streamed import StreamedExamples
+from hourglass.training.sources import Crops, FullBatch, Rows, Source, Streamed, source_of
 
 __all__ = [
     "OPTIMIZERS",
     "PRECISIONS",
     "SCHEDULES",
     "Callback",
+    "Crops",
     "Examples",
+    "FullBatch",
     "Muon",
     "Plan",
     "PrintEpochs",
+    "Processes",
+    "Rows",
     "Run",
-    "StreamedExamples",
+    "Source",
+    "Streamed",
     "Threads",
-    "WholeSet",
     "WriteCheckpoint",
     "WriteHistory",
     "as_tensor",
@@ -37,6 +42,7 @@ __all__ = [
     "network_input",
     "save_checkpoint",
     "seeded_globally",
+    "source_of",
     "threads_now",
     "train",
     "words_of_first",

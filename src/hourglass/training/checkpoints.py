@@ -18,8 +18,7 @@ from torch import Tensor
 from hourglass.data.untrusted import untrusted
 from hourglass.data.write import replace_file
 from hourglass.errors import FormatError, ParameterError
-from hourglass.training.chance import chance, seeded_globally, set_chance
-from hourglass.training.distribution import current
+from hourglass.training.random_state import random_state, seeded_globally, set_random_state
 from hourglass.training.run import Callback, Mean, Run
 
 FORMAT = 3
@@ -61,7 +60,7 @@ def save_checkpoint(path: Path, run: Run, identity: dict[str, Any]) -> None:
     for index, parameter in enumerate(run.optimizer.parameters):
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in run.optimizer.state[parameter].items()}
     order, noise = run.drawn if run.batch else (run.order.get_state(), run.noise.get_state())
-    tensors |= {"random.order": order, "random.noise": noise, "random.chance": chance(run.device)}
+    tensors |= {"random.order": order, "random.noise": noise, "random.chance": random_state(run.device)}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     state = json.dumps(
         {
@@ -92,7 +91,7 @@ def load_checkpoint(path: Path, run: Run, identity: dict[str, Any]) -> None:
     ParameterError
         If it was made with other settings or other data.
     """
-    content = current().from_first(lambda: _read(path))
+    content = run.processes.from_first(lambda: _read(path))
     if content is None:
         return
     try:
@@ -146,8 +145,8 @@ def _restore(path: Path, run: Run, state: dict[str, Any], identity: dict[str, An
     run.batch, run.losses = int(state["batch"]), _checked_mean(state["losses"])
     if run.batch:
         with seeded_globally(None):
-            set_chance(run.device, tensors["random.chance"])  # which checks it
-        run.chance = tensors["random.chance"] if current().is_first else None  # the others' are not kept
+            set_random_state(run.device, tensors["random.chance"])  # which checks it
+        run.random_state = tensors["random.chance"] if run.processes.is_first else None  # the others' are not kept
     run.history = [_checked_row(row) for row in state["history"]]
     measured = {row["validation_loss"] is not None for row in run.history}
     is_begun = run.batch > 0 and run.losses.count > 0

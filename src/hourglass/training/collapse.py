@@ -16,9 +16,9 @@ def error_share(run: Run, objective: Objective, examples: Examples, noise: torch
 
     1 and more is a network that collapsed; 0 where all targets are alike, for then there is nothing else to learn.
     """
-    values = examples.targets[0].numel()
-    count = min(len(examples.rows), _MOST_SAMPLES, max(_FEWEST, _MOST_VALUES // values))
-    inputs, targets = examples.batch(torch.arange(count), noise)
+    values = examples.source.some(1).targets[0].numel()
+    count = min(_MOST_SAMPLES, max(_FEWEST, _MOST_VALUES // values))
+    inputs, targets = (given.to(run.device) for given in examples.some(count, noise))
     run.network.eval()
     with torch.inference_mode():
         made = run.network(inputs).reconstructions

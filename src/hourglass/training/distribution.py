@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -26,9 +26,6 @@ from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-
 
 from hourglass import errors
 from hourglass.errors import HourglassError, ParameterError, ProcessError
-
-if TYPE_CHECKING:
-    from hourglass.training.run import Loss, Run
 
 _SILENCE = timedelta(seconds=45)
 """After which a process that does not answer is taken for lost. A step takes seconds at most, a checkpoint or a validation
@@ -68,7 +65,7 @@ class Processes:
         start = self.rank * whole + min(self.rank, rest)
         return slice(start, start + whole + (self.rank < rest))
 
-    def average(self, parameters: Sequence[Tensor], loss: Loss, count: int) -> tuple[Loss, Loss]:
+    def average(self, parameters: Sequence[Tensor], loss: float | Tensor, count: int) -> tuple[float | Tensor, float | Tensor]:
         """Make each parameter's `grad`, in place, that of the batch of which this process has seen `count` rows.
 
         One sum over all processes, of a vector with all gradients and the loss, weighted by the count, and the count itself.
@@ -116,23 +113,23 @@ class Processes:
             with _heard():
                 torch_distributed.barrier(group)
 
-    def follow_first(self, run: Run) -> None:
-        """Take the first process's weights, and whether it stops: other processors round in other ways.
+    def follow_first(self, network: torch.nn.Module, stop: bool) -> bool:
+        """Take the first process's weights, and return whether it stops: other processors round in other ways.
 
         Raises
         ------
         ProcessError
         """
         if self.size == 1:
-            return
-        state = [tensor for tensor in run.network.state_dict().values() if tensor.numel()]
+            return stop
+        state = [tensor for tensor in network.state_dict().values() if tensor.numel()]
         for tensor in state:
             given = tensor.contiguous()
             with _heard():
                 torch_distributed.broadcast(given, 0)
             if given is not tensor:
                 tensor.copy_(given)
-        run.stop = self.from_first(lambda: run.stop)
+        return self.from_first(lambda: stop)
 
     def from_first(self, make: Callable[[], T]) -> T:
         """What `make` gives in the first process: bytes, or what JSON can hold. If it fails there, it fails in all.

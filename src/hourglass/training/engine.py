@@ -16,8 +16,7 @@ from hourglass.errors import HourglassWarning
 from hourglass.networks import Network, Pair, is_encoder_then_decoder, layers_of
 from hourglass.networks.layers import Call, Layer
 from hourglass.objectives import LOSSES, PENALTIES, Objective, Output
-from hourglass.training.distribution import current
-from hourglass.training.examples import Memory, Place
+from hourglass.training.examples import Buffers, Memory
 from hourglass.training.optimizers import Adam
 from hourglass.training.run import PRECISIONS, Loss, Run
 
@@ -28,7 +27,7 @@ class Engine(ABC):
     def __init__(self, run: Run, objective: Objective) -> None:
         self.network, self.optimizer, self.objective = run.network, run.optimizer, objective
         self.dtype = PRECISIONS[run.precision]
-        self.processes = current()
+        self.processes = run.processes
         self.count: Loss = 0
         """Rows of the last batch, in all processes."""
 
@@ -92,7 +91,7 @@ class Dense(Engine):
     def __init__(self, run: Run, objective: Objective, layers: list[Layer], widths: list[int]) -> None:
         super().__init__(run, objective)
         self.layers, self.widths = layers, widths
-        self._places: dict[tuple[int, int], Place] = {}
+        self._places: dict[tuple[int, int], Buffers] = {}
         self._steps: dict[int, _Step] = {}  # by the identity of their inputs, which they hold on to
         self._room: list[list[Tensor]] = []
         """Of batches that lie elsewhere: what goes in, what is wanted, each layer's answers and slopes."""
@@ -135,7 +134,7 @@ class Dense(Engine):
             call()
         return float(step.norms.square().sum()) * step.targets.numel() / 4  # of slopes 2 / numel · error
 
-    def memory(self, batch_size: int, n_batches: int) -> Place:
+    def memory(self, batch_size: int, n_batches: int) -> Buffers:
         if (batch_size, n_batches) not in self._places:
             with torch.inference_mode(False):  # others write here
                 whole = [
@@ -147,7 +146,7 @@ class Dense(Engine):
                 answers, slopes = (self._layers_memory(batch_size) for _ in range(2))
                 for inputs, targets in batches:
                     self._steps[id(inputs)] = self._put_down(inputs, targets, answers, slopes)
-            self._places[batch_size, n_batches] = Place(whole[0], whole[1], batches)
+            self._places[batch_size, n_batches] = Buffers(whole[0], whole[1], batches)
         return self._places[batch_size, n_batches]
 
     def _layers_memory(self, batch_size: int) -> list[Tensor]:
@@ -274,7 +273,7 @@ def engine_for(run: Run, objective: Objective) -> Engine:
     Modules and penalties of the user's own may do what a graph cannot record, as to look at a value; they run eagerly. So do
     several processes, which between gradients and step wait for each other.
     """
-    processes = current()
+    processes = run.processes
     if processes.size > 1 and processes.is_first and objective.compares_batch:
         words = "a penalty compares the images of a batch; each of the processes compares those of its share alone."
         warnings.warn(words, HourglassWarning, stacklevel=2)

@@ -8,16 +8,16 @@ import time
 from collections.abc import Iterator, Sequence
 
 import torch
+from torch import Tensor
 
 from hourglass.corruption import seeded
 from hourglass.errors import DivergenceError
 from hourglass.objectives import Objective
-from hourglass.training.chance import seeded_globally, set_chance
-from hourglass.training.distribution import current
 from hourglass.training.engine import Engine, engine_for, output_of
 from hourglass.training.examples import Examples
 from hourglass.training.machine import kept_memory
 from hourglass.training.plan import Plan
+from hourglass.training.random_state import seeded_globally, set_random_state
 from hourglass.training.run import Callback, Mean, Run
 
 _VALIDATION_BATCH = 512
@@ -35,7 +35,7 @@ def train(
     """Train `run.network` until `plan.epochs` are finished, or patience or a callback ends it.
 
     Several processes (`distribution.py`) all call this with the same arguments: they share each training batch, and each
-    evaluates the whole of the validation part, which gives the same numbers without a word between them.
+    evaluates the whole validation split, so that all have the same loss without communication.
 
     Raises
     ------
@@ -44,27 +44,21 @@ def train(
     DivergenceError
         If the loss is no longer finite. Checkpoints of earlier epochs stay as they are.
     """
-    for given in (examples, validation):
-        if given is not None:
-            given.to(run.device)
-    run.n_images, run.n_epochs = len(examples), plan.epochs
-    run.n_batches = math.ceil(len(examples) / plan.batch_size)
-    processes = current()
-    callbacks = [callback for callback in callbacks if processes.is_first or not callback.writes]
+    callbacks = prepare(run, plan, examples, validation, callbacks)
     try:
         for callback in callbacks:
             callback.on_train_begin(run)
-        processes.follow_first(run)
+        run.follow_first()
         with contextlib.closing(engine_for(run, objective)) as engine:
             while run.epoch < plan.epochs and not run.stop:
-                with own_chance(run, objective):
+                with own_random_state(run, objective):
                     train_epoch(run, plan, engine, examples, validation, callbacks)
                 for callback in callbacks:
                     callback.on_epoch_end(run)
-                processes.follow_first(run)
+                run.follow_first()
             if run.best is not None:
                 run.network.load_state_dict(run.best)
-                processes.follow_first(run)
+                run.follow_first()
     finally:
         for callback in callbacks:
             callback.on_train_end(run)
@@ -85,21 +79,16 @@ def train_epoch(
     DivergenceError
     """
     start, first = time.perf_counter(), run.batch
-    run.drawn = run.order.get_state(), run.noise.get_state()
-    run.network.train()
     pace = plan.pace([row["loss"] for row in run.history])
-    batches = examples.shuffled(plan.batch_size, run.order, run.noise, engine.memory, engine.processes, first=first)
-    for inputs, targets in batches:
+    run.network.train()
+    for inputs, targets in batches_left(run, plan, engine, examples):
         run.optimizer.set_rate(pace * plan.rate(run.step, plan.epochs * run.n_batches))
-        run.loss = engine.step(inputs, targets)
-        run.losses.add(run.loss, engine.count)
-        run.step, run.batch = run.step + 1, run.batch + 1
+        loss = engine.step(inputs, targets)
+        run.count_step(loss, engine.count)
         for callback in callbacks:
             callback.on_batch_end(run)
 
-    losses, run.losses = run.losses, Mean()
-    run.epoch, run.batch = run.epoch + 1, 0
-    loss = losses.value  # on a GPU, waits for the last step
+    loss = run.end_epoch()
     seconds = time.perf_counter() - start
     run.history.append(
         {
@@ -117,7 +106,7 @@ def train_epoch(
 
 
 def evaluate(run: Run, objective: Objective, examples: Examples) -> float:
-    """The mean objective over `examples`, with the same damage at every call."""
+    """The mean objective over `examples`, with the same corruption at every call."""
     losses = Mean()
     run.network.eval()
     with torch.inference_mode(not objective.differentiates):
@@ -127,20 +116,37 @@ def evaluate(run: Run, objective: Objective, examples: Examples) -> float:
     return losses.value
 
 
-@contextlib.contextmanager
-def own_chance(run: Run, objective: Objective) -> Iterator[None]:
-    """Layers and penalties that draw for themselves draw from the run's seed and epoch; torch's global state stays.
+def prepare(
+    run: Run, plan: Plan, examples: Examples, validation: Examples | None, callbacks: Sequence[Callback]
+) -> Sequence[Callback]:
+    """Before the first epoch: data on the device, counts for displays, and which callbacks this process has."""
+    for given in (examples, validation):
+        if given is not None:
+            given.to(run.device)
+    run.n_images, run.n_epochs = len(examples), plan.epochs
+    run.n_batches = math.ceil(len(examples) / plan.batch_size)
+    return [callback for callback in callbacks if run.processes.is_first or not callback.writes]
 
-    Each of several processes has draws of its own: its rows are others than theirs.
+
+def batches_left(run: Run, plan: Plan, engine: Engine, examples: Examples) -> Iterator[tuple[Tensor, Tensor]]:
+    """This process's share of the batches that the epoch still has: all of them, unless it is resumed in its midst."""
+    run.drawn = run.order.get_state(), run.noise.get_state()
+    return examples.shuffled(plan.batch_size, run.order, run.noise, engine.memory, run.processes, first=run.batch)
+
+
+@contextlib.contextmanager
+def own_random_state(run: Run, objective: Objective) -> Iterator[None]:
+    """Layers and penalties that draw for themselves draw from the run's seed and epoch; torch's global random state stays.
+
+    Each of several processes has draws of its own, for its rows are others than theirs.
     """
     if not (run.network.draws or any(penalty.draws for penalty in objective.penalties)):
         yield
         return
-    processes = current()
-    with seeded_globally(run.seed + run.epoch * processes.size + processes.rank, run.device):
-        if run.chance is not None:
-            set_chance(run.device, run.chance)
-            run.chance = None
+    with seeded_globally(run.seed + run.epoch * run.processes.size + run.processes.rank, run.device):
+        if run.random_state is not None:  # resumed in the midst of an epoch
+            set_random_state(run.device, run.random_state)
+            run.random_state = None
         yield
 
 
@@ -154,7 +160,7 @@ def check_finite(run: Run) -> None:
 
 
 def keep_best(run: Run, patience: int) -> None:
-    """Remember the best epoch's weights; stop after `patience` epochs without a better one."""
+    """Keep the best epoch's weights; stop after `patience` epochs without a better one."""
     losses = [row["validation_loss"] for row in run.history]
     best = losses.index(min(losses)) + 1
     if best == run.epoch:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hourglass.errors import DataError
 from hourglass.networks import Network
+from hourglass.training.distribution import ALONE, Processes
 from hourglass.training.optimizers import Optimizer
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -49,9 +50,9 @@ class Run:
     losses : Mean
         Of these.
     drawn : tuple of Tensor
-        What state `order` and `noise` had at the beginning of the epoch under way.
-    chance : Tensor, optional
-        The state in which layers that draw for themselves go on, where an epoch is taken up in its midst.
+        The states of `order` and `noise` at the beginning of the epoch under way.
+    random_state : Tensor, optional
+        Where an epoch is resumed in its midst: torch's own random state there, for layers that draw from it.
     history : list of dict
         A row an epoch: epoch, loss, validation_loss (None without validation), learning_rate, seconds, images_per_second.
     best : dict of str to Tensor, optional
@@ -59,9 +60,11 @@ class Run:
     stop : bool
         Set by a callback, it ends the run after this epoch.
     seed : int
-        Of the damage in validation, and of layers that draw for themselves.
+        Of the corruption in validation, and of layers that draw for themselves.
     precision : str
         A name in `PRECISIONS`: of the products in a training step.
+    processes : Processes
+        All that train together, as this one sees them.
     """
 
     network: Network
@@ -71,12 +74,13 @@ class Run:
     seed: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precision: str = "float32"
+    processes: Processes = ALONE
     epoch: int = 0
     step: int = 0
     batch: int = 0
     losses: Mean = field(default_factory=Mean)
     drawn: tuple[Tensor, ...] = ()
-    chance: Tensor | None = None
+    random_state: Tensor | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Tensor] | None = None
     stop: bool = False
@@ -86,12 +90,28 @@ class Run:
     n_images: int = 0
     loss: Loss = math.nan
 
+    def follow_first(self) -> None:
+        """Of several processes: take the weights of the first, and stop where it does."""
+        self.stop = self.processes.follow_first(self.network, self.stop)
+
+    def count_step(self, loss: Loss, n_samples: Loss) -> None:
+        """A step is done: its loss, the mean over `n_samples` of all processes, counts to the epoch's."""
+        self.loss = loss
+        self.losses.add(loss, n_samples)
+        self.step, self.batch = self.step + 1, self.batch + 1
+
+    def end_epoch(self) -> float:
+        """The epoch is done: its mean loss. On a GPU this waits for the last step."""
+        losses, self.losses = self.losses, Mean()
+        self.epoch, self.batch = self.epoch + 1, 0
+        return losses.value
+
 
 class Callback:
     """Base of all callbacks; each method is given the run and may set `run.stop` to end it after this epoch.
 
     Between the first step and the last they read the network, or copy it; its parameters and gradients stay the tensors that
-    they are, for the engine may have put down where these lie.
+    they are, for the engine may have recorded where these lie.
     """
 
     writes: ClassVar[bool] = False

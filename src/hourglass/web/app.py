@@ -150,7 +150,7 @@ def _add_questions(app: FastAPI, scene: Scene) -> None:
     def upload(body: Body) -> Response:
         """image: the file's, at the model's size, grey or coloured as it takes them."""
         image = decode_image(io.BytesIO(body), "the file", (scene.shape[0], scene.shape[1]), MAX_PIXELS)
-        shown = to_shown(image, scene.model.layout_.white)
+        shown = to_shown(image, scene.model.sample_.white)
         return Response(pack({}, {"image": with_channels(shown[None], scene.shape)[0]}), media_type=OCTETS)
 
     @app.post("/api/analyse", **answers, openapi_extra=_takes(f"The pixels of an image: uint8, {n_values}."))

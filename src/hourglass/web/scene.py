@@ -60,9 +60,9 @@ class Scene:
         self, model: ImageEstimator, split: Split, title: str, seed: int = 0, names: Sequence[str] | None = None
     ) -> None:
         self.model, self.title, self.seed = model, title, seed
-        if not model.layout_.is_image:
+        if not model.sample_.is_image:
             raise ModelError("the explorer shows images; this model was fitted on flat features.")
-        self.shape, self._samples = model.layout_.shape, split.images
+        self.shape, self._samples = model.sample_.size, split.images
         self.n_codes = model.encode(split.images[:1]).shape[1]  # what does not fit is refused now
         self.images: Uint8 = to_uint8(split.images)
         self.names = [str(row) for row in range(len(split))] if names is None else list(names)
@@ -191,7 +191,7 @@ class Scene:
         """(facts, arrays) of a learned map, an autoencoder of the codes with two numbers of its own; and where they lie."""
         inner = Autoencoder(2, network="noisy", hidden=(256, 128), penalty=_MAP_RATE, random_state=self.seed)
         inner.fit(self.codes, callbacks=[_Ending(self)])
-        scale, offset = inner.layout_.scale, inner.layout_.offset
+        scale, offset = inner.sample_.scale, inner.sample_.offset
         assert isinstance(scale, float)  # an Autoencoder has one of each for all columns
         assert isinstance(offset, float)
         inside = Step("affine", {"scale": 1 / scale, "offset": -offset / scale})
@@ -217,7 +217,7 @@ class Scene:
     def part(self, name: str) -> Content | None:
         """The network's "encoder" or "decoder" as the page can run it; None if it is made of other parts than it knows."""
         module = self.model.encoder_ if name == "encoder" else self.model.decoder_
-        shape = self.model.layout_.network_shape if name == "encoder" else (self.n_codes,)
+        shape = self.model.sample_.network_shape if name == "encoder" else (self.n_codes,)
         steps = steps_of(module)
         return None if steps is None else network(name, shape, steps)
 

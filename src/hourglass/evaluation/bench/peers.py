@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from hourglass.evaluation.bench.rounds import Figures, Round
 from hourglass.evaluation.bench.task import HIDDEN, N_COMPONENTS, Clock, Task
-from hourglass.images import Array, Layout
+from hourglass.images import Array, Sample
 
 MOST_EPOCHS = 12
 """After which the chapter's loop gives up coming to a result."""
@@ -43,7 +43,7 @@ def chapter_network(pixels: int) -> nn.Sequential:
 
 def noisy_and_clean(images: Array) -> tuple[Tensor, Tensor]:
     """The images as (n, c, h, w) in 0..1, and a noisy copy, made once."""
-    clean = torch.from_numpy(Layout(images.shape[1:]).to_network(images))
+    clean = torch.from_numpy(Sample(images.shape[1:]).to_network(images))
     noisy = (clean + torch.normal(0.5, 0.4, clean.shape)).clamp(0.0, 1.0)
     return noisy, clean
 
@@ -126,7 +126,7 @@ def chapter_until(task: Task, target: float) -> Round:
 
 def error_on_test(task: Task, *, as_rows: bool) -> Callable[[Callable[[Tensor], Tensor]], float]:
     """What gives the mean squared error of a network on the noisy test images, which it gets as rows or as (n, c, h, w)."""
-    layout = Layout(task.test().shape[1:])
+    layout = Sample(task.test().shape[1:])
     noisy, clean = (torch.from_numpy(layout.to_network(images)) for images in task.test_pairs())
 
     def measured(network: Callable[[Tensor], Tensor]) -> float:

@@ -8,7 +8,7 @@ from hourglass.evaluation.codes import largest_angle
 from hourglass.report.chapter.laboratory import Findings, Laboratory, Topic, rows_of, squared_error
 from hourglass.report.plots import curves
 from hourglass.report.sections import Picture, Table
-from hourglass.training import WholeSet
+from hourglass.training import FullBatch
 
 _CLAIM = """With no nonlinearity in it, an autoencoder that is trained to the least squared error learns what principal \
 component analysis computes: its k numbers span the subspace of the k directions in which the images vary most \
@@ -59,7 +59,7 @@ def _experiment(lab: Laboratory) -> Findings:
         run=(
             f'`network="linear"` on the {len(train):,} training images, for {len(widths)} widths k of the code, by '
             "gradient descent on the mean squared error alone: no eigenvectors and no singular values are computed. "
-            + ("Each step sees all images. " if train.shape[1] <= WholeSet.MAX_VALUES else "")
+            + ("Each step sees all images. " if train.shape[1] <= FullBatch.MAX_VALUES else "")
             + "Beside it scikit-learn's PCA, and the chapter's nonlinear network with the same k."
         ),
         shown=[

@@ -22,7 +22,7 @@ ae = hg.Autoencoder(n_components=32, epochs=1, random_state=0).fit(mnist.train.i
 codes = ae.transform(mnist.test.images)  # x -> y: float32 (n, 32)
 images = ae.inverse_transform(codes)  # y -> z: float32 (n, h, w) in 0..1
 ae.encoder_, ae.decoder_  # torch modules, each usable alone
-structure(ae.network_, ae.layout_.network_shape).savefig("structure.svg")
+structure(ae.network_, ae.sample_.network_shape).savefig("structure.svg")
 
 # halves that do not mirror each other: convolutions in, dense layers out
 uneven = hg.Autoencoder(8, network=("conv", "mlp"), hidden=((8, 16), (64, 32)), epochs=1).fit(mnist.train.images[:500])

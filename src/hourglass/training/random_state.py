@@ -1,4 +1,4 @@
-"""torch's own generator: first weights, and layers that draw for themselves, as dropout does, draw from it."""
+"""torch's global random state: initial weights are drawn from it, and so do layers such as dropout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _held = threading.RLock()
 
 
 def _renew_lock() -> None:
-    """In a forked process: the thread that held it is not there to let it go."""
+    """In a forked process the thread that held the lock does not exist, and cannot release it."""
     global _held  # noqa: PLW0603
     _held = threading.RLock()
 
@@ -25,10 +25,9 @@ if hasattr(os, "register_at_fork"):
 
 @contextlib.contextmanager
 def seeded_globally(seed: int | None, device: torch.device | None = None) -> Iterator[None]:
-    """Within it torch's own generator, also that of a CUDA `device`, is seeded, and float32 is torch's default; then both are
-    what they were.
+    """Seed torch's own generator, also that of a CUDA `device`, and make float32 its default dtype; restore both at the end.
 
-    There is one for all Python threads of a process, so one of them at a time is within.
+    All Python threads of a process share them, so one thread at a time is within.
     """
     on_gpu = device is not None and device.type == "cuda"
     its_own = torch.cuda.device(device) if on_gpu else contextlib.nullcontext()  # among several GPUs
@@ -45,12 +44,12 @@ def seeded_globally(seed: int | None, device: torch.device | None = None) -> Ite
             torch.set_default_dtype(default)
 
 
-def chance(device: torch.device) -> Tensor:
+def random_state(device: torch.device) -> Tensor:
     """The state of torch's own generator for `device`."""
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.default_generator.get_state()
 
 
-def set_chance(device: torch.device, state: Tensor) -> None:
+def set_random_state(device: torch.device, state: Tensor) -> None:
     """Let torch's own generator for `device` go on from `state`."""
     if device.type == "cuda":
         torch.cuda.set_rng_state(state, device)

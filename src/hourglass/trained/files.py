@@ -3,10 +3,10 @@
     config.json
         format        the version of this layout, an integer
         hourglass     the version of the library that wrote it
-        estimator     the estimator's name in ESTIMATORS
+        estimator     the estimator's name in ESTIMATORS; null for a trained model alone
         parameters    the constructor's arguments
-        fitted        what was learned beside the weights: settings, layout, history, number of features, and the
-                      estimator's own state; its arrays stand beside the weights, under "learned:" and their name
+        fitted        what was learned beside the weights: settings, layout (the sample), history, number of features, and
+                      the estimator's own state; its arrays stand beside the weights, under "learned:" and their name
         payload       name, size and SHA-256 of the weights' file: safetensors carries no checksum of its own
         sha256        of this file without this line
 
@@ -21,55 +21,101 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
+from torch import Tensor
 
 from hourglass._version import __version__
 from hourglass.corruption import Corruption, from_config, to_config
 from hourglass.data.untrusted import untrusted
-from hourglass.data.write import in_turn, replace_folder
+from hourglass.data.write import in_turn, replace_folder, standing_folder
 from hourglass.errors import FormatError
-from hourglass.images import Layout
+from hourglass.images import Sample
+from hourglass.networks import Network
 from hourglass.objectives import Penalty
 from hourglass.objectives.registry import from_config as penalty_from_config
 from hourglass.objectives.registry import to_config as penalty_to_config
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from hourglass.estimators.arguments import CheckedEstimator
 
 FORMAT = 1
 _LEARNED = "learned:"
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
 
-def write_model(model: CheckedEstimator, name: str, path: Path, state: dict[str, Any]) -> None:
-    """Write the fitted `model`, and `state`, beside `path`, then rename; a model that was there is replaced."""
+class Face(NamedTuple):
+    """What an estimator saves beside its trained model.
+
+    Attributes
+    ----------
+    name : str
+        Its name in ESTIMATORS.
+    title : str
+        Its class, for the model's card.
+    parameters : dict
+        The constructor's arguments.
+    n_features_in : int
+    feature_names_in : ndarray of str, optional
+    state : dict
+        What it learned beside the network: numbers, text and arrays.
+    """
+
+    name: str
+    title: str
+    parameters: dict[str, Any]
+    n_features_in: int
+    feature_names_in: Any
+    state: dict[str, Any]
+
+
+class Parts(NamedTuple):
+    """What a model's folder holds, checked, before anything is made of it."""
+
+    name: str | None
+    parameters: dict[str, Any]
+    fitted: dict[str, Any]
+    weights: dict[str, Tensor]
+    arrays: dict[str, Any]
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the estimator learned beside the network."""
+        state: dict[str, Any] = self.fitted["state"] | self.arrays
+        return state
+
+
+def write_model(
+    path: Path,
+    network: Network,
+    sample: Sample,
+    settings: dict[str, Any],
+    history: list[dict[str, Any]],
+    face: Face | None = None,
+) -> None:
+    """Write a trained model, and what an estimator adds, beside `path`, then rename; a model that was there is replaced."""
     with in_turn(path):  # another may be about to replace it
         is_other = not path.name or (path.exists() and not (path / CONFIG).is_file())
     if is_other:
         raise FormatError(f"{path} exists and is no model; choose another name.")
-    tensors = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in model.network_.state_dict().items()}
+    state = {} if face is None else face.state
+    tensors = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in network.state_dict().items()}
     arrays = {key: value for key, value in state.items() if _is_numeric(value)}
     tensors |= {f"{_LEARNED}{key}": torch.from_numpy(np.array(value, order="C")) for key, value in arrays.items()}
     payload = to_bytes(tensors)
     config = {
         "format": FORMAT,
         "hourglass": __version__,
-        "estimator": name,
-        "parameters": {key: _plain(value) for key, value in model.get_params(deep=False).items()},
+        "estimator": None if face is None else face.name,
+        "parameters": {} if face is None else {key: _plain(value) for key, value in face.parameters.items()},
         "fitted": {
-            "settings": {key: _plain(value) for key, value in model.settings_.items()},
-            "layout": asdict(model.layout_),
-            "history": model.history_,
-            "n_features_in": model.n_features_in_,
-            "feature_names_in": _plain(getattr(model, "feature_names_in_", None)),
+            "settings": {key: _plain(value) for key, value in settings.items()},
+            "layout": asdict(sample),
+            "history": history,
+            "n_features_in": None if face is None else face.n_features_in,
+            "feature_names_in": None if face is None else _plain(face.feature_names_in),
             "state": {key: _plain(value) for key, value in state.items() if key not in arrays},
         },
         "payload": {"file": WEIGHTS, "bytes": len(payload), "sha256": hashlib.sha256(payload).hexdigest()},
@@ -78,7 +124,19 @@ def write_model(model: CheckedEstimator, name: str, path: Path, state: dict[str,
     with replace_folder(path) as folder:
         (folder / WEIGHTS).write_bytes(payload)
         (folder / CONFIG).write_text(_dump(config), encoding="utf-8")
-        (folder / CARD).write_text(_card(model, config), encoding="utf-8")
+        title = "Trained model" if face is None else face.title
+        n_weights = sum(parameter.numel() for parameter in network.parameters())
+        (folder / CARD).write_text(_card(title, sample, n_weights, config), encoding="utf-8")
+
+
+def read_model(path: Path) -> Parts:
+    """The checked content of the model folder `path`. FormatError if there is none, or it is damaged."""
+    with in_turn(path):  # a model that is being replaced is read as it was, or as it will be
+        path = standing_folder(path)
+        config = read_config(path)
+        weights, arrays = _split(_read_weights(path, config))
+    with untrusted(f"{path}: config.json does not describe a model that this version knows"):
+        return Parts(config["estimator"], _restored_all(config["parameters"]), config["fitted"], weights, arrays)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -104,7 +162,7 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def read_weights(path: Path, config: dict[str, Any]) -> dict[str, Tensor]:
+def _read_weights(path: Path, config: dict[str, Any]) -> dict[str, Tensor]:
     """The checked weights of the model folder `path`. FormatError if they are missing or damaged."""
     file = path / WEIGHTS
     if not file.is_file():
@@ -124,12 +182,11 @@ def read_weights(path: Path, config: dict[str, Any]) -> dict[str, Tensor]:
         raise FormatError(f"{file}: not a safetensors file ({error}).") from error
 
 
-def restore_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The constructor's arguments as they were."""
-    return {key: _restored(value) for key, value in parameters.items()}
+def _restored_all(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: _restored(value) for key, value in values.items()}
 
 
-def split_weights(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _split(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """(the network's weights, the estimator's own arrays)"""
     weights = {key: tensor for key, tensor in tensors.items() if not key.startswith(_LEARNED)}
     arrays = {key.removeprefix(_LEARNED): tensor.numpy() for key, tensor in tensors.items() if key.startswith(_LEARNED)}
@@ -139,34 +196,40 @@ def split_weights(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[s
     return weights, arrays
 
 
-def restore_fitted(model: CheckedEstimator, fitted: dict[str, Any]) -> None:
-    """Set on `model` what was learned beside the weights."""
-    model.layout_ = _checked_layout(**fitted["layout"])
-    model.settings_ = restore_parameters(fitted["settings"])
-    corruption, penalty = model.settings_["corruption"], model.settings_["penalty"]
+def restore_settings(fitted: dict[str, Any]) -> dict[str, Any]:
+    """The settings that training used."""
+    settings = _restored_all(fitted["settings"])
+    corruption, penalty = settings["corruption"], settings["penalty"]
     penalties = penalty if isinstance(penalty, tuple) else (penalty,)
     if not isinstance(corruption, Corruption | None) or not all(isinstance(one, Penalty | None) for one in penalties):
         raise TypeError(f"corruption {corruption!r}, penalty {penalty!r}")
-    model.history_ = [dict(row) for row in fitted["history"]]
-    for row in model.history_:
+    return settings
+
+
+def restore_history(fitted: dict[str, Any]) -> list[dict[str, Any]]:
+    history = [dict(row) for row in fitted["history"]]
+    for row in history:
         if not all(isinstance(row[name], float | int) for name in ("epoch", "loss")):
             raise TypeError(f"a row of history: {row}")
-    model.n_iter_ = len(model.history_)
-    model.n_features_in_ = int(fitted["n_features_in"])
-    if fitted["feature_names_in"] is not None:
-        model.feature_names_in_ = np.array(fitted["feature_names_in"], dtype=object)
+    return history
 
 
-def _checked_layout(shape: list[int], offset: Any, scale: Any, white: float | None = None) -> Layout:
-    is_shape = 1 <= len(shape) <= 3 and all(type(side) is int and side > 0 for side in shape)
+def restore_sample(fitted: dict[str, Any]) -> Sample:
+    return _checked_sample(**fitted["layout"])
+
+
+def _checked_sample(shape: list[int | None], offset: Any, scale: Any, white: float | None = None) -> Sample:
+    is_any_size = len(shape) > 1 and shape[:2] == [None, None]
+    known = shape[2:] if is_any_size else shape
+    is_shape = 1 <= len(shape) <= 3 and all(type(side) is int and side > 0 for side in known)
     by_column = isinstance(offset, list) and len(shape) == 1 and len(offset) == len(scale) == shape[0]
     offsets, scales = (offset, scale) if by_column else ([offset], [scale])
     numbers = [float(number) for number in [*offsets, *scales, 1.0 if white is None else white]]
     if not is_shape or not all(map(math.isfinite, numbers)) or min(numbers[len(offsets) :]) <= 0:
-        raise ValueError(f"shape {shape}, offset {offset}, scale {scale}, white {white} are no layout of samples")
+        raise ValueError(f"shape {shape}, offset {offset}, scale {scale}, white {white} are no sample")
     if by_column:
         offset, scale = tuple(offset), tuple(scale)
-    return Layout(tuple(shape), offset, scale, white)
+    return Sample(tuple(shape), offset, scale, white)
 
 
 def _plain(value: Any) -> Any:
@@ -201,20 +264,19 @@ def _dump(config: dict[str, Any]) -> str:
     return json.dumps(config, indent=1) + "\n"
 
 
-def _card(model: CheckedEstimator, config: dict[str, Any]) -> str:
+def _card(title: str, sample: Sample, n_weights: int, config: dict[str, Any]) -> str:
     """The model's card: what it is, how it was made, how to use it."""
-    settings, rows = config["fitted"]["settings"], model.history_
+    settings, rows = config["fitted"]["settings"], config["fitted"]["history"]
     epochs = "\n".join(
         f"| {row['epoch']} | {row['loss']:.5f} | "
         f"{'' if row['validation_loss'] is None else format(row['validation_loss'], '.5f')} |"
         for row in rows
     )
     values = "\n".join(f"| {key} | `{json.dumps(value)}` |" for key, value in settings.items())
-    parameters = sum(parameter.numel() for parameter in model.network_.parameters())
-    return f"""# {type(model).__name__}
+    return f"""# {title}
 
-Made by hourglass {config["hourglass"]}. Takes samples of shape {model.layout_.shape} and makes codes of
-{settings["n_components"]} numbers; {parameters:,} weights.
+Made by hourglass {config["hourglass"]}. Takes samples of shape {sample} and makes codes of
+{settings["n_components"]} latent dimensions; {n_weights:,} weights.
 
 ```python
 import hourglass as hg

@@ -1,0 +1,186 @@
+"""Checks of all that an estimator is given: samples, pairs of samples, codes."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_array, validate_data
+
+from hourglass.data import Stream
+from hourglass.errors import DataError, HourglassWarning
+from hourglass.images import Array, Float32, Sample, as_array, as_list, check_images, to_unit, warn_of_masks, white_level
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+
+Samples = Array | list[Array] | Stream
+"""Checked: an array, a list of images of several sizes, or a stream."""
+
+
+class Pairs(NamedTuple):
+    """What a network learns from.
+
+    Attributes
+    ----------
+    targets : what it is to give back.
+    inputs : optional
+        What it is given instead of the targets.
+    white : float, optional
+        The white level of integer images deeper than 8 bits, which are now float32 in 0..1.
+    """
+
+    targets: Any
+    inputs: Any = None
+    white: float | None = None
+
+
+def check_samples(
+    estimator: BaseEstimator, samples: Any, sample: Sample | None, white: float | None, *, name: str = "X"
+) -> tuple[Any, float | None]:
+    """(`samples` that keep the image contract or are a table of finite numbers, their white level)
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        In fitting, its `n_features_in_` and `feature_names_in_` are set.
+    samples : array-like, list of images of several sizes, or Stream
+    sample : Sample, optional
+        What each must be; None in fitting.
+    white : float, optional
+        The white level that was given.
+
+    Raises
+    ------
+    DataError
+    """
+    owner = type(estimator).__name__
+    if isinstance(samples, Stream):
+        if sample is None:
+            _set_features(estimator, math.prod(samples.shape[1:]))
+        elif not sample.fits(samples.shape[1:]):
+            raise DataError(f"{name} has images of shape {samples.shape[1:]}; {owner} was fitted on {sample}.")
+        return samples, samples.white
+    try:
+        if (many := as_list(samples, name=name)) is not None:
+            checked, level = check_many(many, sample, white, owner, name=name)
+            if sample is None:
+                _set_features(estimator, checked[0][0, 0].size)
+            return checked, level
+        given = _untracked(samples)
+        is_array = hasattr(given, "ndim") or hasattr(given, "__array__")  # of a table, column names are in it alone
+        given = given if is_array and not isinstance(given, np.ma.MaskedArray) else as_array(given, name=name)
+        n_axes = getattr(given, "ndim", 2)
+        if sample is not None and sample.is_image and n_axes > 1 and sample.fits(given.shape):
+            raise DataError(f"{name} is one image of shape {given.shape}; it needs a first axis: {name}[None].")
+        if n_axes <= 2:
+            array, level = _check_table(estimator, given, reset=sample is None, name=name), None
+        else:
+            array = as_array(given, name=name)
+            array, level = in_unit(array, sample, white, owner, name=name)
+            array = check_images(array, name=name)
+    except ValueError as error:
+        raise error if isinstance(error, DataError) else DataError(str(error)) from error
+    if array.ndim > 2 and sample is None:
+        warn_of_masks(array, name=name)
+        _set_features(estimator, math.prod(array.shape[1:]))
+    if sample is not None and not sample.fits(array.shape[1:]):
+        raise DataError(f"{name} has samples of shape {array.shape[1:]}; {owner} was fitted on {sample}.")
+    return array, level
+
+
+def check_many(
+    images: Sequence[Array], sample: Sample | None, white: float | None, owner: str, *, name: str = "X"
+) -> tuple[list[Array], float | None]:
+    """(images of several sizes that keep the contract and have the same channels, their white level)"""
+    deep = [image for image in images if image.dtype.kind in "iu" and image.dtype != np.uint8 and image.size]
+    if deep and sample is None and white is None:
+        largest = max(deep, key=lambda image: int(image.max()))
+        white = in_unit(largest[None], None, None, owner, name=name)[1]
+    checked = [check_images(in_unit(image[None], sample, white, owner, name=name)[0], name=name)[0] for image in images]
+    channels = {image.shape[2:] for image in checked}
+    if len(channels) > 1:
+        raise DataError(f"{name} holds grey and coloured images together; make all grey, or all RGB.")
+    if sample is not None and not all(sample.fits(image.shape) for image in checked):
+        strange = next(image.shape for image in checked if not sample.fits(image.shape))
+        raise DataError(f"{name} has images of shape {strange}; {owner} was fitted on {sample}.")
+    return checked, white if deep else None
+
+
+def in_unit(
+    images: Array, sample: Sample | None, white: float | None, owner: str, *, name: str = "X"
+) -> tuple[Array, float | None]:
+    """(integers deeper than 8 bits as float32 in 0..1, others unchanged; the white level of the former)
+
+    In fitting, `sample` None, that is the level that was given, or is found, with a HourglassWarning; else the model's.
+    """
+    is_deep = images.dtype.kind in "iu" and images.dtype != np.uint8 and images.size > 0
+    if sample is None and is_deep and white is None and images.min() >= 0:
+        largest = int(images.max())
+        white = white_level(largest, is_integer=True)
+        words = f"{name} are of {images.dtype} up to {largest}; the white level is taken to be {white:g}. white= fixes it."
+        warnings.warn(words, HourglassWarning, stacklevel=6)
+    if not is_deep or images.min() < 0:  # which the image contract refuses
+        return images, white if sample is None else sample.white
+    level = white if sample is None else sample.white
+    if level is None:
+        fitted = f"{owner} was fitted on uint8 or floats in 0..1"
+        raise DataError(f"{name} are of {images.dtype}; {fitted}. Divide them by their white level.")
+    return to_unit(images, level, name=name), level
+
+
+def check_targets(targets: Any, sample: Sample | None, white: float | None, owner: str) -> Any:
+    """Clean samples that stand beside corrupted ones: the same contract, and nothing is learned from them."""
+    if (many := as_list(targets, name="y")) is not None:
+        return check_many(many, sample, white, owner, name="y")[0]
+    targets = np.asarray(targets)
+    if targets.ndim > 2:
+        return check_images(in_unit(targets, sample, white, owner, name="y")[0], name="y")
+    try:
+        checked: Array = check_array(targets, dtype="numeric")
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    return checked
+
+
+def check_codes(codes: Any, n_components: int, *, are_maps: bool = False) -> Float32:
+    """Codes (n, n_components), or maps (n, n_components, h, w), as finite float32. DataError for others."""
+    try:
+        array: Float32 = check_array(codes, dtype=np.float32, order="C", copy=True, allow_nd=are_maps)
+    except ValueError as error:
+        raise DataError(f"codes: {error}") from error
+    if array.ndim != (4 if are_maps else 2) or array.shape[1] != n_components:
+        allowed = f"(n, {n_components}, h, w), as model_.encode gives them" if are_maps else f"(n, {n_components})"
+        raise DataError(f"codes have shape {array.shape}; allowed: {allowed}.")
+    return array
+
+
+def _check_table(estimator: BaseEstimator, table: Any, *, reset: bool, name: str) -> Array:
+    checked: Array = validate_data(estimator, table, reset=reset, dtype="numeric")
+    if checked.dtype.kind not in "biuf":
+        columns = [str(column) for column, kind in getattr(table, "dtypes", {}).items() if kind.kind not in "biuf"]
+        which = f" (column {', '.join(columns[:5])})" if columns else ""
+        raise DataError(
+            f"{name} holds values that are no numbers{which}; encode them first (OneHotEncoder), or leave them out."
+        )
+    largest = float(np.abs(checked).max())
+    if largest > float(np.finfo(np.float32).max):
+        raise DataError(f"{name} holds values up to {largest:g}, beyond what float32 holds (3.4e38); scale them first.")
+    return checked
+
+
+def _set_features(estimator: Any, count: int) -> None:
+    estimator.n_features_in_ = count
+    estimator.__dict__.pop("feature_names_in_", None)
+
+
+def _untracked(samples: Any) -> Any:
+    """A tensor without what autograd keeps of it, on the CPU; of a kind that numpy does not know, as float32."""
+    if not isinstance(samples, torch.Tensor):
+        return samples
+    plain = samples.detach().cpu()
+    return plain.float() if plain.dtype == torch.bfloat16 else plain

@@ -1,0 +1,67 @@
+"""A fully convolutional network: images of any height and width, codes that are maps."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hourglass.networks.base import Network, image_shape, output_activation
+from hourglass.networks.code import Code
+from hourglass.networks.convolutional import Enlarging, ResidualBlock
+from hourglass.objectives import Output
+
+
+class Maps(Network):
+    """Strided 3×3 convolutions down to maps of `n_components` channels, and back, for images of any height and width.
+
+    `hidden` are the channels after each halving of height and width, so the code has 1/2, 1/4, … of them. Detail stays where it
+    is: nothing passes through a vector, and an image costs what its pixels do.
+    """
+
+    default_hidden = (32, 64)
+    is_local = True
+    is_separable = False
+    takes_any_size = True
+
+    def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
+        super().__init__()
+        widths = (image_shape(shape, "maps")[0], *hidden)
+        stride = 2 ** len(hidden)
+        self.code = Code(n_components, stride)
+        down: list[nn.Module] = [PadTo(stride)]
+        for fan_in, fan_out in pairwise(widths):
+            down += [nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1), nn.LeakyReLU()]
+        self.encoder = nn.Sequential(*down, ResidualBlock(widths[-1]), nn.LeakyReLU(), nn.Conv2d(widths[-1], n_components, 1))
+        up: list[nn.Module] = [nn.Conv2d(n_components, widths[-1], 1), ResidualBlock(widths[-1])]
+        for fan_in, fan_out in pairwise(widths[::-1]):
+            up += [nn.LeakyReLU(), Enlarging(fan_in, fan_out)]
+        self.decoder = nn.Sequential(*up, output_activation(bounded))
+        # A layer's reach in pixels: 1 at the resolution that it reads, of a residual block 2.
+        reach = (stride - 1) + 4 * stride + 2 * (stride - 1)
+        self.margin = stride * math.ceil(reach / stride)
+
+    def forward(self, samples: Tensor) -> Output:
+        codes = self.encoder(samples)
+        height, width = samples.shape[-2:]
+        return Output(self.decoder(codes)[..., :height, :width], codes)
+
+    encoder: nn.Sequential
+    decoder: nn.Sequential
+
+
+class PadTo(nn.Module):
+    """Repeat the last row and column until height and width are multiples of `stride`: (n, c, h, w) -> (n, c, h', w')."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, images: Tensor) -> Tensor:
+        below, right = (-images.shape[-2] % self.stride, -images.shape[-1] % self.stride)
+        if not below and not right:
+            return images
+        padded: Tensor = F.pad(images, (0, right, 0, below), mode="replicate")
+        return padded

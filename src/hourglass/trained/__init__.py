@@ -1,0 +1,7 @@
+"""A trained model: network, sample, settings and history, and the folder that it is saved as."""
+
+from hourglass.trained.files import Face, read_model, write_model
+from hourglass.trained.model import Trained, as_device, build_network
+from hourglass.trained.windows import windows_of
+
+__all__ = ["Face", "Trained", "as_device", "build_network", "read_model", "windows_of", "write_model"]

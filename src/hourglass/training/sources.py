@@ -1,0 +1,423 @@
+"""Where training samples come from: rows of an array, crops of images of many sizes, a stream, or a full batch.
+
+A source gives clean samples as the user has them; `Examples` makes batches of these. A new kind is a class with `__len__`,
+`split`, `some` and `batches`.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hourglass.data import Stream
+from hourglass.data.shuffling import Batch
+from hourglass.errors import DataError
+from hourglass.images import Array, Sample, crop_at
+from hourglass.training.arrays import as_tensor, network_input
+from hourglass.training.distribution import ALONE, Processes
+
+_PIECE = 4096  # samples at once
+_MOST_HELD_OUT = 10_000  # of a stream; they are kept in memory
+_FINGERPRINTED = 64
+
+
+class Drawn(NamedTuple):
+    """Clean samples for one batch or several.
+
+    Attributes
+    ----------
+    targets : Tensor of shape (n, *sample.shape)
+    inputs : Tensor of the same shape, optional
+        What the network is given instead of the targets.
+    size : int
+        Samples of each batch; the last one may have fewer.
+    is_normalised : bool
+        Whether they are already as the network sees them.
+    streamed : Batch, optional
+        Of a stream: which lanes the samples are in, for the corruption is drawn lane by lane.
+    """
+
+    targets: Tensor
+    inputs: Tensor | None
+    size: int
+    is_normalised: bool = False
+    streamed: Batch | None = None
+
+
+class Source(ABC):
+    """Where training samples come from. `sample` says what one of them is."""
+
+    sample: Sample
+    device = torch.device("cpu")
+    draws_by_lane: ClassVar[bool] = False
+    """Whether processes read other samples than each other, so that corruption is drawn for parts of a batch."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Samples an epoch."""
+
+    @abstractmethod
+    def split(self, share: float, seed: int) -> tuple[Source, Rows | None, NDArray[np.int64]]:
+        """(the training split, the validation split in memory or None, which rows or images it holds)"""
+
+    @abstractmethod
+    def some(self, count: int) -> Rows:
+        """`count` samples from all over, or as many as there are, in memory: for whatever asks before the first step."""
+
+    @abstractmethod
+    def batches(
+        self,
+        size: int,
+        order: torch.Generator,
+        *,
+        first: int = 0,
+        processes: Processes = ALONE,
+        n_together: int = 1,
+    ) -> Iterator[Drawn]:
+        """One epoch in batches of `size` from number `first` on, `n_together` at once, in an order drawn from `order`.
+
+        Of several `processes` each is given its share of every batch, which may be empty.
+        """
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Tells another data set from this one."""
+
+    def to(self, device: torch.device) -> None:
+        """Give samples on `device`."""
+        self.device = device
+
+
+class Rows(Source):
+    """Rows of an array in memory, which is not copied; uint8 stays uint8.
+
+    Parameters
+    ----------
+    sample : Sample
+    targets : ndarray of shape (n, *sample.shape)
+    inputs : ndarray of the same shape, optional
+        What the network is given instead of the targets.
+    rows : ndarray of int, optional
+        The rows that count; all by default.
+    """
+
+    def __init__(
+        self, sample: Sample, targets: Array, inputs: Array | None = None, rows: NDArray[np.int64] | None = None
+    ) -> None:
+        self.sample, self._arrays = sample, (targets, inputs)
+        self.targets = as_tensor(targets)
+        self.inputs = None if inputs is None else as_tensor(inputs)
+        self.rows = torch.arange(len(targets)) if rows is None else torch.from_numpy(rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def split(self, share: float, seed: int) -> tuple[Rows, Rows | None, NDArray[np.int64]]:
+        order = np.random.default_rng(seed).permutation(len(self))
+        n_held_out = int(share * len(self))
+        rows = self.rows.numpy()
+        held_out, rest = np.sort(rows[order[:n_held_out]]), np.sort(rows[order[n_held_out:]])
+        return self._of(rest), self._of(held_out) if n_held_out else None, held_out
+
+    def some(self, count: int) -> Rows:
+        return self._of(self.rows[spread_over(len(self), count)].numpy())
+
+    def _of(self, rows: NDArray[np.int64]) -> Self:
+        return type(self)(self.sample, *self._arrays, rows=rows)
+
+    def corrupted(self, inputs: Array) -> Rows:
+        """The same rows with `inputs`, one for each row of the whole array, in place of the targets."""
+        return Rows(self.sample, self._arrays[0], inputs, self.rows.numpy())
+
+    def to(self, device: torch.device) -> None:
+        """The samples move to `device` too if they take no more than half of its free memory."""
+        self.device = device
+        n_bytes = sum(given[0].nbytes for given in (self.targets, self.inputs) if given is not None) * len(self)
+        if device.type == "cuda" and n_bytes <= torch.cuda.mem_get_info(device)[0] / 2:
+            self.targets = self.targets.index_select(0, self.rows).to(device)
+            self.inputs = None if self.inputs is None else self.inputs.index_select(0, self.rows).to(device)
+            self.rows = torch.arange(len(self))
+
+    def batches(
+        self,
+        size: int,
+        order: torch.Generator,
+        *,
+        first: int = 0,
+        processes: Processes = ALONE,
+        n_together: int = 1,
+    ) -> Iterator[Drawn]:
+        positions = torch.randperm(len(self), generator=order)[first * size :]
+        for own, width in shares_of(positions, size, n_together, processes):
+            yield self.at(own, width)
+
+    def in_order(self, size: int, n_together: int = 1) -> Iterator[Drawn]:
+        """All samples in their order."""
+        for some in torch.split(torch.arange(len(self)), n_together * size):
+            yield self.at(some, size)
+
+    def at(self, positions: Tensor, size: int) -> Drawn:
+        """The samples at these `positions`, in batches of `size`."""
+        rows = self.rows[positions]
+        return Drawn(
+            self._gathered(self.targets, rows), None if self.inputs is None else self._gathered(self.inputs, rows), size
+        )
+
+    def at_all(self) -> Array:
+        """All clean samples, as the user has them."""
+        every: Array = self._gathered(self.targets, self.rows).cpu().numpy()
+        return every
+
+    def _gathered(self, samples: Tensor, rows: Tensor) -> Tensor:
+        return samples.index_select(0, rows.to(samples.device)).to(self.device)
+
+    @property
+    def fingerprint(self) -> str:
+        return " ".join(_fingerprint(array) for array in self._arrays if array is not None)
+
+
+def shares_of(positions: Tensor, size: int, n_together: int, processes: Processes) -> Iterator[tuple[Tensor, int]]:
+    """This process's shares of batches of `size` of `positions`: (of `n_together` batches, how many are in each).
+
+    No later share is larger than the first, and the last ones may be empty.
+    """
+    shares = [some[processes.share(len(some))] for some in torch.split(positions, size)] if len(positions) else []
+    width = max(1, len(shares[0])) if shares else 1
+    if filled := [share for share in shares if len(share)]:
+        for some in torch.split(torch.cat(filled), n_together * width):
+            yield some, width
+    for share in shares[len(filled) :]:
+        yield share, width
+
+
+class Crops(Source):
+    """Random crops of images of any sizes, turned by quarters and flipped, drawn anew in every epoch.
+
+    An epoch has as many crops as cover the images once. An image smaller than a crop is mirrored at its borders.
+
+    Parameters
+    ----------
+    sample : Sample
+    targets : sequence of ndarray (h, w) or (h, w, c), of one number of channels
+    size : (height, width) of a crop
+    inputs : sequence of ndarray, optional
+        Of the same sizes: what the network is given instead of the targets.
+    turns : bool
+        Whether crops are also flipped and turned.
+    """
+
+    def __init__(
+        self,
+        sample: Sample,
+        targets: Sequence[Array],
+        size: tuple[int, int],
+        inputs: Sequence[Array] | None = None,
+        *,
+        turns: bool = True,
+    ) -> None:
+        self.sample, self.size, self.turns = sample, size, turns
+        self.targets, self.inputs = list(targets), None if inputs is None else list(inputs)
+        counts = [max(1, round(image.shape[0] * image.shape[1] / math.prod(size))) for image in self.targets]
+        self._owners = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+
+    def __len__(self) -> int:
+        return len(self._owners)
+
+    def split(self, share: float, seed: int) -> tuple[Crops, Rows | None, NDArray[np.int64]]:
+        """Whole images are held out, and some fixed crops of each give the validation loss."""
+        order = np.random.default_rng(seed).permutation(len(self.targets))
+        n_held_out = int(share * len(order))
+        held_out, rest = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
+        return self._of(rest), self._of(held_out).some(_MOST_HELD_OUT) if n_held_out else None, held_out
+
+    def _of(self, images: NDArray[np.int64]) -> Crops:
+        targets, inputs = (None if given is None else [given[i] for i in images] for given in (self.targets, self.inputs))
+        assert targets is not None
+        return Crops(self.sample, targets, self.size, inputs, turns=self.turns)
+
+    def some(self, count: int) -> Rows:
+        places = torch.rand(len(self), 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        drawn = self._cut(torch.from_numpy(spread_over(len(self), count)), places, 1)
+        return Rows(self.sample, drawn.targets.numpy(), None if drawn.inputs is None else drawn.inputs.numpy())
+
+    def batches(
+        self,
+        size: int,
+        order: torch.Generator,
+        *,
+        first: int = 0,
+        processes: Processes = ALONE,
+        n_together: int = 1,
+    ) -> Iterator[Drawn]:
+        positions = torch.randperm(len(self), generator=order)[first * size :]
+        places = torch.rand(len(self), 3, generator=order, dtype=torch.float64)
+        for own, width in shares_of(positions, size, 1, processes):
+            yield self._cut(own, places, width)
+
+    def _cut(self, positions: Tensor, places: Tensor, size: int) -> Drawn:
+        """The crops at these `positions`, whose owners are cut at `places` (crops, 3) in [0, 1)."""
+
+        def cut(images: list[Array]) -> Tensor:
+            if not len(positions):
+                return torch.empty(0, dtype=torch.float32)
+            crops = [
+                crop_at(images[owner], self.size, place if self.turns else (*place[:2], 0.0))
+                for owner, place in zip(self._owners[positions].tolist(), places[positions].tolist(), strict=True)
+            ]
+            return torch.from_numpy(np.stack(crops)).to(self.device)
+
+        return Drawn(cut(self.targets), None if self.inputs is None else cut(self.inputs), size)
+
+    @property
+    def fingerprint(self) -> str:
+        every = [image for images in (self.targets, self.inputs or []) for image in images]
+        digest = functools.reduce(lambda crc, image: zlib.crc32(_fingerprint(image).encode(), crc), every, 0)
+        return f"{len(self.targets)} images {digest:08x} in crops of {self.size}"
+
+
+class Streamed(Source):
+    """Samples of a `Stream`, read as they are needed; each of several processes reads those of its share alone.
+
+    Parameters
+    ----------
+    sample : Sample
+    stream : Stream
+    without : ndarray of int, sorted, optional
+        The numbers of the images that are left out.
+    """
+
+    draws_by_lane = True
+
+    def __init__(self, sample: Sample, stream: Stream, without: NDArray[np.int64] | None = None) -> None:
+        self.sample, self.stream = sample, stream
+        self.without = np.empty(0, np.int64) if without is None else without
+        self._some: Rows | None = None
+
+    def __len__(self) -> int:
+        return len(self.stream) - len(self.without)
+
+    def split(self, share: float, seed: int) -> tuple[Streamed, Rows | None, NDArray[np.int64]]:
+        """At most 10,000 images are held out, and read once."""
+        rows = self.stream.draw(min(int(share * len(self.stream)), _MOST_HELD_OUT), seed)
+        training = Streamed(self.sample, self.stream, rows)
+        if not len(rows):
+            return training, None, rows
+        return training, Rows(self.sample, self.stream.take(rows, named=False).images), rows
+
+    def some(self, count: int) -> Rows:
+        if self._some is None or len(self._some) < count:
+            self._some = Rows(self.sample, self.stream.take(self.stream.draw(count, 0), named=False).images)
+        return self._some.some(count)
+
+    def batches(
+        self,
+        size: int,
+        order: torch.Generator,
+        *,
+        first: int = 0,
+        processes: Processes = ALONE,
+        n_together: int = 1,
+    ) -> Iterator[Drawn]:
+        seed = int(torch.randint(2**62, (), generator=order, device=order.device))
+        part = processes.rank, processes.size
+        for batch in self.stream.batches(size, seed, first=first, part=part, without=self.without):
+            yield Drawn(as_tensor(batch.images).to(self.device), None, size, streamed=batch)
+
+    @property
+    def fingerprint(self) -> str:
+        return self.stream.fingerprint
+
+
+class FullBatch(Rows):
+    """Every batch is the full batch, for a linear map that copies its samples with least squared error.
+
+    Such a map learns from the mean μ and the covariance C alone. So where there are more than 2·d samples of d values, the
+    batch is 2·d points that have the same two: μ ± √d · each column of the Cholesky factor L of C. The loss and its gradient
+    are those of all samples, at the cost of 2·d. An epoch takes as many steps as batches of single samples would.
+    """
+
+    MAX_VALUES = 4096
+    """Largest number of values a sample: C has the square of it."""
+
+    def batches(
+        self,
+        size: int,
+        order: torch.Generator,
+        *,
+        first: int = 0,
+        processes: Processes = ALONE,
+        n_together: int = 1,
+    ) -> Iterator[Drawn]:
+        points = self._points[processes.share(len(self._points))]
+        batch = Drawn(points, None, max(1, len(points)), is_normalised=True)
+        for _ in range(first * size, len(self), size):
+            yield batch
+
+    @functools.cached_property
+    def _points(self) -> Tensor:
+        """As the network sees them."""
+        values = math.prod(self.sample.network_shape)
+        if len(self) <= 2 * values:
+            return self._seen(slice(None))
+        identity = torch.eye(values, dtype=torch.float64, device=self.device)
+        total, products = torch.zeros_like(identity[0]), torch.zeros_like(identity)
+        middle = self._seen(slice(0, _PIECE)).flatten(1).double().mean(0)  # of a few, so that nothing large cancels
+        for start in range(0, len(self), _PIECE):
+            centred = self._seen(slice(start, start + _PIECE)).flatten(1).double() - middle
+            total += centred.sum(0)
+            products.addmm_(centred.T, centred)
+        shift = total / len(self)
+        covariance = products / len(self) - torch.outer(shift, shift)
+        floor = 1e-10 * covariance.diagonal().mean() + 1e-20  # pixels that never change have no variance
+        spread = math.sqrt(values) * torch.linalg.cholesky(covariance + floor * identity).T
+        points = torch.cat([middle + shift + spread, middle + shift - spread])
+        return points.float().view(-1, *self.sample.network_shape)
+
+    def _seen(self, part: slice) -> Tensor:
+        return network_input(self.sample, self._gathered(self.targets, self.rows[part]))
+
+
+def source_of(
+    sample: Sample,
+    targets: Array | Sequence[Array] | Stream,
+    inputs: Array | Sequence[Array] | None = None,
+    *,
+    crop: tuple[int, int] | None = None,
+    turns: bool = True,
+) -> Source:
+    """The source of checked samples: a stream, an array, or images of many sizes, of which crops are taken.
+
+    Raises
+    ------
+    DataError
+        If a stream comes with inputs.
+    """
+    if isinstance(targets, Stream):
+        if inputs is not None:
+            raise DataError("a stream is corrupted as it comes; it takes no inputs of its own.")
+        return Streamed(sample, targets)
+    if crop is not None:
+        return Crops(sample, list(targets), crop, None if inputs is None else list(inputs), turns=turns)
+    assert isinstance(targets, np.ndarray)
+    return Rows(sample, targets, None if inputs is None else np.asarray(inputs))
+
+
+def _fingerprint(array: Array) -> str:
+    """Tells an array from others, by 64 of its rows."""
+    few = array[spread_over(len(array), _FINGERPRINTED)]
+    return f"{array.dtype} {array.shape} {zlib.crc32(few.tobytes()):08x}"
+
+
+def spread_over(n: int, count: int) -> NDArray[np.int64]:
+    """`count` of the numbers below `n`, or all, from the first to the last."""
+    return np.linspace(0, n - 1, min(n, count)).astype(np.int64)
