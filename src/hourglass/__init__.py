@@ -52,10 +52,12 @@ if TYPE_CHECKING:
         Generator,
         Retriever,
         load_model,
+        register,
     )
     from hourglass.images import to_float, to_uint8
+    from hourglass.networks import Network
     from hourglass.objectives import L1, L2, Contractive, Contrast, KLSparsity, Neighbours, Output, Penalty, Rate
-    from hourglass.training import Callback
+    from hourglass.training import Callback, Optimizer, Run
 
 _HOMES = {
     "hourglass.corruption": (
@@ -93,10 +95,12 @@ _HOMES = {
         "Generator",
         "Retriever",
         "load_model",
+        "register",
     ),
     "hourglass.images": ("to_float", "to_uint8"),
     "hourglass.objectives": ("L1", "L2", "Contractive", "Contrast", "KLSparsity", "Neighbours", "Output", "Penalty", "Rate"),
-    "hourglass.training": ("Callback",),
+    "hourglass.networks": ("Network",),
+    "hourglass.training": ("Callback", "Optimizer", "Run"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -129,6 +133,8 @@ __all__ = [
     "Masking",
     "ModelError",
     "Neighbours",
+    "Network",
+    "Optimizer",
     "Output",
     "ParameterError",
     "Penalty",
@@ -137,6 +143,7 @@ __all__ = [
     "Rate",
     "Retriever",
     "Rotation",
+    "Run",
     "SaltAndPepper",
     "Split",
     "Stream",
@@ -145,6 +152,7 @@ __all__ = [
     "__version__",
     "load",
     "load_model",
+    "register",
     "stream",
     "to_float",
     "to_uint8",

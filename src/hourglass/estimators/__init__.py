@@ -8,7 +8,7 @@ from hourglass.estimators.denoiser import Denoiser
 from hourglass.estimators.enhancer import Enhancer
 from hourglass.estimators.generator import Generator
 from hourglass.estimators.presets import PRESETS
-from hourglass.estimators.registry import ESTIMATORS, load_model
+from hourglass.estimators.registry import ESTIMATORS, load_model, register
 from hourglass.estimators.retriever import Retriever
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "ImageEstimator",
     "Retriever",
     "load_model",
+    "register",
 ]

@@ -36,8 +36,8 @@ from hourglass.data.untrusted import untrusted
 from hourglass.data.write import in_turn, replace_folder, standing_folder
 from hourglass.errors import FormatError
 from hourglass.images import Sample
-from hourglass.networks import Network
-from hourglass.objectives import Penalty
+from hourglass.networks import NETWORKS, Network
+from hourglass.objectives import LOSSES, Penalty
 from hourglass.objectives.registry import from_config as penalty_from_config
 from hourglass.objectives.registry import to_config as penalty_to_config
 
@@ -203,6 +203,10 @@ def restore_settings(fitted: dict[str, Any]) -> dict[str, Any]:
     penalties = penalty if isinstance(penalty, tuple) else (penalty,)
     if not isinstance(corruption, Corruption | None) or not all(isinstance(one, Penalty | None) for one in penalties):
         raise TypeError(f"corruption {corruption!r}, penalty {penalty!r}")
+    for kind, known in {"network": NETWORKS, "loss": LOSSES}.items():
+        name = settings[kind]
+        if isinstance(name, str) and name not in known:
+            raise FormatError(f"it needs the {kind} {name!r}, which is none of this library's; hourglass.register it first.")
     return settings
 
 

@@ -8,7 +8,7 @@ from hourglass.training.distribution import Processes, current, joined, words_of
 from hourglass.training.examples import Examples
 from hourglass.training.loop import train
 from hourglass.training.machine import Threads, threads_now
-from hourglass.training.optimizers import OPTIMIZERS, Muon
+from hourglass.training.optimizers import OPTIMIZERS, Muon, Optimizer
 from hourglass.training.plan import SCHEDULES, Plan
 from hourglass.training.random_state import seeded_globally
 from hourglass.training.run import PRECISIONS, Callback, Run
@@ -23,6 +23,7 @@ __all__ = [
     "Examples",
     "FullBatch",
     "Muon",
+    "Optimizer",
     "Plan",
     "PrintEpochs",
     "Processes",
