@@ -42,7 +42,7 @@ scaling: .venv/.dev
 
 # docs/performance.md: about twenty minutes on two cores that do nothing else.
 performance: .venv/.demo
-	$(BIN)/hourglass bench --data mnist --rounds 3 -o docs
+	$(BIN)/python -m benchmarks --data mnist --rounds 3 -o docs
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Hourglass needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11")'

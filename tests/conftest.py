@@ -7,9 +7,9 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the same bits need the same number of threads
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import pytest
@@ -83,12 +83,18 @@ def _no_surprises(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Temp
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]):
+def entry_point() -> Callable[[list[str]], NoReturn]:
+    """What `run` runs: `hourglass`, where a module names no other."""
+    return main
+
+
+@pytest.fixture
+def run(entry_point: Callable[[list[str]], NoReturn], capsys: pytest.CaptureFixture[str]):
     """Run the command; (exit code, standard output, standard error)."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
         with warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
+            entry_point([str(argument) for argument in arguments])
         captured = capsys.readouterr()
         return int(ended.value.code or 0), captured.out, captured.err
 

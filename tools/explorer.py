@@ -12,11 +12,14 @@ import json
 import os
 import shutil
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # benchmarks/
 
 import click
 import numpy as np
@@ -24,9 +27,9 @@ import torch
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 import hourglass as hg
+from benchmarks.matrix import matrix_rates
+from benchmarks.provenance import processor
 from hourglass.data import Split
-from hourglass.evaluation.bench.matrix import matrix_rates
-from hourglass.evaluation.bench.suite import processor
 from hourglass.web import Scene, export_page
 from hourglass.web.server import serve
 

@@ -18,13 +18,13 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same bits need the same number of threads
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import click  # noqa: E402
 
 import hourglass as hg  # noqa: E402
+from benchmarks.provenance import code_digest, processor  # noqa: E402
 from hourglass.data import files  # noqa: E402
-from hourglass.evaluation.bench.suite import code_digest, processor  # noqa: E402
 from hourglass.networks import NETWORKS  # noqa: E402
 from reliability import (  # type: ignore[attr-defined]  # noqa: E402  # no stubs for tests
     bombs,

@@ -20,13 +20,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # benchmarks/
+
 import click
 import numpy as np
 from safetensors.numpy import load_file
 
 import hourglass as hg
 import scaling_data
-from hourglass.evaluation.bench.suite import code_digest, processor
+from benchmarks.provenance import code_digest, processor
 from scaling_page import PLANNED_BATCH, page
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-import hourglass as hg
 from hourglass.estimators.persistence import CONFIG, WEIGHTS
+
+import hourglass as hg
 
 
 def flip_model(folder: Path, amount: int, seed: int) -> tuple[int, int]:

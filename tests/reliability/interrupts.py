@@ -29,7 +29,6 @@ def verbs(folder: Path) -> dict[str, list[str]]:
         "demo": ["demo", *data, "-o", str(folder / "demo")],
         "chapter": ["chapter", *data, "-o", str(folder / "chapter")],
         "evaluate": ["evaluate", "--suite", "uses", *data, "-o", str(folder / "results")],
-        "bench": ["bench", *data, "-o", str(folder / "bench")],
         "denoise": ["denoise", model("denoiser"), "digits", "-o", str(folder / "clean.npy")],
         "detect": ["detect", model("detector"), "digits", "-o", str(folder / "found")],
         "generate": ["generate", model("generator"), "-o", str(folder / "sheet.png"), "--n", "200000"],

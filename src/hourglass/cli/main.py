@@ -14,7 +14,6 @@ from typing import Any, NoReturn
 import click
 
 from hourglass._version import __version__
-from hourglass.cli.bench import bench
 from hourglass.cli.chapter import chapter
 from hourglass.cli.compress import compress, decompress
 from hourglass.cli.data import data
@@ -46,21 +45,28 @@ def hourglass() -> None:
 
 VERBS = (
     *(demo, chapter, train, denoise, detect, generate, encode, search, compress, decompress, enhance),
-    *(explore, evaluate, bench, data, info),
+    *(explore, evaluate, data, info),
 )
 for verb in VERBS:
     hourglass.add_command(verb)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 2 bad input (one line on standard error says what), 130 interrupted."""
+    """Run the command line and exit, as `carry_out` does."""
+    carry_out(hourglass, "hourglass", sys.argv[1:] if arguments is None else arguments)
+
+
+def carry_out(command: click.Command, name: str, arguments: list[str]) -> NoReturn:
+    """Run `command` and exit: 0 done, 2 bad input (one line on standard error says what), 130 interrupted.
+
+    `name` is how a person calls it; with the arguments it is the context's `obj`, for pages that print the command.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold what a terminal, or no text, can
         sys.stdout.reconfigure(errors="backslashreplace")
     warnings.showwarning = _show_warning
     warnings.simplefilter("always", HourglassWarning)
     try:
-        arguments = sys.argv[1:] if arguments is None else arguments
-        hourglass.main(arguments, prog_name="hourglass", standalone_mode=False, obj=shlex.join(["hourglass", *arguments]))
+        command.main(arguments, prog_name=name, standalone_mode=False, obj=shlex.join([*name.split(), *arguments]))
     except (KeyboardInterrupt, click.Abort):  # before RuntimeError, which an Abort is
         say_last("interrupted.", follows=True)
         sys.exit(INTERRUPTED)

@@ -26,7 +26,7 @@ def prefers_onednn() -> bool:
     """Whether large products go to oneDNN here.
 
     MKL takes its AVX-512 kernels on Intel's processors alone, oneDNN wherever there is AVX-512: on an AMD EPYC of 2024 it
-    multiplies twice as fast (`hourglass bench` measures both). A rule and no trial: the same seed shall give the same bits.
+    multiplies twice as fast (`make performance` measures both). A rule and no trial: the same seed shall give the same bits.
     """
     has_both = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return has_both and torch.backends.cpu.get_cpu_capability() == "AVX512" and not _is_intel()

@@ -2,7 +2,6 @@
 
 from hourglass.report.demo import run_demo
 from hourglass.report.figures import (
-    growth_curves,
     image_rows,
     inline_svg,
     learning_curves,
@@ -19,7 +18,6 @@ __all__ = [
     "Picture",
     "Section",
     "Table",
-    "growth_curves",
     "html",
     "image_rows",
     "inline_svg",

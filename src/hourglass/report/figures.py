@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FixedLocator, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from hourglass.data.write import replace_file
 from hourglass.errors import ParameterError
@@ -117,33 +117,6 @@ def rate_distortion_curves(curves: Mapping[str, Sequence[tuple[float, float]]]) 
     axes.set(xlabel="bytes an image", ylabel="PSNR, dB", xscale="log")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
-    return figure
-
-
-def growth_curves(curves: Mapping[str, Sequence[tuple[float, float]]], slopes: Mapping[str, float]) -> Figure:
-    """Costs over sizes, both logarithmic: a panel for each curve of points (size, cost), which is named "COST over SIZE".
-
-    `slopes` says by name with which power of the size the cost grows. A dashed line shows growth in proportion.
-    """
-    costs, sizes = (list(dict.fromkeys(name.split(" over ")[part] for name in curves)) for part in (0, 1))
-    figure = Figure(figsize=(5.2 * len(costs), 3.6 * len(sizes)), dpi=150, layout="constrained")
-    grid = figure.subplots(len(sizes), len(costs), squeeze=False)
-    for name, points in curves.items():
-        cost, size = name.split(" over ")
-        axes = grid[sizes.index(size)][costs.index(cost)]
-        places, values = np.array(points).T
-        axes.plot(places, values, "o-", color=COLOURS[0], markersize=4, label=f"measured; slope {slopes[name]:.2f}")
-        axes.plot(places, values[-1] * places / places[-1], "--", color=MUTED, linewidth=1, label="in proportion")
-        axes.set(xlabel=size, ylabel=cost, xscale="log", yscale="log", ylim=(values.min() / 2, values.max() * 2))
-        axes.xaxis.set_major_locator(FixedLocator(places.tolist()))
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter("{x:g}")
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_minor_locator(NullLocator())
-        axes.tick_params(labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=8, loc="upper left")
     return figure
 
 

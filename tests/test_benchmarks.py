@@ -6,17 +6,23 @@ import itertools
 import json
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 
 import hourglass as hg
-from hourglass.evaluation.bench.rounds import Contender, Figures, Round, Worker, alternate, alternate_anew, beside
-from hourglass.evaluation.bench.rows import Bar, Row, Spread, compare
+from benchmarks.rounds import Contender, Figures, Round, Worker, alternate, alternate_anew, beside
+from benchmarks.rows import Bar, Row, Spread, compare
+from benchmarks.task import Task, write
+
+ROOT = Path(__file__).resolve().parent.parent
 
 # --- contenders of a few milliseconds, each in a process of its own -----------------------------------------------------
 
@@ -84,6 +90,20 @@ def test_contenders_take_turns_after_one_round_that_does_not_count(tmp_path: Pat
     assert len({line.split()[1] for line in (tmp_path / "diary").read_text().splitlines()[8:]}) == 2
 
 
+def load_peer(task: Task) -> Round:
+    """Prepares a peer, and measures which packages of the library its process holds."""
+    from benchmarks import peers
+
+    one_round = peers.sliced_loop(task)
+    return lambda: one_round() | dict.fromkeys((name.split(".")[1] for name in sys.modules if "hourglass." in name), 1.0)
+
+
+def test_a_peers_process_holds_nothing_of_ours_that_it_does_not_need(task: Task) -> None:
+    rounds = alternate_anew([Contender("peer", partial(load_peer, task))], 1)
+    measured = {"seconds", "epoch_seconds", "ready_mb", "peak_mb"}
+    assert set(rounds["peer"][0]) - measured == {"_version", "errors", "images", "corruption"}
+
+
 def test_memory_is_the_contenders_own() -> None:
     mine = np.ones(60_000_000)  # 480 MB that a child's `ru_maxrss` on Linux would begin with
     rounds = alternate_anew([Contender(str(size), partial(hold, size)) for size in (10, 200)], 1)
@@ -99,10 +119,12 @@ def test_memory_is_the_contenders_own() -> None:
     [
         (complain, "ValueError: this is what went wrong"),
         (refuse, "no such images."),
-        (die, r"its process ended in the middle .*exit code 3"),
+        (die, r"its process ended during the measurement .*exit code 3"),
     ],
 )
-def test_what_fails_in_a_process_is_told_in_one_line(when: str, how: Callable[[], None], message: str, tmp_path: Path) -> None:
+def test_an_error_in_a_process_is_reported_in_one_line(
+    when: str, how: Callable[[], None], message: str, tmp_path: Path
+) -> None:
     well = Contender("well", partial(write_down, "well", tmp_path / "diary"))
     with pytest.raises(hg.HourglassError, match=rf"^poor: {message}") as raised:
         alternate([well, Contender("poor", partial(fail, when, how))], 1)
@@ -111,10 +133,10 @@ def test_what_fails_in_a_process_is_told_in_one_line(when: str, how: Callable[[]
 
 
 def test_a_round_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hourglass.evaluation.bench.rounds.LONGEST_ROUND", 0.1)
-    monkeypatch.setattr("hourglass.evaluation.bench.rounds._FAREWELL", 0.1)
+    monkeypatch.setattr("benchmarks.rounds.LONGEST_ROUND", 0.1)
+    monkeypatch.setattr("benchmarks.rounds._GRACE", 0.1)
     with (
-        pytest.raises(hg.HourglassError, match=r"^slow: no answer"),
+        pytest.raises(hg.HourglassError, match=r"^slow: no result"),
         Worker.of(Contender("slow", partial(fail, "round", partial(time.sleep, 60)))) as worker,
     ):
         worker.round()
@@ -167,9 +189,9 @@ def test_a_row_says_whether_its_bar_is_met() -> None:
 
 
 def test_arithmetic_of_the_chapters_network() -> None:
-    from hourglass.evaluation.bench.matrix import forward_work, matrix_rates, together, training_work
-    from hourglass.evaluation.bench.peers import chapter_network
-    from hourglass.evaluation.bench.task import widths
+    from benchmarks.matrix import forward_work, matrix_rates, together, training_work
+    from benchmarks.peers import chapter_network
+    from benchmarks.task import widths
 
     layers = [str(module).partition(", bias")[0].partition("(negative")[0] for module in chapter_network(784)]
     sizes = [layer for layer in layers if layer.startswith("Linear")]
@@ -187,9 +209,7 @@ def test_arithmetic_of_the_chapters_network() -> None:
 
 
 @pytest.fixture
-def task(tmp_path: Path):
-    from hourglass.evaluation.bench.task import Task, write
-
+def task(tmp_path: Path) -> Task:
     digits = hg.load("digits")
     write(tmp_path, digits.train.images[:640], digits.test.images[:100])
     return Task(tmp_path, seed=0)
@@ -197,7 +217,7 @@ def task(tmp_path: Path):
 
 @pytest.mark.filterwarnings("ignore:the network learned next to nothing:hourglass.HourglassWarning")
 def test_the_chapters_loop_and_ours_do_the_same_work(task) -> None:
-    from hourglass.evaluation.bench import ours, peers
+    from benchmarks import ours, peers
 
     loop, mine = peers.chapter_loop(task), ours.fit(task, "chapter")
     for _ in range(2):
@@ -211,7 +231,7 @@ def test_the_chapters_loop_and_ours_do_the_same_work(task) -> None:
 
 
 def test_time_to_a_result_ends_where_it_is_reached(task) -> None:
-    from hourglass.evaluation.bench import ours, peers
+    from benchmarks import ours, peers
 
     for until in (peers.chapter_until, ours.fit_until):
         easy, never = until(task, 0.2)(), until(task, 0.0)()
@@ -226,7 +246,7 @@ def test_time_to_a_result_ends_where_it_is_reached(task) -> None:
 
 
 def test_a_stopped_clock_stands(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hourglass.evaluation.bench.task import Clock
+    from benchmarks.task import Clock
 
     times = iter([0.0, 5.0, 105.0, 107.0])
     monkeypatch.setattr(time, "perf_counter", lambda: next(times))
@@ -237,7 +257,7 @@ def test_a_stopped_clock_stands(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_convolutions_and_libraries_train(task) -> None:
-    from hourglass.evaluation.bench import ours, peers
+    from benchmarks import ours, peers
 
     theirs = peers.convolutional_loop(task, "conv", 8, (4, 8))()
     own = ours.fit_convolution(_with(task, epochs=1), "conv", 8, (4, 8))()
@@ -246,8 +266,8 @@ def test_convolutions_and_libraries_train(task) -> None:
 
 
 def test_applying_gives_what_it_should(task) -> None:
-    from hourglass.evaluation.bench import infer
-    from hourglass.evaluation.bench.peers import chapter_network
+    from benchmarks import infer
+    from benchmarks.peers import chapter_network
 
     images = task.test()
     network = chapter_network(64)
@@ -259,21 +279,21 @@ def test_applying_gives_what_it_should(task) -> None:
 
 
 @pytest.mark.parametrize("name", ["denoise", "detect", "generate", "encode", "search", "compress", "enhance"])
-def test_every_use_has_two_ways(name: str, task, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_use_has_two_methods(name: str, task, monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks.uses import USES, applied
     from hourglass.estimators import presets
-    from hourglass.evaluation.bench.uses import USES, applied
 
     monkeypatch.setattr(presets, "MINIMAL_STEPS", {})
     assert set(USES) == {"denoise", "detect", "generate", "encode", "search", "compress", "enhance"}
     small = _with(task, n_images=200)
-    for place in (0, 1):
-        figures = applied(small, name, place, 20, 1)()
+    for is_ours in (False, True):
+        figures = applied(small, name, is_ours, 20, 1)()
         assert figures["images_per_second"] == pytest.approx(20 / figures["seconds"])
         assert figures["fit_seconds"] >= 0
 
 
-def test_more_images_are_moved_copies_and_larger_ones_the_same(task) -> None:
-    from hourglass.evaluation.bench.growth import many, slope
+def test_more_images_are_shifted_copies_and_larger_ones_the_same(task) -> None:
+    from benchmarks.growth import many, slope
 
     digits = task.test()
     more = many(digits, 250, 1)
@@ -289,10 +309,8 @@ def test_more_images_are_moved_copies_and_larger_ones_the_same(task) -> None:
     assert slope([(x, 3 * x**1.5) for x in (1.0, 10.0, 500.0)]) == pytest.approx(1.5)
 
 
-def test_a_command_that_fails_is_told() -> None:
-    import sys
-
-    from hourglass.evaluation.bench.startup import HELP, commands, start_in_turn
+def test_a_command_that_fails_is_reported() -> None:
+    from benchmarks.startup import HELP, commands, start_in_turn
 
     assert HELP in commands()
     python = [sys.executable, "-c"]
@@ -306,11 +324,18 @@ def test_a_command_that_fails_is_told() -> None:
 
 
 @pytest.fixture
+def entry_point() -> Callable[[list[str]], NoReturn]:
+    from benchmarks.__main__ import main
+
+    return main
+
+
+@pytest.fixture
 def _briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Suites that measure nothing, between products of small matrices."""
-    from hourglass.evaluation.bench import suite
-    from hourglass.evaluation.bench.matrix import matrix_rates
-    from hourglass.evaluation.bench.setting import Measured
+    from benchmarks import suite
+    from benchmarks.matrix import matrix_rates
+    from benchmarks.setting import Measured
 
     def measured(bench) -> Measured:
         rounds = {"peer": [{"seconds": 3.0}] * bench.rounds, "ours": [{"seconds": 1.0}] * bench.rounds}
@@ -330,7 +355,7 @@ def _briefly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_briefly")
 def test_the_command_writes_a_page_and_keeps_what_stands(run, tmp_path: Path) -> None:
-    options = ["bench", "--data", "digits", "-o", tmp_path]
+    options = ["--data", "digits", "-o", tmp_path]
     code, out, err = run(*options, "--suite", "infer", "--rounds", 3, "--json")
     assert code == 0, err
     assert [suite["rounds"] for suite in json.loads(out)["suites"]] == [3]
@@ -342,11 +367,11 @@ def test_the_command_writes_a_page_and_keeps_what_stands(run, tmp_path: Path) ->
     assert content["suites"][0]["rows"][1]["ratio"] == {"least": 3.0, "median": 3.0, "most": 3.0}
     assert {"threads", "torch", "processor", "instructions"} <= set(content["machine"])
     page = (tmp_path / "performance.md").read_text()
-    assert page.index("## Training") < page.index("## Applying") < page.index("## How the cost grows")
+    assert page.index("## Training") < page.index("## Inference") < page.index("## How the cost grows")
     assert "| work of 1437 | ours | 1.00 s |  | 3.00 |" in page
     assert "- as expected" in page
     assert "Matrix rate, torch.mm:" in page
-    assert f"hourglass bench --data digits -o {tmp_path} --suite infer --rounds 3 --json`: 3 rounds" in page
+    assert f"`python -m benchmarks --data digits -o {tmp_path} --suite infer --rounds 3 --json`: 3 rounds" in page
     assert (tmp_path / "performance-growth.png").stat().st_size > 10_000
     for other in (["--seed", 1], ["--quick"]):  # another draw, fewer images: nothing of before may stand beside it
         assert run(*options, "--suite", "infer", *other)[0] == 0
@@ -360,25 +385,31 @@ def test_the_command_writes_a_page_and_keeps_what_stands(run, tmp_path: Path) ->
 def test_a_file_that_is_no_result_is_replaced(run, tmp_path: Path) -> None:
     for text in ("{", "[]", '{"data": "digits"}'):
         (tmp_path / "performance.json").write_text(text)
-        code, _, err = run("bench", "--data", "digits", "-o", tmp_path, "--suite", "train")
+        code, _, err = run("--data", "digits", "-o", tmp_path, "--suite", "train")
         assert code == 0, err
         assert len(json.loads((tmp_path / "performance.json").read_text())["suites"]) == 1
 
 
 def test_the_command_knows_all_suites(run) -> None:
-    from hourglass.cli.bench import NAMES
-    from hourglass.evaluation.bench.page import TITLES
-    from hourglass.evaluation.bench.suite import SUITES
+    from benchmarks.page import TITLES
+    from benchmarks.suite import SUITES
 
-    assert NAMES == tuple(SUITES) == tuple(TITLES)
-    code, _, err = run("bench", "--suite", "sprint")
+    assert list(SUITES) == list(TITLES)
+    code, _, err = run("--suite", "sprint")
     assert code == 2
     assert "sprint" in err
     assert err.count("\n") == 1
 
 
+def test_the_package_runs_from_the_root_of_a_checkout() -> None:
+    command = [sys.executable, "-m", "benchmarks", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Usage: python -m benchmarks [OPTIONS]")
+
+
 def test_a_growth_figure_has_a_panel_for_each_curve() -> None:
-    from hourglass.report import growth_curves
+    from benchmarks.figure import growth_curves
 
     names = [f"{cost} over {size}" for size in ("images", "pixels") for cost in ("seconds", "MB")]
     figure = growth_curves({name: [(1e3, 1.0), (1e6, 900.0)] for name in names}, dict.fromkeys(names, 0.98))

@@ -1,4 +1,4 @@
-"""How this library does it. Each function gets ready and returns what does one round."""
+"""This library as a contender. Each function prepares everything and returns the function that runs one round."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from benchmarks.peers import LOOKS, Reconstructing, error_on_test, noisy_and_clean_rows
+from benchmarks.rounds import Figures, Round
+from benchmarks.task import Clock, Task
 from hourglass.estimators import Denoiser
-from hourglass.evaluation.bench.peers import LOOKS, Answer, error_on_test, noisy_and_clean_rows
-from hourglass.evaluation.bench.rounds import Figures, Round
-from hourglass.evaluation.bench.task import Clock, Task
 from hourglass.images import Float32
 from hourglass.training import Callback, Run
 
 
 def fit(task: Task, preset: str, **arguments: Any) -> Round:
-    """A Denoiser's fit on all training images of `task`, in its batches and epochs.
+    """Fit a Denoiser on all training images of `task`, with its batch size and epochs.
 
-    Figures: seconds, epoch_seconds (of the last epoch's steps, batches and all), loss (of the last epoch), test_mse.
+    Figures: seconds, epoch_seconds (steps of the last epoch, with making its batches), loss (of the last epoch), test_mse.
     """
     seeds = itertools.count(task.seed)
     images = task.train()
@@ -40,7 +40,7 @@ def fit(task: Task, preset: str, **arguments: Any) -> Round:
         start = time.perf_counter()
         model.fit(images)
         figures = {"seconds": time.perf_counter() - start, "loss": model.history_[-1]["loss"]}
-        figures["epoch_seconds"] = max(model.history_[-1]["seconds"], 1e-4)  # as it is rounded
+        figures["epoch_seconds"] = max(model.history_[-1]["seconds"], 1e-4)  # the history is rounded
         return figures if pairs is None else figures | {"test_mse": _error(model, *pairs)}
 
     return one_round
@@ -51,7 +51,7 @@ def _error(model: Denoiser, noisy: Float32, clean: Float32) -> float:
 
 
 def fit_pairs(task: Task) -> Round:
-    """The same of noisy and clean rows that are at hand already. Figures: seconds, loss."""
+    """Fit a Denoiser on noisy and clean rows that already exist. Figures: seconds, loss."""
     noisy, clean = (rows.numpy() for rows in noisy_and_clean_rows(task.train()))
 
     def one_round() -> Figures:
@@ -66,9 +66,10 @@ def fit_pairs(task: Task) -> Round:
 
 
 def fit_until(task: Task, target: float) -> Round:
-    """A Denoiser's fit as preset "default" makes it, until the error on the test images is `target` or less.
+    """Fit a Denoiser of preset "default" until its test error is `target` or less.
 
-    Figures: seconds of `fit` until then, the clock stopped while the error is measured; steps, test_mse, is_reached (0 or 1).
+    Figures: seconds of `fit` until then, with the clock stopped while the error is measured; steps, test_mse, is_reached
+    (0 or 1).
     """
     seeds = itertools.count(task.seed)
     images, measured = task.train(), error_on_test(task, as_rows=False)
@@ -83,7 +84,7 @@ def fit_until(task: Task, target: float) -> Round:
 
 
 class _UntilReached(Callback):
-    """Notes when the error on the test images first is `target` or less, and ends the run."""
+    """Records when the test error first is `target` or less, and stops the run."""
 
     def __init__(self, measured: Callable[[nn.Module], float], target: float) -> None:
         self.measured, self.target = measured, target
@@ -92,18 +93,18 @@ class _UntilReached(Callback):
 
     def on_batch_end(self, run: Run) -> None:
         if run.step % max(1, run.n_batches // LOOKS) == 0 and not run.stop:
-            self._look(run)
+            self._check(run)
 
-    def _look(self, run: Run) -> None:
+    def _check(self, run: Run) -> None:
         seconds = self.clock.seconds
         with self.clock.stopped():
-            error = self.measured(Answer(run.network.eval()))
+            error = self.measured(Reconstructing(run.network.eval()))
             run.network.train()
         run.stop = error <= self.target
         self.figures = {"seconds": seconds, "steps": run.step, "test_mse": error, "is_reached": float(run.stop)}
 
 
 def fit_convolution(task: Task, network: str, n_components: int, hidden: tuple[int, ...], precision: str = "float32") -> Round:
-    """The figures of `fit`, for a convolutional network with the work of a plain loop: Adam, a fixed noisy copy."""
+    """Fit a convolutional network with the work of a plain loop: Adam, a fixed noisy copy. Figures as `fit` has them."""
     plain = {"optimizer": "adam", "learning_rate": 1e-3, "schedule": "constant", "initialization": "torch", "redraw": False}
     return fit(task, "default", network=network, n_components=n_components, hidden=hidden, precision=precision, **plain)

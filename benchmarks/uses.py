@@ -1,4 +1,4 @@
-"""Every use beside a classical way to it: seconds to fit, and images a second once fitted."""
+"""Every use beside a classical method for it: seconds to fit, and images a second once fitted."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.rounds import Contender, Figures, Round, alternate
+from benchmarks.rows import compare, middle
+from benchmarks.setting import Bench, Measured
+from benchmarks.task import N_COMPONENTS, NOISE, Task
 from hourglass.errors import HourglassError
 from hourglass.estimators import AnomalyDetector, Autoencoder, Compressor, Denoiser, Enhancer, Generator, Retriever
 from hourglass.evaluation.baselines import MedianDenoiser, PrincipalComponents
-from hourglass.evaluation.bench.rounds import Contender, Figures, Round, alternate
-from hourglass.evaluation.bench.rows import compare, middle
-from hourglass.evaluation.bench.setting import Bench, Measured
-from hourglass.evaluation.bench.task import N_COMPONENTS, NOISE, Task
 from hourglass.evaluation.uses.compress import FORMATS, encoded
 from hourglass.evaluation.uses.enhance import FILTERS, enlarged
 from hourglass.images import Array, Float32, to_float, to_uint8
@@ -27,11 +27,15 @@ _NEIGHBOURS = 10
 _GAUSSIANS = 10
 
 
-class Way(NamedTuple):
-    """How a use is come by.
+class Method(NamedTuple):
+    """A method for a use.
 
-    fit : (training images, seed, epochs or None for the estimator's own) -> what is fitted
-    apply : (what is fitted, images) -> anything
+    Attributes
+    ----------
+    name : str
+    fit : function of (training images, seed, epochs or None for the estimator's own)
+        Returns the fitted model.
+    apply : function of (fitted model, images)
     """
 
     name: str
@@ -40,30 +44,37 @@ class Way(NamedTuple):
 
 
 class Use(NamedTuple):
-    """given : (test images, seed) -> the images that it is applied to"""
+    """A use, with two methods for it.
 
-    given: Callable[[Array, int], Array]
-    classical: Way
-    ours: Way
+    Attributes
+    ----------
+    inputs : function of (test images, seed)
+        Returns the images that both methods are applied to.
+    classical, ours : Method
+    """
+
+    inputs: Callable[[Array, int], Array]
+    classical: Method
+    ours: Method
 
 
 def uses_suite(bench: Bench) -> Measured:
-    """Images a second of each use, ours and classical, from uint8 and back; how long each took to fit is in the notes."""
+    """Measure images a second of each use, classical and ours, from uint8 and back; the notes give the seconds to fit."""
     measured = Measured()
     task = bench.task(n_images=_FITTED_ON[not bench.quick])
     epochs = 1 if bench.quick else None
     n_fitted, n_applied = min(_FITTED_ON[not bench.quick], bench.n_train), min(_APPLIED_TO[not bench.quick], bench.n_test)
-    told = "one epoch" if bench.quick else "as the constructors make them"
-    measured.notes.append(f"Ours are fitted {told}, on {n_fitted:,} images, and applied to {n_applied:,}.")
+    training = "for one epoch" if bench.quick else "with the defaults of their constructors"
+    measured.notes.append(f"Ours are fitted {training}, on {n_fitted:,} images, and applied to {n_applied:,}.")
     for name, use in USES.items():
-        bench.tell(name)
-        ways = (use.classical, use.ours)
+        bench.report(name)
         contenders = [
-            Contender(way.name, partial(applied, task, name, place, n_applied, epochs)) for place, way in enumerate(ways)
+            Contender(method.name, partial(applied, task, name, method is use.ours, n_applied, epochs))
+            for method in (use.classical, use.ours)
         ]
         try:
             rounds = alternate(contenders, bench.rounds)
-        except HourglassError as error:  # images that this use cannot take
+        except HourglassError as error:  # this use refuses such images
             measured.notes.append(f"{name}: left out. {error}")
             continue
         measure = {"key": "images_per_second", "unit": "images/s", "reference": use.classical.name}
@@ -72,19 +83,19 @@ def uses_suite(bench: Bench) -> Measured:
     return measured
 
 
-def applied(task: Task, name: str, place: int, n_applied: int, epochs: int | None) -> Round:
-    """Use `name` in the classical way (`place` 0) or ours (1). Figures: seconds, images_per_second, fit_seconds."""
+def applied(task: Task, name: str, is_ours: bool, n_applied: int, epochs: int | None) -> Round:
+    """Fit and apply the classical method or ours to use `name`. Figures: seconds, images_per_second, fit_seconds."""
     use = USES[name]
-    way = (use.classical, use.ours)[place]
-    images = use.given(task.test()[:n_applied], task.seed)
+    method = use.ours if is_ours else use.classical
+    images = use.inputs(task.test()[:n_applied], task.seed)
     train = task.train()
     start = time.perf_counter()
-    fitted = way.fit(train, task.seed, epochs)
+    fitted = method.fit(train, task.seed, epochs)
     fit_seconds = time.perf_counter() - start
 
     def one_round() -> Figures:
         start = time.perf_counter()
-        way.apply(fitted, images)
+        method.apply(fitted, images)
         seconds = time.perf_counter() - start
         return {"seconds": seconds, "images_per_second": len(images) / seconds, "fit_seconds": fit_seconds}
 
@@ -94,26 +105,26 @@ def applied(task: Task, name: str, place: int, n_applied: int, epochs: int | Non
 def _ours(
     kind: Callable[..., Any],
     apply: Callable[[Any, Array], object],
-    given: Callable[[Array], Array] = lambda images: images,
+    prepare: Callable[[Array], Array] = lambda images: images,
     **arguments: Any,
-) -> Way:
+) -> Method:
     def fit(images: Array, seed: int, epochs: int | None) -> Any:
-        return kind(random_state=seed, epochs=epochs, device="cpu", **arguments).fit(given(images))
+        return kind(random_state=seed, epochs=epochs, device="cpu", **arguments).fit(prepare(images))
 
-    return Way("Hourglass", fit, apply)
+    return Method("Hourglass", fit, apply)
 
 
-def _as_they_are(images: Array, seed: int) -> Array:
+def _unchanged(images: Array, seed: int) -> Array:
     return images
 
 
 def _even(images: Array) -> Array:
-    """Without a last row or column that has no partner."""
+    """Return the images cropped to an even height and width."""
     return images[:, : images.shape[1] // 2 * 2, : images.shape[2] // 2 * 2]
 
 
 def _halved(images: Array, seed: int) -> Float32:
-    """Means of 2×2 pixels."""
+    """Return images of half the height and width, by means of 2×2 pixels."""
     even = to_float(_even(images))
     blocks = even.reshape(len(even), even.shape[1] // 2, 2, even.shape[2] // 2, 2, *even.shape[3:])
     means: Float32 = blocks.mean(axis=(2, 4), dtype=np.float32)
@@ -134,7 +145,7 @@ def _mixture(images: Array, seed: int, epochs: int | None) -> Any:
     from sklearn.mixture import GaussianMixture
 
     pca = PrincipalComponents(N_COMPONENTS).fit(images)
-    codes = pca.transform(images).astype(np.float64)  # in float32, a covariance may not be positive
+    codes = pca.transform(images).astype(np.float64)  # in float32, a covariance may not be positive definite
     return pca, GaussianMixture(_GAUSSIANS, reg_covar=1e-4, random_state=seed).fit(codes)
 
 
@@ -160,43 +171,43 @@ def _bicubic(fitted: Any, images: Array) -> Array:
 
 
 def _nothing(images: Array, seed: int, epochs: int | None) -> None:
-    """Formats and filters learn nothing."""
+    """Fit nothing: formats and filters need no training."""
 
 
 USES: dict[str, Use] = {
     "denoise": Use(
         NOISE,
-        Way("median filter", lambda images, seed, _: MedianDenoiser().fit(images, NOISE, seed), lambda m, x: m.transform(x)),
+        Method("median filter", lambda images, seed, _: MedianDenoiser().fit(images, NOISE, seed), lambda m, x: m.transform(x)),
         _ours(Denoiser, lambda model, images: model.transform(images)),
     ),
     "detect": Use(
-        _as_they_are,
-        Way("isolation forest", _forest, lambda forest, images: forest.score_samples(_rows(images))),
+        _unchanged,
+        Method("isolation forest", _forest, lambda forest, images: forest.score_samples(_rows(images))),
         _ours(AnomalyDetector, lambda model, images: model.score_samples(images)),
     ),
     "generate": Use(
-        _as_they_are,
-        Way("PCA and a Gaussian mixture", _mixture, _drawn),
+        _unchanged,
+        Method("PCA and a Gaussian mixture", _mixture, _drawn),
         _ours(Generator, lambda model, images: model.sample(len(images), random_state=0)),
     ),
     "encode": Use(
-        _as_they_are,
-        Way("PCA", lambda images, seed, _: PrincipalComponents(N_COMPONENTS).fit(images), lambda m, x: m.transform(x)),
+        _unchanged,
+        Method("PCA", lambda images, seed, _: PrincipalComponents(N_COMPONENTS).fit(images), lambda m, x: m.transform(x)),
         _ours(Autoencoder, lambda model, images: model.transform(images), preset="features"),
     ),
     "search": Use(
-        _as_they_are,
-        Way("nearest in raw pixels", _neighbours, lambda index, images: index.kneighbors(_rows(images))),
+        _unchanged,
+        Method("nearest in raw pixels", _neighbours, lambda index, images: index.kneighbors(_rows(images))),
         _ours(Retriever, lambda model, images: model.kneighbors(images, _NEIGHBOURS)),
     ),
     "compress": Use(
-        _as_they_are,
-        Way("WebP, image by image", _nothing, _webp),
+        _unchanged,
+        Method("WebP, image by image", _nothing, _webp),
         _ours(Compressor, lambda model, images: model.compress(images)),
     ),
     "enhance": Use(
         _halved,
-        Way("bicubic, image by image", _nothing, _bicubic),
+        Method("bicubic, image by image", _nothing, _bicubic),
         _ours(Enhancer, lambda model, images: model.transform(images), _even),
     ),
 }  # fmt: skip

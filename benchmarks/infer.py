@@ -1,4 +1,4 @@
-"""Applying: images to codes, and to codes and back."""
+"""Inference: images to latent codes, and to reconstructions."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from hourglass.evaluation.bench.matrix import forward_work
-from hourglass.evaluation.bench.peers import chapter_network, noisy_and_clean_rows
-from hourglass.evaluation.bench.rounds import Contender, Figures, Round, alternate
-from hourglass.evaluation.bench.rows import Bar, compare
-from hourglass.evaluation.bench.setting import Bench, Measured
-from hourglass.evaluation.bench.task import HIDDEN, N_COMPONENTS, Task, widths
+from benchmarks.matrix import forward_work
+from benchmarks.peers import chapter_network, noisy_and_clean_rows
+from benchmarks.rounds import Contender, Figures, Round, alternate
+from benchmarks.rows import Bar, compare
+from benchmarks.setting import Bench, Measured
+from benchmarks.task import HIDDEN, N_COMPONENTS, Task, widths
 from hourglass.images import Array, to_float
 
 TORCH, PCA, MLP, OURS = "torch in ten lines", "scikit-learn, PCA", "scikit-learn, MLPRegressor", "Hourglass"
 _BATCH = 1024
 _FITTED_ON = 5000
 _RECONSTRUCTED = 10_000
-_ENCODER = 5  # modules of the chapter's network up to the code
+_ENCODER = 5  # modules of the chapter's network, up to the latent code
 
 
 def infer_suite(bench: Bench) -> Measured:
-    """`transform` of all images and `reconstruct` of test images, from uint8 to an array of float32, beside others."""
+    """Measure `transform` of all images and `reconstruct` of test images, from uint8 to float32 arrays, beside peers."""
     measured = Measured()
     sizes = widths(bench.shape)
     n_all, n_few = bench.n_train + bench.n_test, min(_RECONSTRUCTED, bench.n_test)
@@ -53,7 +53,7 @@ def infer_suite(bench: Bench) -> Measured:
 def _measure(
     bench: Bench, measured: Measured, measure: str, ways: Mapping[str, Callable[[Task], Round]], works: Mapping[str, int]
 ) -> None:
-    bench.tell(measure)
+    bench.report(measure)
     contenders = [Contender(name, partial(way, bench.task())) for name, way in ways.items()]
     for name, row in compare(measure, alternate(contenders, bench.rounds), reference=TORCH).items():
         bar = Bar("share", "≥", 0.8) if bench.has_bars and name == OURS and measure.startswith("transform") else None
@@ -74,10 +74,12 @@ def _all_images(task: Task) -> Array:
 
 
 def our_transform(task: Task) -> Round:
+    """Time our `transform` of all images."""
     return _applied(_our_model(task).transform, _all_images(task))
 
 
 def our_reconstruct(task: Task) -> Round:
+    """Time our `reconstruct` of test images."""
     return _applied(_our_model(task).reconstruct, task.test()[:_RECONSTRUCTED])
 
 
@@ -89,27 +91,30 @@ def _our_model(task: Task) -> Any:
 
 
 def torch_transform(task: Task) -> Round:
+    """Time the encoder in plain torch, on all images."""
     images = _all_images(task)
     return _applied(partial(_through, chapter_network(images[0].size)[:_ENCODER]), images)
 
 
 def torch_reconstruct(task: Task) -> Round:
+    """Time the whole network in plain torch, on test images."""
     images = task.test()[:_RECONSTRUCTED]
     return _applied(partial(_through, chapter_network(images[0].size)), images)
 
 
 def _through(network: torch.nn.Module, images: Array) -> Array:
-    """As one writes it: batches of uint8 are made floats, and what comes out is put together."""
-    made = []
+    """Run the forward pass in plain torch: each batch of uint8 is scaled to floats, and the outputs are concatenated."""
+    outputs = []
     with torch.inference_mode():
         for start in range(0, len(images), _BATCH):
             batch = torch.from_numpy(images[start : start + _BATCH]).flatten(1)
-            made.append(network(batch / 255 if batch.dtype == torch.uint8 else batch.float()))
-    answer: Array = torch.cat(made).numpy()
-    return answer
+            outputs.append(network(batch / 255 if batch.dtype == torch.uint8 else batch.float()))
+    activations: Array = torch.cat(outputs).numpy()
+    return activations
 
 
 def pca_transform(task: Task) -> Round:
+    """Time scikit-learn's PCA on all images."""
     from sklearn import decomposition
 
     pca = decomposition.PCA(N_COMPONENTS, random_state=task.seed).fit(_rows(task.train()[:_FITTED_ON]))
@@ -117,13 +122,14 @@ def pca_transform(task: Task) -> Round:
 
 
 def mlp_reconstruct(task: Task) -> Round:
+    """Time `predict` of scikit-learn's MLPRegressor on test images."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPRegressor
 
     noisy, clean = (rows.numpy() for rows in noisy_and_clean_rows(task.train()[:_FITTED_ON]))
     model = MLPRegressor(hidden_layer_sizes=(*HIDDEN, N_COMPONENTS, *HIDDEN[::-1]), max_iter=1, random_state=task.seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # it is only to be applied
+        warnings.simplefilter("ignore", ConvergenceWarning)  # only inference is measured
         model.fit(noisy, clean)
     return _applied(lambda images: model.predict(_rows(images)), task.test()[:_RECONSTRUCTED])
 

@@ -1,6 +1,6 @@
-"""How others do it: the chapter's own loop, plain loops in torch, and libraries that train an autoencoder.
+"""The peers: the chapter's own loop, plain loops in torch, and libraries that train an autoencoder.
 
-Each function gets ready and returns what does one round. What a peer needs of libraries it imports itself.
+Each function prepares everything and returns the function that runs one round. It imports the libraries that only it needs.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from hourglass.evaluation.bench.rounds import Figures, Round
-from hourglass.evaluation.bench.task import HIDDEN, N_COMPONENTS, Clock, Task
+from benchmarks.rounds import Figures, Round
+from benchmarks.task import HIDDEN, N_COMPONENTS, Clock, Task
 from hourglass.images import Array, Sample
 
 MOST_EPOCHS = 12
-"""After which the chapter's loop gives up coming to a result."""
+"""Epochs after which the chapter's loop stops without reaching the target."""
 LOOKS = 5
-"""How often an epoch a contender's error on the test images is measured, where it runs until that is small."""
+"""Measurements of the test error in an epoch, for a contender that trains until the error reaches a target."""
 _TEST_BATCH = 2500
 
 
 def chapter_network(pixels: int) -> nn.Sequential:
-    """784-128-64-32-64-128-784 for 784 pixels, LeakyReLU between the layers and a Sigmoid at the end."""
+    """Return 784-128-64-32-64-128-784 for 784 pixels, with LeakyReLU between the layers and a final Sigmoid."""
     sizes = (pixels, *HIDDEN, N_COMPONENTS, *HIDDEN[::-1], pixels)
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
@@ -42,27 +42,27 @@ def chapter_network(pixels: int) -> nn.Sequential:
 
 
 def noisy_and_clean(images: Array) -> tuple[Tensor, Tensor]:
-    """The images as (n, c, h, w) in 0..1, and a noisy copy, made once."""
+    """Return a noisy copy of the images, drawn once, and the images, both (n, c, h, w) in 0..1."""
     clean = torch.from_numpy(Sample(images.shape[1:]).to_network(images))
     noisy = (clean + torch.normal(0.5, 0.4, clean.shape)).clamp(0.0, 1.0)
     return noisy, clean
 
 
 def noisy_and_clean_rows(images: Array) -> tuple[Tensor, Tensor]:
-    """The same as rows (n, pixels)."""
+    """Return the same as rows (n, pixels)."""
     noisy, clean = noisy_and_clean(images)
     return noisy.flatten(1), clean.flatten(1)
 
 
 def steps(network: nn.Module, noisy: Tensor, clean: Tensor, task: Task) -> Iterator[float]:
-    """The loop that every introduction has, epoch after epoch; the loss of a step whenever one has ended."""
+    """Run the training loop of every introduction without end, and yield the loss of each step."""
     device = torch.device(task.device)
     loader = DataLoader(TensorDataset(noisy, clean), batch_size=task.batch_size, shuffle=True)
     criterion, optimizer = nn.MSELoss(), torch.optim.Adam(network.parameters(), lr=1e-3)
     while True:
         for inputs, targets in loader:
-            made = network(inputs.to(device))
-            loss = criterion(made, targets.to(device))
+            outputs = network(inputs.to(device))
+            loss = criterion(outputs, targets.to(device))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -70,25 +70,26 @@ def steps(network: nn.Module, noisy: Tensor, clean: Tensor, task: Task) -> Itera
 
 
 def loop(network: nn.Module, noisy: Tensor, clean: Tensor, task: Task) -> Iterator[float]:
-    """The mean loss of an epoch whenever one has ended."""
+    """Run `steps`, and yield the mean loss of each epoch."""
     n_steps, losses = n_steps_an_epoch(clean, task), steps(network, noisy, clean, task)
     while True:
         yield sum(itertools.islice(losses, n_steps)) / n_steps
 
 
 def n_steps_an_epoch(clean: Tensor, task: Task) -> int:
+    """Return the number of steps in an epoch."""
     return math.ceil(len(clean) / (task.batch_size or 32))
 
 
 def prepared(images: Array, task: Task, seed: int) -> tuple[nn.Module, Tensor, Tensor]:
-    """What comes before the chapter's loop: images to floats, the noisy copy, the network. (network, noisy, clean)"""
+    """Seed torch, and return what the chapter's loop trains and trains on: (network, noisy, clean)."""
     torch.manual_seed(seed)
     noisy, clean = noisy_and_clean_rows(images)
     return chapter_network(clean.shape[1]).to(task.device), noisy, clean
 
 
 def chapter_loop(task: Task) -> Round:
-    """Figures: seconds, loss (of the last epoch), test_mse."""
+    """Train by the chapter's loop. Figures: seconds, loss (of the last epoch), test_mse."""
     seeds, images = itertools.count(task.seed), task.train()
     measured = error_on_test(task, as_rows=True) if task.tests else None
 
@@ -103,8 +104,10 @@ def chapter_loop(task: Task) -> Round:
 
 
 def chapter_until(task: Task, target: float) -> Round:
-    """Figures: seconds until the error on the test images is `target` or less, measured `LOOKS` times an epoch, the clock
-    stopped; steps, test_mse, is_reached (0 or 1).
+    """Train by the chapter's loop until the test error is `target` or less.
+
+    Figures: seconds until then, with the clock stopped while the error is measured, `LOOKS` times an epoch; steps, test_mse,
+    is_reached (0 or 1).
     """
     seeds, images = itertools.count(task.seed), task.train()
     measured = error_on_test(task, as_rows=True)
@@ -124,24 +127,33 @@ def chapter_until(task: Task, target: float) -> Round:
     return one_round
 
 
+def on_threads(n_threads: int, make: Callable[[], Round]) -> Round:
+    """Call `make` with torch limited to `n_threads` threads."""
+    torch.set_num_threads(n_threads)
+    return make()
+
+
 def error_on_test(task: Task, *, as_rows: bool) -> Callable[[Callable[[Tensor], Tensor]], float]:
-    """What gives the mean squared error of a network on the noisy test images, which it gets as rows or as (n, c, h, w)."""
-    layout = Sample(task.test().shape[1:])
-    noisy, clean = (torch.from_numpy(layout.to_network(images)) for images in task.test_pairs())
+    """Return a function: network -> its mean squared error on noisy test images, passed as rows or as (n, c, h, w)."""
+    sample = Sample(task.test().shape[1:])
+    noisy, clean = (torch.from_numpy(sample.to_network(images)) for images in task.test_pairs())
 
     def measured(network: Callable[[Tensor], Tensor]) -> float:
         squares = 0.0
         with torch.inference_mode():
-            for some, wanted in zip(torch.split(noisy, _TEST_BATCH), torch.split(clean, _TEST_BATCH), strict=True):
-                made = network((some.flatten(1) if as_rows else some).to(task.device)).cpu()
-                squares += (made.flatten(1) - wanted.flatten(1)).square().sum().item()
+            for inputs, targets in zip(torch.split(noisy, _TEST_BATCH), torch.split(clean, _TEST_BATCH), strict=True):
+                outputs = network((inputs.flatten(1) if as_rows else inputs).to(task.device)).cpu()
+                squares += (outputs.flatten(1) - targets.flatten(1)).square().sum().item()
         return squares / clean.numel()
 
     return measured
 
 
 def sliced_loop(task: Task) -> Round:
-    """A plain loop, written for speed: batches are slices, Adam is fused. Figures: seconds, epoch_seconds (the last's)."""
+    """Train by a plain loop written for speed: batches are slices, Adam is fused.
+
+    Figures: seconds, epoch_seconds (of the last epoch).
+    """
     seeds, images = itertools.count(task.seed), task.train()
     size = task.batch_size or 32
 
@@ -165,20 +177,20 @@ def sliced_loop(task: Task) -> Round:
     return one_round
 
 
-class Answer(nn.Module):
-    """A network of the library as a plain module: images in, images out."""
+class Reconstructing(nn.Module):
+    """A network of the library as a plain module, from images to reconstructions."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        answer: Tensor = self.network(images).reconstructions
-        return answer
+        reconstructions: Tensor = self.network(images).reconstructions
+        return reconstructions
 
 
 def plain_convolutional(channels: int, size: tuple[int, int], n_components: int, hidden: tuple[int, ...]) -> nn.Sequential:
-    """The library's "conv", of sides that halve evenly, as it is written down without a second thought."""
+    """Return the library's "conv" in a straightforward way, for a height and width that halve evenly."""
     widths = (channels, *hidden)
     inner = (widths[-1], size[0] >> len(hidden), size[1] >> len(hidden))
     layers: list[nn.Module] = []
@@ -192,7 +204,7 @@ def plain_convolutional(channels: int, size: tuple[int, int], n_components: int,
 
 
 def convolutional_loop(task: Task, network: str, n_components: int, hidden: tuple[int, ...]) -> Round:
-    """The library's convolutional network in a plain loop. Figures: epoch_seconds (of one epoch), loss."""
+    """Train the library's convolutional network by a plain loop. Figures: seconds, epoch_seconds (both of one epoch), loss."""
     from hourglass.networks import build
 
     noisy, clean = noisy_and_clean(task.train())
@@ -201,7 +213,7 @@ def convolutional_loop(task: Task, network: str, n_components: int, hidden: tupl
     def fresh() -> nn.Module:
         if network == "conv":
             return plain_convolutional(channels, (size[0], size[1]), n_components, hidden)
-        return Answer(build(network, (channels, *size), n_components, hidden))
+        return Reconstructing(build(network, (channels, *size), n_components, hidden))
 
     def one_round() -> Figures:
         torch.manual_seed(task.seed)
@@ -218,7 +230,10 @@ def convolutional_loop(task: Task, network: str, n_components: int, hidden: tupl
 
 
 def mlp_regressor(task: Task) -> Round:
-    """scikit-learn's MLPRegressor, from noisy to clean. Figures: epoch_seconds, loss (half the squared error, and its L2)."""
+    """Fit scikit-learn's MLPRegressor, from noisy to clean.
+
+    Figures: seconds, epoch_seconds, loss (half the squared error, and its L2 penalty).
+    """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPRegressor
 
@@ -228,7 +243,7 @@ def mlp_regressor(task: Task) -> Round:
         inner = (*HIDDEN, N_COMPONENTS, *HIDDEN[::-1])
         model = MLPRegressor(hidden_layer_sizes=inner, batch_size=task.batch_size, max_iter=1, random_state=task.seed)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # one epoch is what is asked for
+            warnings.simplefilter("ignore", ConvergenceWarning)  # one epoch is intended
             start = time.perf_counter()
             model.fit(noisy, clean)
         seconds = time.perf_counter() - start
@@ -238,11 +253,11 @@ def mlp_regressor(task: Task) -> Round:
 
 
 def pyod_autoencoder(task: Task) -> Round:
-    """PyOD's AutoEncoder with the chapter's widths; it copies clean images, without noise. Figures: epoch_seconds."""
+    """Fit PyOD's AutoEncoder with the chapter's widths to reconstruct clean images, without noise. Figures: epoch_seconds."""
     from pyod.models.auto_encoder import AutoEncoder
 
     class Timed(AutoEncoder):  # type: ignore[misc]  # PyOD carries no types
-        """Its `fit` also scores all images, which is no part of training."""
+        """Times training alone, because `fit` also scores all images."""
 
         def train(self, train_loader: Any) -> None:
             start = time.perf_counter()
@@ -261,8 +276,9 @@ def pyod_autoencoder(task: Task) -> Round:
 
 
 def pythae_autoencoder(task: Task) -> Round:
-    """Pythae's AE with the chapter's network; it copies clean images, without noise. Figures: epoch_seconds, of all that its
-    pipeline does: it checks the images, trains and saves.
+    """Fit Pythae's AE with the chapter's network to reconstruct clean images, without noise.
+
+    Figures: epoch_seconds, of its whole pipeline, which checks the images, trains and saves.
     """
     from pythae.models import AE, AEConfig
     from pythae.models.base.base_utils import ModelOutput
@@ -286,7 +302,7 @@ def pythae_autoencoder(task: Task) -> Round:
         def forward(self, codes: Tensor) -> Any:
             return ModelOutput(reconstruction=self.layers(codes))
 
-    logging.disable(logging.WARNING)  # it tells of every step, on standard output
+    logging.disable(logging.WARNING)  # it logs every step to standard output
     _, clean = noisy_and_clean_rows(task.train())
     images, pixels = clean.numpy(), clean.shape[1]
 
@@ -294,12 +310,12 @@ def pythae_autoencoder(task: Task) -> Round:
         layers = list(chapter_network(pixels))
         encoder, decoder = Encoder(nn.Sequential(*layers[:5])), Decoder(nn.Sequential(*layers[5:]))
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):  # its progress bar
-            how = BaseTrainerConfig(
+            settings = BaseTrainerConfig(
                 folder, num_epochs=1, per_device_train_batch_size=task.batch_size, learning_rate=1e-3, no_cuda=True
             )
             model = AE(AEConfig(input_dim=(pixels,), latent_dim=N_COMPONENTS), encoder, decoder)
             start = time.perf_counter()
-            TrainingPipeline(model, how)(train_data=images)
+            TrainingPipeline(model, settings)(train_data=images)
             seconds = time.perf_counter() - start
         return {"seconds": seconds, "epoch_seconds": seconds}
 

@@ -1,4 +1,4 @@
-"""What a contender is given: images, and how to go through them."""
+"""The task of a contender: images, and how to train on them."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ NOISE = GaussianNoise(mean=0.5, std=0.4)
 
 @dataclass(frozen=True)
 class Task:
-    """Images in a folder, written once and read by each contender's process, and how to train on them.
+    """Images in a folder, which each contender's process reads, and how to train on them.
 
     Attributes
     ----------
     folder : Path
         Holds train.npy and test.npy.
     seed : int
-        Of the first round; each further one takes the next.
+        Random state of the first round; each further round takes the next integer.
     n_images : int, optional
-        So many of the training images; all by default.
+        Number of training images; all by default.
     batch_size, epochs : int
     device : str
     tests : bool
-        Whether a round ends with the error on the noisy test images, the clock stopped.
+        Whether a round ends with the test error on corrupted images, with the clock stopped.
     """
 
     folder: Path
@@ -46,44 +46,47 @@ class Task:
     tests: bool = True
 
     def train(self) -> Array:
-        """(n, h, w) or (n, h, w, c), as the data set has them"""
+        """Return the training images, (n, h, w) or (n, h, w, c), in the dtype and range of the data set."""
         images: Array = np.load(self.folder / "train.npy", allow_pickle=False)[: self.n_images]
         return images
 
     def test(self) -> Array:
+        """Return the test images, in the same layout."""
         images: Array = np.load(self.folder / "test.npy", allow_pickle=False)
         return images
 
     def test_pairs(self) -> tuple[Float32, Float32]:
-        """(noisy, clean) test images, float32 in 0..1; the same noise for every contender."""
+        """Return corrupted test images and their clean targets, float32 in 0..1; every contender gets the same noise."""
         images = self.test()
         return NOISE(images, self.seed + 1), to_float(images)
 
 
 def write(folder: Path, train: Array, test: Array) -> None:
-    """Put the images where tasks read them."""
+    """Write the images to `folder`, where tasks read them."""
     np.save(folder / "train.npy", train, allow_pickle=False)
     np.save(folder / "test.npy", test, allow_pickle=False)
 
 
 def widths(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Of all layers of the chapter's network for images of `shape`, from input to output."""
+    """Return the widths of all layers of the chapter's network for images of `shape`, from input to output."""
     pixels = math.prod(shape)
     return (pixels, *HIDDEN, N_COMPONENTS, *HIDDEN[::-1], pixels)
 
 
 class Clock:
-    """Seconds since it was made, without those in which it was stopped."""
+    """A clock that starts when it is constructed and can be stopped for a while."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
 
     @property
     def seconds(self) -> float:
+        """Seconds since the start, without those in which the clock was stopped."""
         return time.perf_counter() - self._start
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
+        """Stop the clock during the block."""
         begun = time.perf_counter()
         yield
         self._start += time.perf_counter() - begun

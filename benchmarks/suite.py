@@ -1,26 +1,24 @@
-"""All suites by name; what a run of one gives, and what stands from runs before."""
+"""All suites by name, the result of a suite, and which results of earlier runs remain valid."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
-import hourglass
-from hourglass.evaluation.bench.growth import growth_suite
-from hourglass.evaluation.bench.infer import infer_suite
-from hourglass.evaluation.bench.matrix import TORCH, matrix_rates, together
-from hourglass.evaluation.bench.rows import Row
-from hourglass.evaluation.bench.setting import Bench, Curves, Measured
-from hourglass.evaluation.bench.startup import startup_suite
-from hourglass.evaluation.bench.train import train_suite
-from hourglass.evaluation.bench.uses import uses_suite
+from benchmarks.growth import growth_suite
+from benchmarks.infer import infer_suite
+from benchmarks.matrix import TORCH, matrix_rates, together
+from benchmarks.provenance import code_digest, processor
+from benchmarks.rows import Row
+from benchmarks.setting import Bench, Curves, Measured
+from benchmarks.startup import startup_suite
+from benchmarks.train import train_suite
+from benchmarks.uses import uses_suite
 from hourglass.evaluation.suites import machine
 
 SUITES: dict[str, Callable[[Bench], Measured]] = {
@@ -30,20 +28,20 @@ SUITES: dict[str, Callable[[Bench], Measured]] = {
     "uses": uses_suite,
     "growth": growth_suite,
 }
-_PRODUCTS, _QUICK_PRODUCTS = 9, 3  # of matrices, before and after each suite
+_PRODUCTS, _QUICK_PRODUCTS = 9, 3  # matrix products before and after each suite
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one suite gave.
+    """The result of one suite.
 
     Attributes
     ----------
     suite, command : str
     rounds : int
-        Asked for; what needs a new process for each takes fewer.
+        As requested; measurements that start a new process for each round take fewer.
     rates : dict of str to dict
-        The machine's matrix rate: library -> median and best, GFLOP/s, of products before and after the suite.
+        Matrix rate of the machine: library -> median and best in GFLOP/s, over products before and after the suite.
     rows : list of Row
     notes : list of str
     curves : dict of str to list of (x, y)
@@ -58,19 +56,19 @@ class Result:
     curves: Curves
 
     def to_content(self) -> dict[str, Any]:
-        """All of it, as JSON can hold it."""
+        """Return the result as a dict that JSON can hold."""
         return {**asdict(self), "rows": [row.to_content() for row in self.rows]}
 
     @classmethod
     def from_content(cls, content: dict[str, Any]) -> Result:
-        """A result as `to_content` wrote it."""
+        """Return the result that `to_content` made `content` of."""
         curves = {name: [(x, y) for x, y in points] for name, points in content["curves"].items()}
         return cls(**content | {"rows": [Row.from_content(row) for row in content["rows"]], "curves": curves})
 
 
 def run_suite(bench: Bench, suite: str, command: str) -> Result:
-    """Measure one of `SUITES`, between two measurements of the matrix rate. HourglassError if a contender fails."""
-    bench.tell(f"{suite}: the matrix rate")
+    """Measure one of `SUITES`, between two measurements of the matrix rate. Raises HourglassError if a contender fails."""
+    bench.report(f"{suite}: the matrix rate")
     repeats = _QUICK_PRODUCTS if bench.quick else _PRODUCTS
     before = matrix_rates(repeats)
     measured = SUITES[suite](bench)
@@ -81,7 +79,7 @@ def run_suite(bench: Bench, suite: str, command: str) -> Result:
 
 
 def about(bench: Bench) -> dict[str, Any]:
-    """What results must share to stand on one page."""
+    """Return the data, seed, code and machine, which results must share to appear on one page."""
     facts = machine() | {
         "processor": processor() or machine()["processor"],
         "cores": os.cpu_count(),
@@ -99,37 +97,17 @@ def about(bench: Bench) -> dict[str, Any]:
     }
 
 
-def code_digest() -> str:
-    """Which code was measured: the first of the SHA-256 of the package's modules, but for the rooms that only ask and show."""
-    package = Path(hourglass.__file__).parent
-    digest = hashlib.sha256()
-    for module in sorted(package.rglob("*.py")):
-        path = module.relative_to(package)
-        if path.parts[0] not in ("report", "cli", "web"):
-            digest.update(f"{path}\0".encode() + module.read_bytes())
-    return digest.hexdigest()[:12]
-
-
 def to_content(shared: dict[str, Any], results: Iterable[Result]) -> dict[str, Any]:
-    """All results, as JSON can hold them."""
+    """Return `shared` and all results as a dict that JSON can hold."""
     return {**shared, "suites": [result.to_content() for result in results]}
 
 
 def standing(text: bytes, shared: dict[str, Any]) -> list[Result]:
-    """The results in `text`, JSON of `to_content`, if they share all of `about` with those to come; else none."""
+    """Return the results in `text`, JSON of `to_content`, if they have the same `about` as `shared`; otherwise none."""
     try:
         content = json.loads(text)
         if any(content[key] != value for key, value in shared.items()):
             return []
         return [Result.from_content(result) for result in content["suites"]]
-    except (ValueError, LookupError, TypeError, AttributeError):  # another version's, or no such file at all
+    except (ValueError, LookupError, TypeError, AttributeError):  # of another version, or not a file of results
         return []
-
-
-def processor() -> str:
-    """The processor's name, where Linux tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

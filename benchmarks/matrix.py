@@ -1,4 +1,4 @@
-"""The machine's matrix rate, and the arithmetic in a network: what a time is a share of."""
+"""The matrix rate of the machine, and the number of operations in a network, to give times as shares of that rate."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from statistics import median
 
 import torch
 
-from hourglass.networks.product import linear_call, prefers_onednn
-
 SIDE = 2048
-"""Of the square matrices whose product is the rate."""
+"""Rows and columns of the square matrices whose product is timed."""
 TORCH, ONEDNN = "torch.mm", "oneDNN"
 Rates = dict[str, list[float]]
 """Library -> GFLOP/s of each product."""
 
 
 def matrix_rates(repeats: int, side: int = SIDE) -> Rates:
-    """GFLOP/s of float32 products of two matrices of `side`², with all threads: by torch.mm, and by oneDNN where it is faster.
+    """Return the GFLOP/s of float32 products of two matrices of `side`² on all threads.
 
-    oneDNN is asked in the way in which the library's own products ask it.
+    They are computed by torch.mm, and by oneDNN where it is faster, called as the library's own products call it.
     """
+    from hourglass.networks.product import linear_call, prefers_onednn  # a peer that counts its work does not load it
+
     generator = torch.Generator().manual_seed(0)
     left, right = (torch.randn(side, side, generator=generator) for _ in range(2))
     made = torch.empty(side, side)
@@ -36,25 +36,25 @@ def matrix_rates(repeats: int, side: int = SIDE) -> Rates:
                 start = time.perf_counter()
                 product()
                 seconds = time.perf_counter() - start
-                if turn:  # the first one makes memory and threads
+                if turn:  # the first product allocates memory and starts threads
                     rates[name].append(2 * side**3 / seconds / 1e9)
     return rates
 
 
 def together(before: Rates, after: Rates) -> dict[str, dict[str, float]]:
-    """Library -> its median and best rate over both, in GFLOP/s."""
+    """Return library -> median and best rate over both measurements, in GFLOP/s."""
     both = {name: before[name] + after[name] for name in before}
     return {name: {"median": median(rates), "best": max(rates)} for name, rates in both.items()}
 
 
 def training_work(widths: Sequence[int]) -> int:
-    """Multiplications and additions to train on one image, with fully connected layers of `widths`, from input to output.
+    """Return the multiplications and additions to train on one image, with fully connected layers of `widths`.
 
-    Forward, and back by weights and by inputs; the gradient by the image itself is not needed.
+    The forward pass, and the gradients with respect to weights and to inputs, without that with respect to the image.
     """
     return 3 * forward_work(widths) - 2 * widths[0] * widths[1]
 
 
 def forward_work(widths: Sequence[int]) -> int:
-    """Multiplications and additions to pass one image through fully connected layers of `widths`."""
+    """Return the multiplications and additions of one image's forward pass through fully connected layers of `widths`."""
     return 2 * sum(before * after for before, after in pairwise(widths))

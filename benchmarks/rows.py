@@ -1,4 +1,4 @@
-"""What one measured line of the benchmark is."""
+"""One measured line of the benchmark, and how it compares with a reference."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any, NamedTuple, Self
 
-from hourglass.evaluation.bench.rounds import Figures
+from benchmarks.rounds import Figures
 
 COLUMNS = (
     "what",
     "who",
     "median",
-    "least – most",
+    "min – max",
     "times as good",
     "of torch.mm's rate",
     "of the best library's",
@@ -23,7 +23,7 @@ COLUMNS = (
 
 
 class Spread(NamedTuple):
-    """The least, median and most of several rounds."""
+    """Minimum, median and maximum of several rounds."""
 
     least: float
     median: float
@@ -31,18 +31,20 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Self:
+        """Return the spread of `values`."""
         return cls(min(values), median(values), max(values))
 
 
 @dataclass(frozen=True)
 class Bar:
-    """What a row is held to: the median of its "value" or "ratio", or its "share" of the matrix rate, "≥" or "≤" `limit`."""
+    """A limit for a row: the median of its "value" or "ratio", or its "share" of the matrix rate, is "≥" or "≤" `limit`."""
 
     of: str
     sign: str
     limit: float
 
     def text(self, unit: str) -> str:
+        """Return the bar as text, with the `unit` of the row's value."""
         what = {"value": f"{self.limit:g} {unit}", "ratio": f"{self.limit:g} ×", "share": f"{self.limit:.0%}"}[self.of]
         return f"{self.sign} {what}"
 
@@ -54,24 +56,24 @@ class Row:
     Attributes
     ----------
     measure, name : str
-        What was measured, and of whom.
+        What was measured, and of which contender.
     unit : str
-        Of `value`.
+        Unit of `value`.
     value : Spread
     reference : str, optional
-        The name of the row that `ratio` compares with.
+        Name of the row that `ratio` compares with.
     ratio : Spread, optional
-        How many times as good as the reference's (less time, less memory or more images a second), round by round: each round
-        is compared with the reference's of the same turn.
+        How many times as good as the reference (less time, less memory or more images a second), over ratios of rounds of the
+        same turn.
     gflops : float, optional
-        The median of the arithmetic a second, in 10⁹ multiplications and additions.
+        Multiplications and additions a second, in 10⁹, at the median time.
     share : float, optional
-        `gflops` as a share of the matrix rate by torch.mm, 0..1 and above.
+        `gflops` as a share of torch.mm's matrix rate, 0..1 and above.
     best_share : float, optional
-        The same of the faster library's rate.
+        `gflops` as a share of the faster library's matrix rate.
     bar : Bar, optional
     is_comparable : bool
-        Whether the same work was done; where not, no bar is met.
+        Whether the contender did the same work as the reference; if not, it meets no bar.
     note : str
     """
 
@@ -90,7 +92,7 @@ class Row:
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the bar is; None without one."""
+        """Whether the row meets its bar; None without one."""
         if self.bar is None:
             return None
         of = {"value": self.value.median, "ratio": self.ratio and self.ratio.median, "share": self.share}[self.bar.of]
@@ -99,13 +101,14 @@ class Row:
         return self.is_comparable and (of >= self.bar.limit if self.bar.sign == "≥" else of <= self.bar.limit)
 
     def with_share(self, plain: float, best: float) -> Row:
-        """This row with its shares of `plain`, the rate of torch.mm, and of `best`, that of the faster library."""
+        """Return this row with its shares of two matrix rates in GFLOP/s: `plain` of torch.mm, `best` of the faster library."""
         if self.gflops is None:
             return self
-        told = f"{self.note} {self.gflops:,.0f} GFLOP/s.".strip()
-        return replace(self, share=self.gflops / plain, best_share=self.gflops / best, note=told)
+        note = f"{self.note} {self.gflops:,.0f} GFLOP/s.".strip()
+        return replace(self, share=self.gflops / plain, best_share=self.gflops / best, note=note)
 
     def cells(self) -> list[str]:
+        """Return the text of each of `COLUMNS`."""
         ratio = "" if self.ratio is None else f"{_figure(self.ratio.median)} ({_range(self.ratio)})".removesuffix(" ()")
         return [
             self.measure,
@@ -120,13 +123,13 @@ class Row:
         ]
 
     def to_content(self) -> dict[str, Any]:
-        """All of it, as JSON can hold it."""
+        """Return the row as a dict that JSON can hold."""
         spreads = {name: value._asdict() for name, value in vars(self).items() if isinstance(value, Spread)}
         return {**asdict(self), **spreads, "is_met": self.is_met}
 
     @classmethod
     def from_content(cls, content: dict[str, Any]) -> Row:
-        """A row as `to_content` wrote it."""
+        """Return the row that `to_content` made `content` of."""
         fields = {name: value for name, value in content.items() if name != "is_met"}
         spreads = {name: Spread(**fields[name]) for name in ("value", "ratio") if fields[name] is not None}
         return cls(**fields | spreads | {"bar": None if fields["bar"] is None else Bar(**fields["bar"])})
@@ -141,7 +144,7 @@ def compare(
     reference: str | None = None,
     larger_is_better: bool = False,
 ) -> dict[str, Row]:
-    """A row for each contender of `alternate`, by name: of the figure `key`, in `unit`, against the contender `reference`."""
+    """Return a row for each contender of `alternate`, by name: its figure `key`, in `unit`, relative to `reference`."""
     rows = {}
     for name, figures in rounds.items():
         values = [turn[key] for turn in figures]
@@ -156,12 +159,12 @@ def compare(
 
 
 def middle(figures: Sequence[Figures], key: str) -> float:
-    """The median of one figure over the rounds."""
+    """Return the median of the figure `key` over the rounds."""
     return median(turn[key] for turn in figures)
 
 
 def _figure(value: float) -> str:
-    """Three significant digits, without an exponent."""
+    """Return `value` with three significant digits, without an exponent."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.{1 if value >= 10 else 2 if value >= 1 else 3 if value >= 0.1 else 4}f}"

@@ -1,4 +1,4 @@
-"""What a suite is measured with, and what it answers."""
+"""The setting of a suite, and the measurements it returns."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hourglass.data import Dataset
-from hourglass.evaluation.bench.rows import Row
-from hourglass.evaluation.bench.task import Task, write
+from benchmarks.rows import Row
+from benchmarks.task import Task, write
+
+if TYPE_CHECKING:
+    from hourglass.data import Dataset  # a peer's process does not load it
 
 ROUNDS, QUICK_ROUNDS = 5, 2
 _QUICK_IMAGES = {"train": 6000, "test": 1000}
@@ -19,7 +21,7 @@ _QUICK_IMAGES = {"train": 6000, "test": 1000}
 
 @dataclass(frozen=True)
 class Bench:
-    """What every suite is measured with.
+    """The setting of every suite.
 
     Attributes
     ----------
@@ -33,9 +35,9 @@ class Bench:
         Of one image.
     seed, rounds : int
     quick : bool
-        Fewer images, smaller samples: for a look.
-    tell : function of str
-        Told what is measured next.
+        Fewer images and rounds, for a first look.
+    report : function of str
+        Called with the name of the next measurement.
     """
 
     folder: Path
@@ -46,38 +48,39 @@ class Bench:
     seed: int
     rounds: int
     quick: bool = False
-    tell: Callable[[str], None] = lambda text: None
+    report: Callable[[str], None] = lambda text: None
 
     @property
     def has_bars(self) -> bool:
-        """Bars are for the whole of MNIST."""
+        """Whether bars apply: they are for the whole of MNIST."""
         return self.data == "mnist" and not self.quick
 
     def task(self, **fields: Any) -> Task:
+        """Return a task on these images, with `fields` of `Task`."""
         return Task(self.folder, self.seed, **fields)
 
 
 @contextlib.contextmanager
 def prepared(
-    dataset: Dataset, seed: int, rounds: int | None, quick: bool, tell: Callable[[str], None] = lambda text: None
+    dataset: Dataset, seed: int, rounds: int | None, quick: bool, report: Callable[[str], None] = lambda text: None
 ) -> Iterator[Bench]:
-    """A bench on `dataset`, which has a test part; its folder is gone after the block."""
+    """Write the images of `dataset`, which has a test split, to a temporary folder for the block, and yield the setting."""
     train, test = dataset.train.images, dataset.test.images
     if quick:
         train, test = train[: _QUICK_IMAGES["train"]], test[: _QUICK_IMAGES["test"]]
     with tempfile.TemporaryDirectory(prefix="hourglass-bench-") as folder:
         write(Path(folder), train, test)
         shape, rounds = train.shape[1:], rounds or (QUICK_ROUNDS if quick else ROUNDS)
-        yield Bench(Path(folder), dataset.name, len(train), len(test), shape, seed, rounds, quick, tell)
+        yield Bench(Path(folder), dataset.name, len(train), len(test), shape, seed, rounds, quick, report)
 
 
 Curves = dict[str, list[tuple[float, float]]]
-"""What is drawn, by name: points (x, y)."""
+"""Points (x, y) of each curve in the figure, by name."""
 
 
 @dataclass
 class Measured:
-    """What a suite gave: rows, notes on how they came about, and what is drawn."""
+    """The measurements of a suite: rows, notes on how they were measured, and curves for the figure."""
 
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
