@@ -155,7 +155,8 @@ def convolutions(bench: Bench, measured: Measured) -> None:
             Contender(plain, partial(peers.convolutional_loop, *arguments)),
             Contender(mine, partial(ours.fit_convolution, *arguments)),
         ]
-        if torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.ops.mkldnn._is_mkldnn_bf16_supported():  # else slow
+        has_bfloat16 = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", bool)  # private; where it is missing, no
+        if torch.backends.cpu.get_cpu_capability() == "AVX512" and has_bfloat16():  # else slow
             contenders.append(Contender(mixed, partial(ours.fit_convolution, *arguments, precision="bfloat16")))
         rounds = alternate(contenders, bench.rounds)
         rows = compare(f'network "{network}", {n_images:,} images', rounds, key="epoch_seconds", reference=plain)

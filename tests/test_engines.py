@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+import sys
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -295,6 +302,74 @@ def test_samples_are_read_in_place_even_where_nobody_may_write() -> None:
     tensor = as_tensor(samples)
     assert tensor.data_ptr() == samples.ctypes.data
     assert as_tensor(np.arange(6, dtype=np.uint16).reshape(2, 3)).dtype == torch.float64
+
+
+@pytest.fixture
+def every_warning_is_an_error() -> Iterator[None]:
+    """Those too that torch gives once a process."""
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    yield
+    torch.set_warn_always(before)
+
+
+def _read_only(folder: Path) -> dict[str, np.ndarray]:
+    values = np.random.default_rng(0).random((6, 5, 4)).astype(np.float32)
+    np.save(folder / "x.npy", values)
+    given = {
+        "marked": values,
+        "mapped": np.load(folder / "x.npy", mmap_mode="r"),
+        "bytes": np.frombuffer(values.tobytes(), np.float32).reshape(6, 5, 4),
+        "every other": values[::2, 1:, ::3],
+        "in Fortran's order": np.asfortranarray(values),
+        "one value": np.broadcast_to(np.float32(0.5), (6, 5, 4)),
+        "none": values[:0],
+    }
+    for array in given.values():
+        array.flags.writeable = False
+    return given
+
+
+@pytest.mark.usefixtures("every_warning_is_an_error")
+def test_read_only_memory_of_every_origin_is_shared_and_kept(tmp_path: Path) -> None:
+    given = _read_only(tmp_path)
+    with pytest.raises(UserWarning, match="not writable"):  # else this test would tell nothing
+        torch.from_numpy(given["marked"])
+    for name, array in given.items():
+        tensor = as_tensor(array)
+        assert tensor.dtype == torch.float32, name
+        assert np.array_equal(tensor.numpy(), array), name
+        assert not array.size or tensor.data_ptr() == array.__array_interface__["data"][0], name
+        assert not array.flags.writeable, name
+    alone = np.random.default_rng(1).random(1000)
+    alone.flags.writeable = False
+    kept, total, tensor = weakref.ref(alone), alone.sum(), as_tensor(alone)
+    del alone
+    gc.collect()
+    assert kept() is not None
+    assert tensor.numpy().sum() == total
+    del tensor
+    gc.collect()
+    assert kept() is None
+
+
+@pytest.mark.usefixtures("every_warning_is_an_error")
+def test_read_only_samples_are_read_in_many_threads_without_a_warning(tmp_path: Path) -> None:
+    """Which `warnings.catch_warnings` cannot promise: of two threads within, the first out takes the other's filters away."""
+    given, n_threads = list(_read_only(tmp_path).values()), 8
+    filters, start, before = warnings.filters, threading.Barrier(n_threads), sys.getswitchinterval()
+
+    def read(_: int) -> int:
+        start.wait()
+        return sum(len(as_tensor(array)) for _ in range(200) for array in given)
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(n_threads) as threads:
+            assert set(threads.map(read, range(n_threads))) == {200 * sum(map(len, given))}  # a warning would be raised here
+    finally:
+        sys.setswitchinterval(before)
+    assert warnings.filters is filters  # nor was anybody's filter touched
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 100, 256, 300, 1000])

@@ -280,7 +280,15 @@ as cover the images. By default 64 where images have several sizes, or less if t
             help="The largest of the schedule.",
         ),
     ]
-    optimizer: Annotated[str | None, Option((Name("optimizer"),), "{names}, optional", "", help="The preset's by default.")]
+    optimizer: Annotated[
+        str | None,
+        Option(
+            (Name("optimizer"),),
+            "{names}, optional",
+            "What moves the weights down the gradients.",
+            help="The preset's by default.",
+        ),
+    ]
     schedule: Annotated[
         str | None,
         Option(
@@ -366,7 +374,15 @@ its samples, which then are all in every step and come to the principal subspace
             help="End when the validation loss no longer falls.",
         ),
     ]
-    patience: Annotated[int, Option((Whole(1),), "int", "Epochs that `early_stopping` waits.", default=5)]
+    patience: Annotated[
+        int,
+        Option(
+            (Whole(1),),
+            "int",
+            "Epochs in a row without a lower validation loss after which `early_stopping` ends the training.",
+            default=5,
+        ),
+    ]
     white: Annotated[
         float | None,
         Option(

@@ -21,6 +21,7 @@ class Downscale(Corruption):
     Parameters
     ----------
     factor : int
+        Height and width of a block, in pixels.
     smooth : bool
         Go from mean to mean by bicubic interpolation, not in steps.
     """

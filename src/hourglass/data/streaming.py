@@ -332,6 +332,7 @@ class Stream:
         size : int
             Images a batch, of all processes together.
         seed : int
+            Fixes the order of blocks and of the images in them.
         first : int
             The number of the batch to begin with.
         part : (number, how many)

@@ -136,6 +136,8 @@ class ImageEstimator(BaseEstimator):
     ) -> Self:
         """Train a new network on `X`, unless one came from `from_autoencoder`; then learn what the use needs beside it.
 
+        If it is interrupted or fails, the estimator stays as it was before, fitted or not.
+
         Parameters
         ----------
         X : array-like of shape (n, h, w), (n, h, w, c) or (n, features), list of images of several sizes, or Stream
@@ -145,8 +147,6 @@ class ImageEstimator(BaseEstimator):
         y : array-like, optional
             What the class says; ignored where it says nothing.
         {fit_parameters}
-
-        Where it is interrupted or fails, the estimator stays as it was before, fitted or not.
 
         Raises
         ------
@@ -392,7 +392,7 @@ class Downstream(ImageEstimator):
             saved and loaded, trains a network of its own in `fit`.
         X, y : array-like, optional
             What to `fit` at once; without them, call `fit` before anything but `encode`, `reconstruct` and `inverse_transform`.
-        **parameters
+        **parameters : keyword arguments
             Arguments that only this class has.
 
         Raises

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from hourglass.estimators.base import ImageEstimator
 
 VALIDATION_SHARE = 0.1
+_BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d, torch.nn.SyncBatchNorm)
 _CENTERING_SAMPLES = 1000
 _PIECE = 256  # samples that are corrupted at once
 _CROP = 64  # pixels, where images have several sizes
@@ -259,7 +260,7 @@ class Fit:
         network = build_network(settings, self.sample, weight_seed)
         if settings["initialization"] == "centered" and isinstance(settings["network"], str):
             center(network, *examples.some(_CENTERING_SAMPLES, seeded(noise_seed)))
-        normalises = any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in network.modules())
+        normalises = any(isinstance(module, _BATCH_NORMS) for module in network.modules())
         if normalises and len(examples) % settings["batch_size"] == 1:
             words = f"{len(examples)} samples in batches of {settings['batch_size']} leave one alone, which has no variance"
             raise ParameterError(f"batch normalisation: {words}; give another batch_size.")

@@ -72,6 +72,7 @@ class Generator(Downstream):
         Parameters
         ----------
         n : int
+            How many images.
         label : label, or sequence of n labels, optional
             Of which class; of all, as often as in the training images, by default.
         temperature : float >= 0
@@ -118,6 +119,7 @@ class Generator(Downstream):
         a, b : array-like of the fitted shape
             One image each.
         steps : int >= 2
+            How many images, both ends included.
         path : {"linear", "spherical"}
 
         Returns
@@ -140,6 +142,7 @@ class Generator(Downstream):
         image : array-like of the fitted shape, optional
             By default the mean code is where it starts.
         steps : int >= 2
+            How many images for each latent dimension.
         spread : float
             From so many standard deviations below the mean of a number to as many above.
 

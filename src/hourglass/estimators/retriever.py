@@ -79,6 +79,7 @@ class Retriever(Downstream):
         ----------
         X : array-like (n, *shape)
         n_neighbors : int
+            How many images to find for each of `X`.
 
         Returns
         -------
@@ -104,6 +105,7 @@ class Retriever(Downstream):
         X : array-like (n, *shape)
             Some hundred queries, best such as will be asked for: an image that is in the index finds itself, which is easy.
         n_neighbors : int
+            How many images each search is asked for.
 
         Returns
         -------

@@ -33,9 +33,7 @@ class Judge:
         order = np.random.default_rng(seed)
         for epoch in range(self.epochs):
             rows = order.permutation(len(images))
-            self.classifier.learning_rate_init = 2e-3 * (1 - epoch / self.epochs) + 1e-4
-            if epoch:
-                self.classifier._optimizer.learning_rate_init = self.classifier.learning_rate_init
+            _set_rate(self.classifier, 2e-3 * (1 - epoch / self.epochs) + 1e-4)
             for start in range(0, len(rows), 10_000):
                 part = np.sort(rows[start : start + 10_000])
                 warped = warp(images[part], seed + 1 + epoch * 1000 + start)
@@ -53,6 +51,16 @@ class Judge:
         for weights, biases in list(zip(self.classifier.coefs_, self.classifier.intercepts_, strict=True))[:-1]:
             values = np.maximum(values @ weights + biases, 0)
         return values.astype(np.float32)
+
+
+def _set_rate(classifier: Any, rate: float) -> None:
+    """Change the learning rate, of a training that has begun too.
+
+    For that scikit-learn has only a private way; where it is missing, the rate stays as it is.
+    """
+    for holder in (classifier, getattr(classifier, "_optimizer", None)):
+        if holder is not None:
+            holder.learning_rate_init = rate
 
 
 def frechet_distance(features: Float32, others: Float32) -> float:

@@ -124,5 +124,8 @@ def _is_plain(linear: nn.Linear) -> bool:
 
 
 def _is_heard_by_nobody(module: nn.Module) -> bool:
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-    return not any(hooks) and "forward" not in vars(module)
+    return not any(getattr(module, name, True) for name in _HOOKS) and "forward" not in vars(module)
+
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+"""Where torch keeps a module's hooks. Private: where one is missing, hooks cannot be ruled out, and torch runs the module."""

@@ -29,7 +29,7 @@ def prefers_onednn() -> bool:
     multiplies twice as fast (`make performance` measures both). A rule and no trial: the same seed shall give the same bits.
     """
     has_both = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return has_both and torch.backends.cpu.get_cpu_capability() == "AVX512" and not _is_intel()
+    return has_both and _LINEAR is not None and torch.backends.cpu.get_cpu_capability() == "AVX512" and not _is_intel()
 
 
 def product_call(left: Tensor, right: Tensor) -> Callable[[], Tensor]:
@@ -47,8 +47,12 @@ def linear_call(
 
     `activation` is none, sigmoid or leaky_relu, its slope in `constants`.
     """
-    linear = torch.ops.mkldnn._linear_pointwise.default  # what torch's own compiler calls
-    return partial(linear, inputs, weight, bias, activation, list(constants), "")
+    assert _LINEAR is not None  # without it `prefers_onednn` says no
+    return partial(_LINEAR, inputs, weight, bias, activation, list(constants), "")
+
+
+_LINEAR: Callable[..., Tensor] | None = getattr(getattr(torch.ops.mkldnn, "_linear_pointwise", None), "default", None)
+"""What torch's own compiler calls. It is private: where it is missing, all products go torch's public way."""
 
 
 def _is_intel() -> bool:

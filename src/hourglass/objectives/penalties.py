@@ -64,6 +64,7 @@ class L2(Penalty):
     Parameters
     ----------
     strength : float
+        Multiplies the sum of squares.
     on : {"codes", "weights"}
         strength · mean over images of Σy²; or strength · Σw² over all of the network's weights but its biases.
     """
@@ -95,6 +96,7 @@ class KLSparsity(Penalty):
     Parameters
     ----------
     strength : float
+        Multiplies the sum of divergences.
     target : float between 0 and 1
         The activity that a unit should have.
     """
@@ -126,6 +128,7 @@ class Contractive(Penalty):
     Parameters
     ----------
     strength : float
+        Multiplies the squared norm.
     n_probes : int
         The norm is estimated, without bias, from so many random directions v of the code, as the mean of ‖vᵀ ∂y/∂x‖²
         (Hutchinson 1990): each costs one more pass back through the encoder. 0 takes all directions of the code: exact.

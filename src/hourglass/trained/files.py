@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -203,7 +204,8 @@ def restore_settings(fitted: dict[str, Any]) -> dict[str, Any]:
     penalties = penalty if isinstance(penalty, tuple) else (penalty,)
     if not isinstance(corruption, Corruption | None) or not all(isinstance(one, Penalty | None) for one in penalties):
         raise TypeError(f"corruption {corruption!r}, penalty {penalty!r}")
-    for kind, known in {"network": NETWORKS, "loss": LOSSES}.items():
+    known_names: dict[str, Collection[str]] = {"network": NETWORKS, "loss": LOSSES}
+    for kind, known in known_names.items():
         name = settings[kind]
         if isinstance(name, str) and name not in known:
             raise FormatError(f"it needs the {kind} {name!r}, which is none of this library's; hourglass.register it first.")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -30,8 +28,17 @@ def as_tensor(array: Array) -> Tensor:
         array = array.astype(np.float64)
     if any(stride < 0 or stride % array.itemsize for stride in array.strides):
         array = np.ascontiguousarray(array)
-    if array.flags.writeable:
-        return torch.from_numpy(array)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes
-        return torch.from_numpy(array)
+    return torch.from_numpy(array if array.flags.writeable else np.asarray(_Writeable(array)))
+
+
+class _Writeable:
+    """The memory of a read-only array as numpy takes it for one that can be written to; nobody does.
+
+    Of the other torch warns, and a warning cannot be held back in one thread alone: `warnings.catch_warnings` changes filters
+    that all threads share.
+    """
+
+    def __init__(self, array: Array) -> None:
+        self.array = array  # which must live as long as what is made of it
+        interface = array.__array_interface__
+        self.__array_interface__ = interface | {"data": (interface["data"][0], False)}

@@ -96,7 +96,7 @@ class Processes:
             torch_distributed.all_reduce(vector)
         vector[:-1].div_(vector[-1].clamp(min=1))  # of a batch that nobody could read, nothing
         *parts, ends = torch.split(vector, [*(gradient.numel() for gradient in gradients), 2])
-        torch._foreach_copy_(gradients, [part.view(gradient.shape) for part, gradient in zip(parts, gradients, strict=True)])
+        _COPY_EACH(gradients, [part.view(gradient.shape) for part, gradient in zip(parts, gradients, strict=True)])
         if ends.device.type == "cuda":  # a look at them would wait for the step
             return ends[0], ends[1]
         mean, total = ends.tolist()
@@ -279,6 +279,14 @@ def _gradient(parameter: Tensor) -> Tensor:
     if parameter.grad is None:  # no step of this process has reached it
         parameter.grad = torch.zeros_like(parameter, requires_grad=False)
     return parameter.grad
+
+
+def _copy_each(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> None:
+    for tensor, other in zip(tensors, others, strict=True):
+        tensor.copy_(other)
+
+
+_COPY_EACH: Callable[..., object] = getattr(torch, "_foreach_copy_", _copy_each)  # one kernel on a GPU, but private
 
 
 def _spread(content: bytes | None) -> bytes:

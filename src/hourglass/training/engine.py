@@ -114,7 +114,9 @@ class Dense(Engine):
             return None
         widths = [weights[0].shape[1], *(len(weight) for weight in weights)]
         parameters = list(network.parameters())  # each once: layers that share weights are not for this engine
-        slopes_are_known = all(parameter.requires_grad and not parameter._backward_hooks for parameter in parameters)
+        slopes_are_known = all(
+            parameter.requires_grad and not getattr(parameter, _PARAMETER_HOOKS, True) for parameter in parameters
+        )
         slopes_are_known &= all(layer.activation is None or _can_be_told(layer.activation) for layer in layers)
         knows_all = 2 * len(layers) == len(parameters) and slopes_are_known
         return cls(run, objective, layers, widths) if knows_all and widths[0] == widths[-1] else None
@@ -186,6 +188,8 @@ def _can_be_told(activation: nn.LeakyReLU | nn.Sigmoid) -> bool:
     return not isinstance(activation, nn.LeakyReLU) or activation.negative_slope >= 0
 
 
+_PARAMETER_HOOKS = "_backward_hooks"
+"""Where torch keeps a parameter's hooks. Private: where it is missing, hooks cannot be ruled out, and torch makes the step."""
 _MEAN = 1  # torch's number for this reduction
 
 

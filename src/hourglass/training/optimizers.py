@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 
@@ -197,11 +198,41 @@ def adam_step(state: dict[Tensor, dict[str, Tensor]], parameters: Sequence[Tenso
     if not parameters:
         return
     steps, means, squares = ([state[parameter][name] for parameter in parameters] for name in ("step", "mean", "square"))
-    torch._foreach_add_(steps, 1)
+    _ADD_TO_EACH(steps, 1)
     _FUSED_ADAM(parameters, [parameter.grad for parameter in parameters], means, squares, [], steps, lr=rate, **_CONSTANTS)
 
 
-_FUSED_ADAM: Callable[..., None] = torch._fused_adam_  # torch.optim.Adam's own arithmetic
+def _add_to_each(tensors: Sequence[Tensor], summand: float) -> None:
+    for tensor in tensors:
+        tensor.add_(summand)
+
+
+def _adam(
+    parameters: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    means: Sequence[Tensor],
+    squares: Sequence[Tensor],
+    _: object,
+    steps: Sequence[Tensor],
+    *,
+    lr: float | Tensor,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    **_switched_off: object,
+) -> None:
+    """What torch's fused step does, by public operations, in place. It reads no value back, so a CUDA graph can record it."""
+    for parameter, gradient, mean, square, step in zip(parameters, gradients, means, squares, steps, strict=True):
+        mean.lerp_(gradient, 1 - beta1)
+        square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        # 1 - betaᵗ: the difference itself would lose most of its digits to rounding in the first steps
+        first, second = (torch.expm1(step * math.log(beta)).neg_() for beta in (beta1, beta2))
+        divisor = square.sqrt().div_(second.sqrt_()).add_(eps)
+        parameter.sub_((lr / first * mean).div_(divisor))
+
+
+_FUSED_ADAM: Callable[..., None] = getattr(torch, "_fused_adam_", _adam)  # torch.optim.Adam's own arithmetic, which is private
+_ADD_TO_EACH: Callable[..., object] = getattr(torch, "_foreach_add_", _add_to_each)
 _CONSTANTS = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "amsgrad": False, "maximize": False}
 
 
