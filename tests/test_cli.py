@@ -273,7 +273,7 @@ def bad_inputs(folder: Path, model: Path) -> dict[str, list[object]]:
         "'resnet' is not one of": [*train, "digits", "--network", "resnet"],
         "No such option": ["train", "--speed", "3"],
         "No such command": ["fly"],
-        "must then name a .npy": ["denoise", model, folder / "nan.npy", "-o", folder / "out.hg"],
+        "ends in .npy": ["denoise", model, folder / "nan.npy", "-o", folder / "out.hg"],
         "originals would be lost": ["denoise", model, folder / "mixed", "-o", folder / "mixed"],
         "'cook' is not one of": [*train, "digits", "--task", "cook"],
         "answers in 0..1": [*train, "digits", "--network", "linear", "--loss", "bce"],
@@ -354,15 +354,17 @@ def test_the_parsers_choices_are_the_librarys() -> None:
     from hourglass.latent import BACKENDS, METRICS
     from hourglass.networks import NETWORKS
     from hourglass.objectives import LOSSES
-    from hourglass.training import OPTIMIZERS, PRECISIONS
+    from hourglass.options import NAMES
+    from hourglass.training import OPTIMIZERS, PRECISIONS, SCHEDULES
 
     for names, known in (
         (options.TASKS, ESTIMATORS),
         (options.PRESETS, PRESETS),
-        (options.NETWORKS, NETWORKS),
-        (options.LOSSES, LOSSES),
-        (options.OPTIMIZERS, OPTIMIZERS),
-        (options.PRECISIONS, PRECISIONS),
+        (NAMES["network"], NETWORKS),
+        (NAMES["loss"], LOSSES),
+        (NAMES["optimizer"], OPTIMIZERS),
+        (NAMES["precision"], PRECISIONS),
+        (NAMES["schedule"], SCHEDULES),
         (options.BACKENDS, BACKENDS),
         (options.METRICS, METRICS),
         (options.SUITES, ("denoise", *FREE_SUITES)),

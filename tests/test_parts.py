@@ -23,7 +23,7 @@ import sharded
 from hourglass.data import stream
 from hourglass.data.files import encode_image, read_image
 from hourglass.estimators.parts import Report, write_parts
-from hourglass.estimators.shard_uses import USES, Compress, Encode
+from hourglass.estimators.shard_tasks import SHARD_TASKS, Compress, Encode
 from hourglass.images import to_uint8
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="the extra hourglass[parquet] is not installed")
@@ -137,7 +137,7 @@ CHECKS: dict[str, Callable[..., None]] = {
 
 
 def test_every_use_is_checked() -> None:
-    assert set(CHECKS) == set(USES)
+    assert set(CHECKS) == set(SHARD_TASKS)
 
 
 @pytest.mark.parametrize("verb", CHECKS)
@@ -249,9 +249,9 @@ def test_a_run_that_is_killed_is_taken_up_where_it_stood(
     source = sharded.write("tar", tmp_path / "in", images, n_shards=6)
     output, whole = tmp_path / "out", tmp_path / "whole"
     slow = (
-        "import sys, time\nfrom hourglass.estimators import shard_uses\nfrom hourglass.cli.main import main\n"
-        "columns = shard_uses.Compress.columns\n"
-        "shard_uses.Compress.columns = lambda *given: (time.sleep(0.15), columns(*given))[1]\n"
+        "import sys, time\nfrom hourglass.estimators import shard_tasks\nfrom hourglass.cli.main import main\n"
+        "columns = shard_tasks.Compress.columns\n"
+        "shard_tasks.Compress.columns = lambda *given: (time.sleep(0.15), columns(*given))[1]\n"
         "main(sys.argv[1:])\n"
     )
     given = [str(argument) for argument in arguments("compress", models, source, output)]
@@ -360,6 +360,11 @@ def test_strictly_the_first_ends_the_run(broken: Path, models: dict[str, Path], 
     assert err.startswith(f"error: {broken}/part0.tar#0003.png: not a readable image")
     assert err.count("\n") == 1
     assert not list((tmp_path / "out").rglob("*.parquet*"))
+    (broken / "part1.tar").unlink()
+    for verb, name in {"denoise": "out.npy", "compress": "out.hgc", "encode": "out.npz"}.items():
+        given = [one for one in arguments(verb, models, broken, tmp_path / name) if one not in ("--workers", 0)]
+        assert run(*given)[0] == 0
+        assert "0003.png: not a readable image" in run(*given, "--strict")[2]
 
 
 @pytest.mark.parametrize("verb", CHECKS)
@@ -495,6 +500,10 @@ REFUSED: dict[str, tuple[str, str]] = {
     "compress SHARDS --model {compress} -o OUT --quality 9": ("--quality", "is for images in memory"),
     "compress SHARDS --model {compress} -o OUT --tile 4x4": ("--tile", "is for images in memory"),
     "compress digits --model {compress} -o OUT.hgc --tile 4x4": ("--tile", "is for training"),
+    "denoise {denoise} digits -o OUT.npy --quality 3": ("--quality", "is for image files; digits holds arrays"),
+    "denoise {denoise} digits -o OUT.npy --format same": ("--format", "is for image files; digits holds arrays"),
+    "denoise {denoise} SHARDS -o OUT --format png": ("--format", "is for image files, not for shards"),
+    "search {search} digits --add digits --workers 0": ("--workers", "digits is none; add --stream"),
 }
 
 
@@ -531,6 +540,16 @@ def test_an_output_in_the_source_is_refused(models: dict[str, Path], images: np.
     assert sorted(source.iterdir()) == [source / "part0.npy", source / "part1.npy"]
     for given in (source / "*.npy", source / "part0.npy"):  # which are read without what is below
         assert run(*arguments("encode", models, given, source / "codes"), "--stream")[0] == 0
+
+
+def test_an_output_that_is_the_source_is_refused(models: dict[str, Path], images: np.ndarray, run, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images)
+    source = sharded.write("parquet of files", tmp_path / "in", images, n_shards=1) / "part0.parquet"
+    for path in (tmp_path / "x.npz", source):
+        before = path.read_bytes()
+        code, out, err = run("encode", models["encode"], path, "-o", path)
+        assert (code, out, err) == (2, "", "error: -o names the source itself; the originals would be lost.\n")
+        assert path.read_bytes() == before
 
 
 def test_a_model_of_features_is_refused(shards: Path, images: np.ndarray, run, tmp_path: Path) -> None:

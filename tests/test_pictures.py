@@ -13,7 +13,8 @@ import pytest
 from PIL import Image, ImageCms
 
 import hourglass as hg
-from hourglass.cli.restoration import Files
+from hourglass.cli.job import Job
+from hourglass.cli.restoration import restore
 from hourglass.data.pictures import read_pictures, write_pictures
 from hourglass.images import Array
 
@@ -27,11 +28,17 @@ def save(path: Path, image: Array | Image.Image, **options: Any) -> Path:
     return path
 
 
-def rewritten(source: Path, target: Path, **files: Any) -> list[str]:
-    """Write what is read, as the verbs do, without a model between; the notes given meanwhile."""
+def restored(source: Path, target: Path, transform: Callable[[Array], Array] = np.asarray, **options: Any) -> list[Path]:
+    """Write what `transform` makes of what is read, as the verbs do."""
+    writing = {name: options.pop(name) for name in ("format", "quality") if name in options}
+    return restore(Job("denoise", None, str(source), target, **options), transform, **writing)
+
+
+def rewritten(source: Path, target: Path, **options: Any) -> list[str]:
+    """Write what is read, without a model between; the notes given meanwhile."""
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always")
-        Files(**files).restore(source, target, lambda image: image, strict=False)
+        restored(source, target, **options)
     return [str(note.message) for note in notes]
 
 
@@ -99,9 +106,9 @@ def test_a_white_level_is_one_for_all_files(tmp_path: Path) -> None:
         return image
 
     with pytest.warns(hg.HourglassWarning, match="4095"):
-        Files().restore(tmp_path / "in", tmp_path / "out", transform, strict=False)
+        restored(tmp_path / "in", tmp_path / "out", transform)
     assert seen == pytest.approx([4000 / 4095, 100 / 4095])
-    Files(white=8190).restore(tmp_path / "in", tmp_path / "half", transform, strict=False)
+    restored(tmp_path / "in", tmp_path / "half", transform, white=8190)
     assert seen[2:] == pytest.approx([4000 / 8190, 100 / 8190])
     assert np.asarray(Image.open(tmp_path / "half" / "dim.tif")).max() == 100
 
@@ -229,7 +236,7 @@ def test_one_bad_file_is_listed_and_the_list_goes_when_all_are_good(tmp_path: Pa
     assert "bad.png" in (out / "rejects.csv").read_text()
     assert [path.relative_to(out) for path in out.rglob("*.png")] == [Path("deep/good.png")]
     with pytest.raises(hg.DataError, match=r"bad\.png"):
-        Files().restore(folder, tmp_path / "strict", lambda image: image, strict=True)
+        restored(folder, tmp_path / "strict", strict=True)
     (folder / "bad.png").unlink()
     rewritten(folder, out)
     assert not (out / "rejects.csv").exists()
@@ -243,17 +250,16 @@ def test_its_own_output_is_not_read_again(tmp_path: Path) -> None:
     for _ in range(3):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            assert len(Files().restore(folder, folder / "clean", lambda image: image, strict=False)) == 3
+            assert len(restored(folder, folder / "clean")) == 3
 
 
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda path: Files(format="png").restore(path / "a.jpg", path / "b.webp", np.asarray, strict=False), "two formats"),
-        (lambda path: Files(quality=90).restore(path / "a.png", path / "out", np.asarray, strict=False), "--quality is for"),
-        (lambda path: Files().restore(path, path / "b.png", np.asarray, strict=False), "of a folder, -o names a folder"),
-        (lambda path: Files().restore(path / "a.png", path / "a.png", np.asarray, strict=False), "originals would be lost"),
-        (lambda path: Files(quality=3).refuse(path), "--quality is for image files"),
+        (lambda path: restored(path / "a.jpg", path / "b.webp", format="png"), "two formats"),
+        (lambda path: restored(path / "a.png", path / "out", quality=90), "--quality is for"),
+        (lambda path: restored(path, path / "b.png"), "of a folder, -o names a folder"),
+        (lambda path: restored(path / "a.png", path / "a.png"), "originals would be lost"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(make: Callable[[Path], object], words: str, tmp_path: Path) -> None:

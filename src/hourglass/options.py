@@ -239,7 +239,7 @@ of any height and width, and makes codes that are maps.""",
             "sequence of int, or (encoder's, decoder's), optional",
             """Widths (mlp) or channels (conv, skip, maps) between input and code, in the encoder's order. One sequence serves
 both; with a pair they need not mirror each other.""",
-            help="Widths between input and code.",
+            help="Widths of the layers between input and latent code.",
         ),
     ]
     epochs: Annotated[
@@ -258,7 +258,7 @@ steps.""",
             (Whole(1),),
             "int, optional",
             """Samples a step. The default preset takes a tenth of the training samples, between 64 and 512.""",
-            help="Images a step.",
+            help="Images per step.",
         ),
     ]
     crop: Annotated[
@@ -268,7 +268,7 @@ steps.""",
             "int or (height, width), optional",
             """Train on random crops of this size, flipped and turned by quarters, drawn anew in every epoch, which has as many
 as cover the images. By default 64 where images have several sizes, or less if they are smaller; none where all have one.""",
-            help="Train on random crops of this size.",
+            help="Train on random crops of this size, as 96 or 64x96; by default where images have several sizes.",
         ),
     ]
     learning_rate: Annotated[
@@ -277,7 +277,7 @@ as cover the images. By default 64 where images have several sizes, or less if t
             (Number(0, closed="()"),),
             "float, optional",
             """The largest learning rate of the schedule.""",
-            help="The largest of the schedule.",
+            help="Peak learning rate of the schedule.",
         ),
     ]
     optimizer: Annotated[
@@ -323,7 +323,7 @@ networks that are given by one name.""",
             "Penalty or sequence of Penalty, optional",
             """Added to the loss: `L1(1e-3)`, `L2(1e-6, on="weights")`, `KLSparsity(1e-3)`, `Contractive(1e-3)`, …; several add
 up. () for none where the preset has one.""",
-            help="Added to the loss, as in l1:strength=0.001; l2:on=weights, kl_sparsity, contractive, …. Several add up.",
+            help="Added to the loss, as in l1:strength=0.001; l2:on=weights, kl_sparsity, contractive, …. Several are summed.",
         ),
     ]
     corruption: Annotated[
@@ -334,7 +334,7 @@ up. () for none where the preset has one.""",
             """Corrupts the inputs in training, never the targets.""",
             help="As in gaussian_noise:mean=0,std=0.2; salt_and_pepper, masking; or permutation:seed=3, rotation:angle=30, "
             "flip:vertical=1. Several are applied in order. "
-            "A denoiser's own is the chapter's: gaussian_noise:mean=0.5,std=0.4.",
+            "A denoiser's default is the chapter's: gaussian_noise:mean=0.5,std=0.4.",
         ),
     ]
     redraw: Annotated[
@@ -352,7 +352,7 @@ up. () for none where the preset has one.""",
             "{names}, optional",
             """Of the products in training. "bfloat16" is mixed precision: weights, their updates and the loss stay float32.
 Faster on GPUs and on processors that have instructions for it, slower on others.""",
-            help="bfloat16: mixed, faster where the machine has it.",
+            help="bfloat16: mixed precision, faster on some hardware.",
         ),
     ]
     validation_fraction: Annotated[
@@ -371,7 +371,7 @@ its samples, which then are all in every step and come to the principal subspace
             "bool",
             """End after `patience` epochs without a lower validation loss, and keep the best epoch's weights.""",
             default=False,
-            help="End when the validation loss no longer falls.",
+            help="Stop when the validation loss no longer decreases.",
         ),
     ]
     patience: Annotated[
@@ -409,8 +409,8 @@ same machine, whatever runs beside it.""",
             """How many threads compute. "auto" tries now and then which number is fastest beside whatever else runs, and is the
 default without a seed. With one the number stays torch's own, for a convolution's bits depend on it. An int fixes it: so a
 convolutional network is the same bits in worker processes too, to which joblib gives fewer threads.""",
-            help="How many compute; auto: as many as are fastest beside what else runs, which may change bits. "
-            "torch's own by default.",
+            help="Threads for computing; auto chooses the fastest number under the current load, and results may then differ "
+            "in their last bits. By default torch's own.",
             flag="--threads",
         ),
     ]
@@ -424,7 +424,7 @@ FIRST: dict[str, Option] = {
         "int, optional",
         """Latent dimensions; of codes that are maps, their channels. The preset's (32) by default, as for every argument below
 whose default is None.""",
-        help="Latent dimensions of a code.",
+        help="Latent dimensions.",
     ),
     "preset": Option(
         (Name("preset"),),

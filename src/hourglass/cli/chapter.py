@@ -12,13 +12,13 @@ from hourglass.cli.options import data_option, device_option, json_option, outpu
 
 @click.command()
 @data_option
-@output_option("chapter", what="A folder for index.html and its companions.")
-@click.option("--quick", is_flag=True, help="Train less, on mnist-5k unless --data says otherwise: a first look.")
+@output_option("chapter", what="A folder for index.html and the files beside it.")
+@click.option("--quick", is_flag=True, help="Train for fewer steps, on mnist-5k unless --data is given.")
 @click.option(
     "--section",
     "sections",
     multiple=True,
-    help="Only this one, or these: structure, linear, penalties, denoising, transformations, latent-space, applications.",
+    help="Only this one, or several: structure, linear, penalties, denoising, transformations, latent-space, applications.",
 )
 @device_option
 @seed_option

@@ -14,7 +14,7 @@ from hourglass.cli.options import SizeType, json_option
 @click.option("--size", type=SizeType(), help="Resize a folder's images to this.")
 @json_option
 def data(name: str | None, size: tuple[int, int] | None, as_json: bool) -> None:
-    """Describe DATA: how many images, of what shape, with which labels, found where. Without DATA, list the names."""
+    """Describe DATA: number, shape, labels and source of the images. Without DATA, list the names of data sets."""
     from hourglass.cli.output import print_json, print_table
     from hourglass.data import NAMED, load
 
@@ -25,14 +25,14 @@ def data(name: str | None, size: tuple[int, int] | None, as_json: bool) -> None:
             click.echo("\n".join(NAMED))
         return
     dataset = load(name, size=size)
-    parts = {"train": dataset.train} | ({"test": dataset.test} if dataset.has_test else {})
-    rows = {part: _describe(split) for part, split in parts.items()}
+    splits = {"train": dataset.train} | ({"test": dataset.test} if dataset.has_test else {})
+    rows = {name: _describe(split) for name, split in splits.items()}
     if as_json:
         print_json({"name": dataset.name, "source": dataset.source, "parts": rows})
         return
     click.echo(f"{dataset.name}, from {dataset.source}")
     headings = list(next(iter(rows.values())))
-    print_table("", ["part", *headings], [[part, *(str(row[key]) for key in headings)] for part, row in rows.items()])
+    print_table("", ["part", *headings], [[name, *(str(row[key]) for key in headings)] for name, row in rows.items()])
 
 
 def _describe(split: Any) -> dict[str, Any]:

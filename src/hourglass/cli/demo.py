@@ -17,7 +17,7 @@ from hourglass.cli.options import data_option, json_option, output_option, seed_
 @seed_option
 @json_option
 def demo(data: str, output: Path, seed: int, as_json: bool) -> None:
-    """Train the chapter's denoiser, then the same network trained well, and show what they learned.
+    """Train the chapter's denoiser, then the same network with better settings, and compare them.
 
     Writes model.hg/, history.jsonl, metrics.json, denoised.png and .svg and
     learning-curve.svg.
@@ -51,7 +51,7 @@ def demo(data: str, output: Path, seed: int, as_json: bool) -> None:
 
 
 def _verdict(rows: list[dict[str, Any]]) -> list[str]:
-    """One honest sentence on how the autoencoders did against the linear map, from the measured rows."""
+    """One sentence for each autoencoder, comparing it with the best linear map."""
     errors: dict[str, float] = {row["name"]: row["mse"] for row in rows}
     linear = next((mse for name, mse in errors.items() if "linear" in name), None)
     if linear is None:

@@ -2,61 +2,48 @@
 
 from __future__ import annotations
 
-import glob
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from hourglass.cli.options import device_option, json_option, output_option
-from hourglass.cli.parts import Shards, shard_options
-from hourglass.cli.restoration import ONLY_FOR_FILES, Files, file_options
+from hourglass.cli.job import FILES, MEMORY, Job, job_options, run
+from hourglass.cli.options import output_option
+from hourglass.cli.restoration import format_option, quality_option, restore_files
+
+if TYPE_CHECKING:
+    from hourglass.estimators import Denoiser
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("source", type=click.Path(path_type=Path))
-@output_option(what="A folder for cleaned images (same names below it); of one image also an image; of arrays a .npy file.")
-@file_options
-@shard_options
-@device_option
-@json_option
-def denoise(model: Path, source: Path, output: Path, files: Files, shards: Shards, device: str, as_json: bool) -> None:
-    """Clean the images in SOURCE with MODEL: a folder of images of any size, one image, or DATA that holds arrays.
+@click.argument("source")
+@output_option(
+    what="A folder for denoised images, under the names of the originals; for a single image also an image; for arrays a .npy "
+    "file."
+)
+@format_option
+@quality_option
+@job_options
+def denoise(job: Job, **writing: Any) -> None:
+    """Denoise the images in SOURCE with MODEL: a folder of images of any size, an image, or DATA that holds arrays.
 
-    A convolutional model (for photographs: --preset skip) works in overlapping tiles; for another, images are resized to its
-    size and back, and a note says so. Of arrays with a test part, that part is cleaned.
+    A convolutional model (for photographs: --preset skip) works in overlapping tiles. For other models, images are resized to
+    the model's size and back, with a warning. If arrays have a test split, that split is denoised.
 
-    Each image is written in the format, depth and colour mode that it came in, with its profile, EXIF and transparency. What
-    cannot be read is listed in OUTPUT/rejects.csv.
+    Each image is written in its own format, depth and colour mode, with its profile, EXIF and transparency. Files that cannot
+    be read are listed in OUTPUT/rejects.csv.
 
-    Of shards (see --stream) it writes a Parquet file each, with key, and image as the bytes of a PNG file.
+    For each shard (see --stream), it writes a Parquet file with the columns key and image, a PNG file as bytes.
     """
-    from hourglass.cli.models import are_files, load_as, white_for
-    from hourglass.cli.output import report_written
-    from hourglass.data import NAMED, is_sharded, load
-    from hourglass.data.array_files import write_array
-    from hourglass.errors import DataError, ParameterError
-    from hourglass.estimators import Denoiser
+    run(job, {FILES: partial(restore_files, **writing), MEMORY: _denoise_arrays})
 
-    if shards.work_through(
-        "denoise", model, source, output, device, as_json, single=(".npy",), in_memory=ONLY_FOR_FILES, white=files.white
-    ):
-        return
-    denoiser = load_as(Denoiser, model, device)
-    source = source.expanduser()
-    if not (source.exists() or str(source) in NAMED or is_sharded(source) or glob.has_magic(str(source))):
-        raise DataError(f"{source}: no such file or folder, nor a data set ({', '.join(NAMED)}).")
-    if are_files(str(source)):
-        files = replace(files, white=white_for(denoiser, files.white))
-        written = files.restore(source, output, denoiser.transform_image, strict=shards.strict)
-    elif output.suffix != ".npy":
-        raise ParameterError(f"{source} holds arrays; -o must then name a .npy file, not {output}.")
-    elif output.resolve() == source.resolve():
-        raise ParameterError("-o names the source itself; the originals would be lost.")
-    else:
-        files.refuse(source)
-        dataset = load(str(source), white=None if str(source) in NAMED else white_for(denoiser, files.white))
-        write_array(output, denoiser.transform((dataset.test if dataset.has_test else dataset.train).images))
-        written = [output]
-    report_written(written, output, as_json)
+
+def _denoise_arrays(job: Job, denoiser: Denoiser) -> None:
+    from hourglass.cli.models import read_arrays
+    from hourglass.cli.output import report_written
+    from hourglass.data.array_files import write_array
+
+    write_array(job.target, denoiser.transform(read_arrays(job.source, job.white, job.strict)))
+    report_written([job.target], job.target, job.as_json)

@@ -7,65 +7,45 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hourglass.cli.options import device_option, json_option, output_option, pages_option, white_option
-from hourglass.cli.parts import Shards, shard_options
+from hourglass.cli.job import MEMORY, Job, job_options, run
+from hourglass.cli.options import output_option
 
 if TYPE_CHECKING:
-    from hourglass.data.files import Pages
+    from hourglass.estimators import ImageEstimator
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("source")
-@output_option(what="A .npz or .parquet file; of shards, a folder.")
-@white_option
-@pages_option
-@shard_options
-@device_option
-@json_option
-def encode(
-    model: Path,
-    source: str,
-    output: Path,
-    white: float | None,
-    pages: Pages,
-    shards: Shards,
-    device: str,
-    as_json: bool,
-) -> None:
-    """Write the codes that MODEL (of any task) gives the images in SOURCE, a folder or DATA: all parts of it.
+@output_option(what="A .npz or .parquet file; for shards, a folder.")
+@job_options
+def encode(job: Job) -> None:
+    """Write the latent codes of the images in SOURCE (a folder or DATA, all splits of it) by MODEL (of any task).
 
-    npz: codes (n, n_components), paths, labels where there are any. parquet: a column each of path and label, and one a number
-    of the code: code0, code1, …
+    npz: codes (n, n_components), paths, and labels if there are any. parquet: the columns path, label, and one for each latent
+    dimension: code0, code1, …
 
-    Of shards (see --stream) it writes a Parquet file each, with key in place of path.
+    For each shard (see --stream), it writes a Parquet file with key in place of path.
     """
+    run(job, {MEMORY: _encode})
+
+
+def _encode(job: Job, model: ImageEstimator) -> None:
     import numpy as np
 
-    from hourglass.cli.models import names_of, parts_for
+    from hourglass.cli.models import read_splits
     from hourglass.cli.output import report_written
     from hourglass.data.array_files import write_arrays
     from hourglass.data.files import write_table
-    from hourglass.errors import ParameterError
-    from hourglass.estimators import load_model
 
-    if shards.work_through(
-        "encode", model, source, output, device, as_json, single=(".npz", ".parquet"), in_memory=("pages",), white=white
-    ):
-        return
-    if output.suffix not in (".npz", ".parquet"):
-        words = f"; of shards, a folder, but {source} is none: no Parquet or tar files are there (--stream takes images too)"
-        raise ParameterError(f"-o {output}; allowed: a name that ends in .npz or .parquet{words}.")
-    loaded = load_model(model, device=device)
-    parts = parts_for(loaded, source, white, pages, shards.strict)
-    codes = np.concatenate([loaded.encode(split.images) for split in parts.values()])
-    names = [name for label, split in parts.items() for name in names_of(split, label)]
-    known = [split.labels for split in parts.values() if split.labels is not None]
-    columns = {"path": np.array(names)}
-    if len(known) == len(parts):
-        columns["label"] = np.concatenate(known)
-    if output.suffix == ".npz":
-        write_arrays(output, {"codes": codes, **{f"{key}s": value for key, value in columns.items()}})
+    splits = read_splits(model, job.source, **job.reading)
+    codes = np.concatenate([model.encode(split.images) for split, _ in splits])
+    labels = [split.labels for split, _ in splits if split.labels is not None]
+    columns = {"path": np.array([name for _, names in splits for name in names])}
+    if len(labels) == len(splits):
+        columns["label"] = np.concatenate(labels)
+    if job.target.suffix == ".npz":
+        write_arrays(job.target, {"codes": codes, **{f"{key}s": value for key, value in columns.items()}})
     else:
-        write_table(output, columns | {f"code{index}": column for index, column in enumerate(codes.T)})
-    report_written([output], output, as_json)
+        write_table(job.target, columns | {f"code{index}": column for index, column in enumerate(codes.T)})
+    report_written([job.target], job.target, job.as_json)

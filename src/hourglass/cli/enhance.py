@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
-from hourglass.cli.options import device_option, json_option, output_option
-from hourglass.cli.parts import Shards, shard_options
-from hourglass.cli.restoration import ONLY_FOR_FILES, Files, file_options
+from hourglass.cli.job import FILES, Job, job_options, run
+from hourglass.cli.options import output_option
+from hourglass.cli.restoration import format_option, quality_option, restore_files
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("source", type=click.Path(path_type=Path))
-@output_option(what="A folder for the larger images, same names below it; of one image also an image.")
-@file_options
-@shard_options
-@device_option
-@json_option
-def enhance(model: Path, source: Path, output: Path, files: Files, shards: Shards, device: str, as_json: bool) -> None:
-    """Make the images in SOURCE, a folder or one image of any size, larger and sharper with MODEL (of --task enhancer).
+@click.argument("source")
+@output_option(what="A folder for enlarged images, under the names of the originals; for a single image also an image.")
+@format_option
+@quality_option
+@job_options
+def enhance(job: Job, **writing: Any) -> None:
+    """Enlarge and sharpen the images in SOURCE, a folder or one image of any size, with MODEL (of --task enhancer).
 
-    Each image is written in the format, depth and colour mode that it came in, with its profile, EXIF and transparency. What
-    cannot be read is listed in OUTPUT/rejects.csv.
+    Each image is written in its own format, depth and colour mode, with its profile, EXIF and transparency. Files that cannot
+    be read are listed in OUTPUT/rejects.csv.
 
-    Of shards (see --stream) it writes a Parquet file each, with key, and image as the bytes of a PNG file.
+    For each shard (see --stream), it writes a Parquet file with the columns key and image, a PNG file as bytes.
     """
-    from hourglass.cli.models import load_as, white_for
-    from hourglass.cli.output import report_written
-    from hourglass.estimators import Enhancer
-
-    if shards.work_through("enhance", model, source, output, device, as_json, in_memory=ONLY_FOR_FILES, white=files.white):
-        return
-    enhancer = load_as(Enhancer, model, device)
-    files = replace(files, white=white_for(enhancer, files.white))
-    report_written(files.restore(source, output, enhancer.transform_image, strict=shards.strict), output, as_json)
+    run(job, {FILES: partial(restore_files, **writing)})

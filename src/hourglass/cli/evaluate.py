@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.option(
     "--suite",
     type=click.Choice(SUITES),
-    help="Instead of MODEL: train all that a page of results needs. denoise: all presets; uses; rate.",
+    help="Instead of MODEL: train all models for a page of results. denoise: all presets; uses; rate: rate-distortion.",
 )
 @click.option("--preset", "presets", multiple=True, type=click.Choice(PRESETS), help="With --suite denoise: only these.")
 @click.option("--use", "uses", multiple=True, type=click.Choice(USES), help="With --suite uses: only these.")
@@ -65,10 +65,10 @@ def evaluate(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Measure MODELs on the test images of DATA, beside the baselines of their task, fitted on its training images.
+    """Evaluate MODELs on the test split of DATA, beside the baselines of their task, fitted on its training split.
 
-    Without a test part, a tenth of the images, drawn with --seed, is held out from the baselines. The damage is the model's own
-    unless --corruption names another; all rows see the same draw, from --seed + 1.
+    Without a test split, a tenth of the images, drawn with --seed, is held out from the baselines. The corruption is the
+    model's own unless --corruption names another; all rows get the same corrupted images, drawn with --seed + 1.
     """
     from hourglass.cli.output import print_json, print_table
     from hourglass.data import load
@@ -77,7 +77,7 @@ def evaluate(
 
     _check(models, suite, corruptions, presets, uses)
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)  # an output that cannot be is better found now than after the run
+        output.mkdir(parents=True, exist_ok=True)  # raises before the run, not after it
     loaded = {str(path): load_model(path, device=device) for path in models}
     found = load(data, size=size, tile=tile, white=_white(loaded, data, white), strict=strict)
     dataset = found.with_test(seed)
@@ -90,7 +90,7 @@ def evaluate(
         comparison = _models(loaded, dataset, combined(corruptions), seed)
     if models and not found.has_test:
         comparison.notes.append(
-            f"{found.name} has no test part: the baselines did not see these {len(dataset.test)} images, the models may have."
+            f"{found.name} has no test split: the baselines did not see these {len(dataset.test)} images, the models may have."
         )
     content = {
         "command": click.get_current_context().obj or "hourglass evaluate",
@@ -116,17 +116,18 @@ def _check(models: Any, suite: str | None, corruptions: Any, presets: Any, uses:
     if bool(models) == bool(suite):
         raise ParameterError("evaluate needs either MODELs or --suite denoise, uses or rate.")
     if suite is not None and corruptions:
-        raise ParameterError("a --suite has its own damage; leave --corruption out.")
+        raise ParameterError("a --suite has its own corruption; leave --corruption out.")
     if (presets and suite != "denoise") or (uses and suite != "uses"):
         raise ParameterError("--preset chooses among --suite denoise's, --use among --suite uses'; a MODEL has its own.")
 
 
 def _white(models: dict[str, Any], data: str, white: float | None) -> float | None:
     """The white level that DATA is read with: `white` if it is given, else that of the models, if they have one."""
+    from hourglass.cli.models import sample_of
     from hourglass.data import NAMED
     from hourglass.errors import ParameterError
 
-    own = {model.sample_.white for model in models.values()} - {None}
+    own = {level for model in models.values() if (level := sample_of(model).white) is not None}
     if len(own) > 1 and white is None:
         raise ParameterError(
             f"these models have different white levels, {' and '.join(map(str, sorted(own)))}; choose by --white."
@@ -147,14 +148,14 @@ def _models(models: dict[str, Any], dataset: Dataset, corruption: Any, seed: int
         own = {repr(model.settings_["corruption"]): model.settings_["corruption"] for model in models.values()}
         corruption = corruption or next(iter(own.values()))
         if corruption is None:
-            raise ParameterError("trained on pairs, a model has no damage of its own; name one with --corruption.")
+            raise ParameterError("trained on pairs, a model has no corruption of its own; name one with --corruption.")
         comparison = compare_denoisers(models, train, test, corruption, seed + 1)
         if len(own) > 1:
-            comparison.notes.append(f"These models were trained on different damage; all are measured on {corruption}.")
+            comparison.notes.append(f"These models were trained on different corruptions; all are evaluated on {corruption}.")
         return comparison
     if kinds != {Autoencoder}:
         task = next(iter(models.values())).saved_as
-        raise ParameterError(f"evaluate measures denoisers and autoencoders; for a {task} see evaluate --suite uses.")
+        raise ParameterError(f"evaluate takes denoisers and autoencoders; for a {task} see evaluate --suite uses.")
     if corruption is not None:
         raise ParameterError("an autoencoder copies what it is given; --corruption is for denoisers.")
     return compare_autoencoders(models, train, test)
@@ -174,7 +175,7 @@ def _write(output: Path, content: dict[str, Any], comparison: Comparison) -> Non
             f"Made by `{content['command']}` on {content['test_images']:,} test images; {setting}.\n",
             markdown(comparison.rows),
             *(f"{note}\n" for note in comparison.notes),
-            "![What each row made of the first test images](images.png)\n",
+            "![The first test images, reconstructed by each row](images.png)\n",
         ]
         beside.write_text("\n".join(page), encoding="utf-8")
     save(image_rows(comparison.images), output / "images.png")

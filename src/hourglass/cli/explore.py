@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hourglass.cli.options import INTERRUPTED, SEED, claim, data_option, device_option, save_option
+from hourglass.cli.options import INTERRUPTED, claim, data_option, device_option, save_option, seed_option
 
 if TYPE_CHECKING:
     from hourglass.data import Split
@@ -22,16 +22,18 @@ if TYPE_CHECKING:
     type=click.Choice(["all", "train", "test"]),
     help="Which images of DATA.  [default: all; with --export the test images]",
 )
-@click.option("--most", type=click.IntRange(1), help="At most so many images, drawn at random.")
+@click.option("--most", type=click.IntRange(1), help="Maximum number of images, drawn at random.")
 @click.option(
-    "--export", "page", type=click.Path(path_type=Path), callback=claim, help="Write one page that needs no server, and end."
+    "--export", "page", type=click.Path(path_type=Path), callback=claim, help="Write one page that needs no server, and exit."
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen. Others can reach what is not loopback.")
-@click.option("--port", default=8265, show_default=True, type=click.IntRange(0, 65535), help="0: any that is free.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen on. Others can reach any that is not loopback."
+)
+@click.option("--port", default=8265, show_default=True, type=click.IntRange(0, 65535), help="0 chooses a free port.")
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
 @save_option
 @device_option
-@click.option("--seed", default=SEED, type=click.IntRange(0, 2**31 - 1), help="Of everything left to chance.")
+@seed_option
 def explore(
     model: Path | None,
     data: str,
@@ -45,17 +47,18 @@ def explore(
     device: str,
     seed: int,
 ) -> None:
-    """Move through the codes that MODEL (of any task) gives the images in DATA, and see every place decoded.
+    """Explore the latent space of MODEL (of any task) with the images in DATA, and decode any point of it.
 
-    Serves a page: all codes in a plane, the decoder's picture wherever you point, the way between two places, regions, a
-    drawing pad and a number generator. Without MODEL, a generator with codes of two numbers is first trained on DATA.
+    Serves a page: all codes in a plane, the decoded image under the pointer, interpolation between two points, regions, a
+    drawing pad and a number generator. Without MODEL, a generator with two latent dimensions is first trained on DATA.
     """
     import os
     import sys
     import webbrowser
 
+    from hourglass.cli.models import trained_generator
     from hourglass.errors import ParameterError
-    from hourglass.estimators import load_model
+    from hourglass.estimators import Generator, load_model
 
     try:
         from hourglass.web import Scene, export_page, serve
@@ -64,7 +67,10 @@ def explore(
 
     if model is not None and save is not None:
         raise ParameterError("--save keeps a model that is trained here; MODEL is kept already.")
-    fitted = _trained(data, device, seed, save) if model is None else load_model(model, device=device)
+    if model is not None:
+        fitted = load_model(model, device=device)
+    else:
+        fitted = trained_generator(Generator(2, random_state=seed, device=device), data, save)
     split, names = _chosen(fitted, data, part or ("all" if page is None else "test"), most, seed)
     scene = Scene(fitted, split, data, seed, names)
 
@@ -81,38 +87,24 @@ def explore(
     finally:
         if not scene.close() and isinstance(sys.exception(), KeyboardInterrupt):
             click.echo("interrupted.", err=True)
-            os._exit(INTERRUPTED)  # without waiting for what is being learned
-
-
-def _trained(data: str, device: str, seed: int, save: Path | None) -> ImageEstimator:
-    from hourglass.cli.progress import ShowProgress
-    from hourglass.data import load
-    from hourglass.estimators import Generator
-
-    train = load(data).train
-    click.echo(f"training a generator with codes of two numbers on {len(train):,} images of {data}.", err=True)
-    generator = Generator(2, random_state=seed, device=device)
-    generator.fit(train.images, train.labels, callbacks=[ShowProgress("generator")])
-    if save is not None:
-        generator.save(save)
-    return generator
+            os._exit(INTERRUPTED)  # without waiting for the threads that learn
 
 
 def _chosen(model: ImageEstimator, source: str, part: str, most: int | None, seed: int) -> tuple[Split, list[str]]:
-    """The images to show, and what each is called; of data without a test part, all."""
+    """The images to show, and their names; all if the data has no test split."""
     import numpy as np
 
-    from hourglass.cli.models import names_of, parts_for
+    from hourglass.cli.models import read_splits
     from hourglass.data import Split
 
-    parts = parts_for(model, source)
-    if len(parts) > 1 and part != "all":
-        parts = dict([list(parts.items())[part == "test"]])
-    names = np.array([name for label, split in parts.items() for name in names_of(split, label)])
-    has_labels = all(split.labels is not None for split in parts.values())
+    splits = read_splits(model, source)
+    if len(splits) > 1 and part != "all":
+        splits = [splits[part == "test"]]
+    names = np.array([name for _, names in splits for name in names])
+    has_labels = all(split.labels is not None for split, _ in splits)
     split = Split(
-        np.concatenate([split.images for split in parts.values()]),
-        np.concatenate([split.known_labels for split in parts.values()]) if has_labels else None,
+        np.concatenate([split.images for split, _ in splits]),
+        np.concatenate([split.known_labels for split, _ in splits]) if has_labels else None,
     )
     if most is not None and most < len(split):
         rows = np.sort(np.random.default_rng(seed).choice(len(split), most, replace=False))

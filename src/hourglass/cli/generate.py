@@ -11,11 +11,16 @@ from hourglass.cli.options import data_option, device_option, json_option, outpu
 
 @click.command()
 @click.argument("model", required=False, type=click.Path(path_type=Path))
-@output_option("generated.png", what="A .png for one sheet, else a folder for single files.")
-@click.option("--n", default=64, show_default=True, type=click.IntRange(1), help="How many.")
-@click.option("--label", help="Only of this class.")
-@click.option("--text", help="Write this in generated images, one a character: --text 2026.")
-@click.option("--temperature", default=0.85, show_default=True, help="Less than 1: more typical, less varied.")
+@output_option("generated.png", what="A .png for a sheet of all images, or a folder for separate files.")
+@click.option("--n", default=64, show_default=True, type=click.IntRange(1), help="Number of images.")
+@click.option("--label", help="Sample from this class only.")
+@click.option("--text", help="Sample one image for each character of this text, as in --text 2026.")
+@click.option(
+    "--temperature",
+    default=0.85,
+    show_default=True,
+    help="Below 1, images are more typical and less diverse.",
+)
 @save_option
 @data_option
 @device_option
@@ -34,13 +39,11 @@ def generate(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Draw new images with MODEL (of --task generator). Without MODEL, one is first trained on DATA."""
+    """Sample new images from MODEL (of --task generator). Without MODEL, one is first trained on DATA."""
     import numpy as np
 
-    from hourglass.cli.models import load_as
+    from hourglass.cli.models import load_as, trained_generator
     from hourglass.cli.output import report_written
-    from hourglass.cli.progress import ShowProgress
-    from hourglass.data import load
     from hourglass.data.files import write_image
     from hourglass.errors import ParameterError
     from hourglass.estimators import Generator
@@ -54,12 +57,7 @@ def generate(
     if model is not None:
         generator = load_as(Generator, model, device)
     else:
-        train = load(data).train
-        click.echo(f"training a generator on {len(train):,} images of {data}.", err=True)
-        generator = Generator(random_state=seed, device=device)
-        generator.fit(train.images, train.labels, callbacks=[ShowProgress("generator")])
-        if save is not None:
-            generator.save(save)
+        generator = trained_generator(Generator(random_state=seed, device=device), data, save)
     labels = {str(known): known for known in generator.classes_.tolist()}
     asked = list(text) if text is not None else [] if label is None else [label]
     unknown = [name for name in asked if name not in labels]

@@ -15,12 +15,13 @@ from hourglass.cli.options import json_option
 @click.option("--figure", type=click.Path(path_type=Path), metavar="FILE", help="Draw MODEL's layers: a .png, .svg or .pdf.")
 @json_option
 def info(model: Path | None, figure: Path | None, as_json: bool) -> None:
-    """Describe MODEL: its task, settings, layers and training. Without MODEL, describe the installation, and how many
-    threads are fastest beside what runs on the machine now.
+    """Describe MODEL: its task, settings, layers and training. Without MODEL, describe the installation, and the fastest
+    number of threads under the current load.
     """
     if model is None:
         _describe_installation(figure, as_json)
         return
+    from hourglass.cli.models import sample_of
     from hourglass.cli.output import print_json, print_table
     from hourglass.data.write import standing_folder
     from hourglass.estimators import load_model
@@ -30,17 +31,18 @@ def info(model: Path | None, figure: Path | None, as_json: bool) -> None:
 
     loaded = load_model(model, device="cpu")
     config = read_config(standing_folder(model))
-    layers = describe(loaded.network_, loaded.sample_.network_shape)
+    sample = sample_of(loaded)
+    layers = describe(loaded.network_, sample.network_shape)
     settings = config["fitted"]["settings"]
     if figure is not None:
         from hourglass.report import save, structure
 
-        save(structure(loaded.network_, loaded.sample_.network_shape), figure)
+        save(structure(loaded.network_, sample.network_shape), figure)
     if as_json:
         print_json(
             {
                 "task": type(loaded).__name__.lower(),
-                "shape": loaded.sample_.size,
+                "shape": sample.shape,
                 "settings": settings,
                 "layers": layers,
                 "history": loaded.history_,
@@ -49,7 +51,7 @@ def info(model: Path | None, figure: Path | None, as_json: bool) -> None:
         )
         return
     weights = sum(parameter.numel() for parameter in loaded.network_.parameters())
-    click.echo(f"{type(loaded).__name__} for samples of shape {loaded.sample_.size}, {weights:,} weights")
+    click.echo(f"{type(loaded).__name__} for samples of shape {sample.shape}, {weights:,} weights")
     print_table("settings", ["setting", "value"], [[key, json.dumps(value)] for key, value in settings.items()])
     print_table(
         "layers",

@@ -1,4 +1,4 @@
-"""The command `hourglass`: its verbs, and what becomes of errors.
+"""The command `hourglass`: its verbs, and how errors are reported.
 
 Nothing heavy is imported here or at the top of a verb's module: `hourglass --help` answers without torch.
 """

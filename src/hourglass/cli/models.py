@@ -1,18 +1,21 @@
-"""What verbs do with models and images: load the right kind, read what it takes, run it over folders."""
+"""What verbs need of a model, and images as a model takes them."""
 
 from __future__ import annotations
 
 import dataclasses
 import glob
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 if TYPE_CHECKING:
     from hourglass.data import Split
     from hourglass.data.files import Pages
-    from hourglass.estimators import ImageEstimator
-    from hourglass.images import Array
+    from hourglass.estimators import Generator, ImageEstimator
+    from hourglass.images import Array, Sample
 
 
 def load_as(kind: type[ImageEstimator], path: Path, device: str) -> Any:
@@ -26,39 +29,80 @@ def load_as(kind: type[ImageEstimator], path: Path, device: str) -> Any:
     return model
 
 
+def trained_generator(generator: Generator, data: str, save: Path | None) -> Generator:
+    """`generator`, fitted to the training images of `data`, and saved to `save` if it is given."""
+    from hourglass.cli.progress import ShowProgress
+    from hourglass.data import load
+
+    train = load(data).train
+    click.echo(f"training a generator on {len(train):,} images of {data}.", err=True)
+    generator.fit(train.images, train.labels, callbacks=[ShowProgress("generator")])
+    if save is not None:
+        generator.save(save)
+    return generator
+
+
+def sample_of(model: Any) -> Sample:
+    """Shape and white level of the samples that `model` was trained on."""
+    sample: Sample = model.sample_
+    return sample
+
+
+def shape_of(model: Any) -> tuple[int, ...]:
+    """(h, w) or (h, w, c) of the images that `model` was trained on. Raises ModelError if it was trained on flat features."""
+    from hourglass.errors import ModelError
+
+    sample = sample_of(model)
+    if not sample.is_image:
+        raise ModelError("the model was fitted on flat features, not on images.")
+    return sample.size
+
+
+def white_for(model: Any, white: float | None) -> float | None:
+    """The white level that images are read with: `white` if it is given, else the model's own, if it has one."""
+    return white if white is not None else sample_of(model).white
+
+
 def are_files(source: str) -> bool:
     """Whether the images of `source` are files of their own, of any size."""
     from hourglass.data import NAMED, is_sharded
     from hourglass.data.array_files import IDX_NAMES, idx_file
     from hourglass.data.files import IMAGE_FORMATS
 
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     in_folder = (path.is_dir() or glob.has_magic(source)) and not idx_file(path, IDX_NAMES["train"][0])
     return source not in NAMED and ((in_folder and not is_sharded(source)) or path.suffix.lower() in IMAGE_FORMATS)
 
 
-def shape_of(model: Any) -> tuple[int, ...]:
-    """(h, w) or (h, w, c) of the images that `model` was fitted on; ModelError if it was on none."""
-    from hourglass.errors import ModelError
+def image_files(source: Path) -> tuple[Path, list[Path]]:
+    """(the root folder, image files below it) of a folder, a pattern or a single file. Raises DataError if there is none."""
+    from hourglass.data.folders import files_of_pattern, find_images
+    from hourglass.data.sources import root_of
+    from hourglass.errors import DataError
 
-    shape: tuple[int, ...] = model.sample_.size
-    if len(shape) == 1:
-        raise ModelError("the model was fitted on flat features, not on images.")
-    return shape
+    if source.is_dir():
+        return source, find_images(source)
+    if not source.exists():
+        if not glob.has_magic(str(source)):
+            raise DataError(f"{source}: no such file or folder.")
+        return Path(root_of(source)), files_of_pattern(str(source))
+    return source.parent, [source]
 
 
-def white_for(model: Any, white: float | None) -> float | None:
-    """The white level that images are read with for `model`: `white` if it is given, else the model's own, if it has one."""
-    return white if white is not None else model.sample_.white
+def read_arrays(source: str, white: float | None, strict: bool) -> Array:
+    """The images of `source` as they are; of data with a test split, those of that split."""
+    from hourglass.data import NAMED, load
+
+    dataset = load(source, white=None if source in NAMED else white, strict=strict)
+    return (dataset.test if dataset.has_test else dataset.train).images
 
 
-def parts_for(
+def read_splits(
     model: Any, source: str, white: float | None = None, pages: Pages = "all", strict: bool = False
-) -> dict[str, Split]:
-    """The parts of `source` with its images as `model` takes them: resized where they are files, grey or coloured, and with
-    its white level.
+) -> list[tuple[Split, list[str]]]:
+    """The training split of `source`, and the test split if there is one, each with the names of its images.
 
-    The keys are what `names_of` calls them: the source, and for arrays its part.
+    The images are as `model` takes them: resized if they are files, grey or in colour, and read with its white level.
     """
     from hourglass.cli.output import say_taken_for
     from hourglass.data import NAMED, is_sharded, load
@@ -70,15 +114,15 @@ def parts_for(
     dataset = load(source, size=size, white=None if source in NAMED else white_for(model, white), pages=pages, strict=strict)
     if in_files:
         say_taken_for(dataset)
-    parts = {"train": dataset.train} | ({"test": dataset.test} if dataset.has_test else {})
-    return {
-        f"{source}:{part}": dataclasses.replace(split, images=with_channels(split.images, shape))
-        for part, split in parts.items()
-    }
+    splits = {"train": dataset.train} | ({"test": dataset.test} if dataset.has_test else {})
+    return [
+        (dataclasses.replace(split, images=with_channels(split.images, shape)), names_of(split, f"{source}:{name}"))
+        for name, split in splits.items()
+    ]
 
 
 def names_of(split: Split, source: str) -> list[str]:
-    """What each image is called: its path, or for arrays `source` and its number in it, as in mnist:test#7."""
+    """The name of each image: its path, or for arrays `source` and its row, as in mnist:test#7."""
     from hourglass.data.names import as_text
 
     if split.keys is not None:
@@ -88,19 +132,11 @@ def names_of(split: Split, source: str) -> list[str]:
     return [as_text(str(path)) for path in split.paths]
 
 
-def asked_for(
-    model: Any, source: str, white: float | None = None, pages: Pages = "all", strict: bool = False
-) -> tuple[Split, list[str]]:
-    """(the images of `source` as `model` takes them, their names); of data with a test part, that part."""
-    name, split = list(parts_for(model, source, white, pages, strict).items())[-1]
-    return split, names_of(split, name)
-
-
 def images_named(names: list[str], size: tuple[int, int], white: float | None = None) -> Iterator[Array]:
-    """The images behind names that `names_of` gave to files, which are resized to `size`, or to arrays; uint8. What is deeper
-    has the white level `white`, or its own.
+    """The images with these names, as `names_of` gives them, in uint8: those of files are resized to `size`.
 
-    DataError if one is not found by its name, as those in shards are not.
+    Images deeper than 8 bits are read with the white level `white`, or their own. Raises DataError if there is no image of a
+    name, as for images in shards.
     """
     from hourglass.data import NAMED, load
     from hourglass.data.files import read_image
@@ -111,10 +147,10 @@ def images_named(names: list[str], size: tuple[int, int], white: float | None = 
     loaded: dict[str, Array] = {}
     for name in names:
         source, _, row = name.rpartition("#")
-        base, _, part = source.rpartition(":")
-        if base and part in ("train", "test") and row.isdecimal() and not named(name).exists():
+        base, _, split = source.rpartition(":")
+        if base and split in ("train", "test") and row.isdecimal() and not named(name).exists():
             if source not in loaded:
-                loaded[source] = getattr(load(base, white=None if base in NAMED else white), part).images
+                loaded[source] = getattr(load(base, white=None if base in NAMED else white), split).images
             images = loaded[source]
             if int(row) >= len(images) or images.shape[1:3] != size:
                 raise DataError(f"{name}: {source} holds {len(images)} images of {images.shape[2]}×{images.shape[1]}.")

@@ -1,4 +1,4 @@
-"""Options that several verbs share, and how their values are read."""
+"""Options that several verbs share, and the types of their values."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
+
+from hourglass.options import FIRST, NAMES, OPTIONS, Flag, Made, Name, Number, OneOf, Option, Sized, Whole
 
 if TYPE_CHECKING:
     from hourglass.corruption import Corruption
@@ -24,9 +26,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def claim(context: click.Context, _: click.Parameter | None, output: Path | None) -> Path | None:
-    """`output`, which until the verb ends no other process may write to. ParameterError if one does.
+    """Lock `output` against other processes until the verb ends, and return it. Raises ParameterError if one holds it.
 
-    Of torchrun's processes the first claims it, for it alone writes.
+    Under torchrun rank 0 locks it, since no other rank writes.
     """
     from hourglass.cli.processes import rank
     from hourglass.data.write import claimed
@@ -37,31 +39,35 @@ def claim(context: click.Context, _: click.Parameter | None, output: Path | None
     return output
 
 
-data_option = click.option("--data", default="auto", show_default=True, metavar="DATA", help="What to read.")
+data_option = click.option("--data", default="auto", show_default=True, metavar="DATA", help="Data set, file or folder.")
 seed_option = click.option(
-    "--seed", default=SEED, type=click.IntRange(0, 2**31 - 1), show_default=True, help="Of everything left to chance."
+    "--seed",
+    default=SEED,
+    type=click.IntRange(0, 2**31 - 1),
+    show_default=True,
+    help="Random state of the whole run.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print figures as JSON.")
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, …")
 save_option = click.option(
-    "--save", type=click.Path(path_type=Path), callback=claim, help="Without MODEL: where to keep the one that is trained."
+    "--save", type=click.Path(path_type=Path), callback=claim, help="Without MODEL: folder to save the trained model to."
 )
 
 
 white_option = click.option(
     "--white",
     type=click.FloatRange(0, min_open=True),
-    help="What stands for white in images deeper than 8 bits, as 4095 of 12 bits; the model's, or found for all of them.",
+    help="White level of images deeper than 8 bits, such as 4095 for 12 bits; by default the model's, or found in the images.",
 )
 strict_option = click.option(
-    "--strict", is_flag=True, help="Stop at the first image that cannot be read, instead of leaving it out."
+    "--strict", is_flag=True, help="Stop at the first image that cannot be read, instead of leaving it out with a warning."
 )
 pages_option = click.option(
     "--pages",
     type=click.Choice(["all", "first"]),
     default="all",
     show_default=True,
-    help="Of image files of several pages or frames: each is an image, or the first alone is read.",
+    help="For image files of several pages or frames: read all as images, or only the first.",
 )
 
 
@@ -81,39 +87,40 @@ def output_option(default: str | None = None, *, required: bool = True, what: st
 
 
 class SizeType(ParamType):
-    """HEIGHTxWIDTH as two integers."""
+    """Height and width: HEIGHTxWIDTH as two integers, or one for both `or_side`."""
 
     name = "HEIGHTxWIDTH"
 
+    def __init__(self, or_side: bool = False) -> None:
+        self.or_side = or_side
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        sides = str(value).lower().split("x")
-        if len(sides) != 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        numbers = str(value).lower().split("x")
+        if self.or_side and len(numbers) == 1:
+            numbers *= 2
+        if len(numbers) != 2 or not all(number.isdecimal() and int(number) > 0 for number in numbers):
             self.fail(f"{value!r} is no size; allowed: HEIGHTxWIDTH, as in 64x96.", param, ctx)
-        return int(sides[0]), int(sides[1])
+        return int(numbers[0]), int(numbers[1])
 
 
 class WidthsType(ParamType):
-    """Integers with commas between them; a slash parts the encoder's from the decoder's."""
+    """Comma-separated integers; a slash separates the encoder's from the decoder's."""
 
     name = "N,N[/N,N]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
         try:
-            parts = [tuple(int(width) for width in part.split(",") if width) for part in str(value).split("/")]
+            widths = [tuple(int(width) for width in side.split(",") if width) for side in str(value).split("/")]
         except ValueError:
-            parts = []
-        if len(parts) not in (1, 2):
+            widths = []
+        if len(widths) not in (1, 2):
             self.fail(f"{value!r}; allowed: widths like 128,64, or 128,64/256 for encoder/decoder.", param, ctx)
-        return parts[0] if len(parts) == 1 else tuple(parts)
+        return widths[0] if len(widths) == 1 else tuple(widths)
 
 
-# What the library's dicts hold, for the parser and the shell to know without torch; a test holds them to these.
+# The keys of the library's dicts, so that parser and shell completion need no torch; a test compares them.
 TASKS = ("denoiser", "autoencoder", "detector", "generator", "retriever", "compressor", "enhancer")
-PRESETS = ("default", "chapter", "linear", "best", "skip", "features", "detect", "generate", "compress", "enhance")
-NETWORKS = ("linear", "mlp", "conv", "skip", "residual", "variational", "noisy", "quantised", "embedding")
-OPTIMIZERS = ("muon", "adam")
-PRECISIONS = ("float32", "bfloat16")
-LOSSES = ("mse", "bce", "mae", "ssim")
+PRESETS = NAMES["preset"]
 BACKENDS = ("exact", "faiss", "ivfpq")
 METRICS = ("cosine", "euclidean")
 SUITES = ("denoise", "uses", "rate")
@@ -141,11 +148,11 @@ class ShareType(ParamType):
 
 
 Known = tuple[str, list[str], Callable[[dict[str, Any]], Any]]
-"""(what it is, the names that are allowed, what makes one of a name and fields)"""
+"""(what it is, the allowed names, a function that builds one from name and fields)"""
 
 
-class PartType(ParamType):
-    """NAME or NAME:FIELD=VALUE,FIELD=VALUE; a value is a number where it reads as one. `known` imports what is heavy."""
+class NamedType(ParamType):
+    """NAME or NAME:FIELD=VALUE,FIELD=VALUE; values are numbers if they parse as such. `known` has the heavy imports."""
 
     name = "NAME[:FIELD=VALUE,…]"
 
@@ -186,7 +193,7 @@ def _penalties() -> Known:
     return "penalty", list(PENALTIES), from_config
 
 
-CORRUPTION, PENALTY = PartType(_corruptions), PartType(_penalties)
+CORRUPTION, PENALTY = NamedType(_corruptions), NamedType(_penalties)
 
 
 def _number(text: str) -> float | str:
@@ -196,19 +203,38 @@ def _number(text: str) -> float | str:
         return text
 
 
-corruption_option = click.option(
-    "--corruption",
-    "corruptions",
-    type=CORRUPTION,
-    multiple=True,
-    help="As in gaussian_noise:mean=0,std=0.2; salt_and_pepper, masking; or permutation:seed=3, rotation:angle=30, "
-    "flip:vertical=1. Several are applied in order. "
-    "A denoiser's own is the chapter's: gaussian_noise:mean=0.5,std=0.4.",
-)
+corruption_option = click.option("--corruption", "corruptions", type=CORRUPTION, multiple=True, help=OPTIONS["corruption"].help)
+
+
+def training_options(verb: F) -> F:
+    """Add an option for each of the library's training options that has words for one; see `hourglass.options`."""
+    for name, option in reversed((FIRST | OPTIONS).items()):
+        if option.help:
+            flag = option.flag or f"--{name.replace('_', '-')}"
+            verb = click.option(flag, name, help=option.help, **_kind_of(option))(verb)
+    return verb
+
+
+def _kind_of(option: Option) -> dict[str, Any]:
+    """What click is to make of a value, by the first rule that it has a type for."""
+    rule, *others = option.rules
+    if isinstance(rule, Flag):
+        return {"is_flag": True}
+    if isinstance(rule, Name):
+        return {"type": click.Choice(rule.names)}
+    if isinstance(rule, Number):
+        return {"type": click.FloatRange(rule.low, rule.high, min_open=rule.closed[0] == "(", max_open=rule.closed[1] == ")")}
+    if isinstance(rule, Made):
+        return {"type": CORRUPTION if rule.kind == "Corruption" else PENALTY, "multiple": True}
+    if isinstance(rule, Sized):
+        return {"type": WidthsType()}
+    if any(isinstance(other, OneOf) for other in others):
+        return {"type": ThreadsType()}
+    return {"type": SizeType(or_side=True) if others else click.IntRange(rule.least if isinstance(rule, Whole) else None)}
 
 
 def combined(corruptions: tuple[Corruption, ...]) -> Corruption | None:
-    """None, the one, or all in their order."""
+    """None, the only one, or their composition in order."""
     from hourglass.corruption import Compose
 
     if len(corruptions) > 1:

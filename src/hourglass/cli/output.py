@@ -16,16 +16,31 @@ def print_json(content: Any) -> None:
     print(json.dumps(content, indent=1))
 
 
-def report_written(written: Sequence[Path], output: Path, as_json: bool) -> None:
-    """Say which files a verb wrote."""
+def report(content: Any, words: str, as_json: bool) -> None:
+    """Print the result of a verb: `content` as JSON, or `words`."""
     if as_json:
-        print_json({"written": [str(path) for path in written]})
+        print_json(content)
     else:
-        print(f"{len(written)} written to {output}.")
+        print(words)
+
+
+def report_written(written: Sequence[Path], output: Path, as_json: bool) -> None:
+    """Print which files a verb wrote."""
+    report({"written": [str(path) for path in written]}, f"{len(written)} written to {output}.", as_json)
+
+
+def write_csv(path: Path, rows: Sequence[Sequence[str]]) -> None:
+    """Write a table of text; `path` appears when it is complete."""
+    import csv
+
+    from hourglass.data.write import replace_file
+
+    with replace_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
 
 
 def say_taken_for(dataset: Dataset) -> None:
-    """One line on standard error: what files or a folder were taken for."""
+    """Print one line to standard error: how files or a folder were read."""
     from hourglass.data.names import as_text
 
     print(f"note: {as_text(dataset.summary)}", file=sys.stderr)

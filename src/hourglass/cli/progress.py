@@ -1,4 +1,4 @@
-"""Progress of a training on a terminal."""
+"""Progress of training on a terminal."""
 
 from __future__ import annotations
 

@@ -3,99 +3,79 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hourglass.cli.options import device_option, json_option, output_option, pages_option, white_option
-from hourglass.cli.parts import Shards, refuse_within, shard_options
+from hourglass.cli.job import MEMORY, Job, job_options, run
+from hourglass.cli.options import output_option
 
 if TYPE_CHECKING:
-    from hourglass.data.files import Pages
+    from hourglass.estimators import Retriever
 
 _SHOWN = 20  # queries
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("query")
+@click.argument("source", metavar="QUERY")
 @output_option(required=False, what="A folder for neighbours.csv and sheet.png.")
-@click.option("--n", default=10, show_default=True, type=click.IntRange(1), help="Neighbours of each.")
+@click.option("--n", default=10, show_default=True, type=click.IntRange(1), help="Neighbours for each query.")
 @click.option("--add", "added", metavar="DATA", help="First add these images to MODEL's index, and save it.")
-@white_option
-@pages_option
-@shard_options
-@device_option
-@json_option
-def search(
-    model: Path,
-    query: str,
-    output: Path | None,
-    n: int,
-    added: str | None,
-    white: float | None,
-    pages: Pages,
-    shards: Shards,
-    device: str,
-    as_json: bool,
-) -> None:
-    """Find the images most like those in QUERY (an image, a folder, DATA) in MODEL's index (of --task retriever).
+@job_options
+def search(job: Job, n: int) -> None:
+    """Find the nearest neighbours of the images in QUERY (an image, a folder, DATA) in MODEL's index (of --task retriever).
 
-    Prints the nearest images of each as path and distance. The sheet shows at most 20 queries, each before its neighbours.
+    Prints path and distance of each neighbour. The sheet shows at most 20 queries, each with its neighbours.
 
-    Of shards (see --stream) it writes a Parquet file each, with key, rank, path, distance.
+    For each shard (see --stream), it writes a Parquet file with key, rank, path, distance.
     """
-    from hourglass.cli.models import asked_for, load_as, names_of, parts_for
-    from hourglass.cli.output import print_json, print_table
-    from hourglass.estimators import Retriever
+    run(job, {MEMORY: partial(_search, n=n)}, n_neighbors=n)
 
-    if added is None and shards.work_through(
-        "search", model, query, output, device, as_json, in_memory=("pages",), white=white, n_neighbors=n
-    ):
-        return
-    if output is not None:
-        refuse_within(output, query)
-    stream = None if added is None else shards.opened(added)
-    retriever = load_as(Retriever, model, device)
-    if stream is not None:
-        retriever.add(stream)
-    elif added is not None:
-        for label, split in parts_for(retriever, added, white, pages, shards.strict).items():
-            retriever.add(split.images, names_of(split, label))
-    queries, asked = asked_for(retriever, query, white, pages, shards.strict)
+
+def _search(job: Job, retriever: Retriever, n: int) -> None:
+    from hourglass.cli.models import read_splits, sample_of
+    from hourglass.cli.output import print_json, print_table, write_csv
+
+    if job.added is not None:
+        _add(job, retriever, job.added)
+    queries, asked = read_splits(retriever, job.source, **job.reading)[-1]
     distances, rows = retriever.kneighbors(queries.images, n)
     found = [
         [asked[index], str(rank), str(retriever.names_[row]), f"{distance:.4g}"]
         for index in range(len(asked))
         for rank, (row, distance) in enumerate(zip(rows[index], distances[index], strict=True), 1)
     ]
-    if added is not None:
-        retriever.save(model)
+    if job.added is not None and job.model is not None:
+        retriever.save(job.model)
     headings = ["query", "rank", "path", "distance"]
-    if output is not None:
-        _write_table(output / "neighbours.csv", [headings, *found])
+    if job.output is not None:
+        write_csv(job.output / "neighbours.csv", [headings, *found])
         names = [[str(name) for name in retriever.names_[near]] for near in rows[:_SHOWN]]
-        _write_sheet(output / "sheet.png", queries.images, names, retriever.sample_.size)
-    if as_json:
+        _write_sheet(job.output / "sheet.png", queries.images, names, sample_of(retriever).size)
+    if job.as_json:
         print_json([dict(zip(headings, line, strict=True)) for line in found])
+        return
+    print_table("", headings, found[: _SHOWN * n])
+    if len(asked) > _SHOWN:
+        click.echo(f"… and {len(asked) - _SHOWN} more queries" + ("; -o writes all." if job.output is None else "."))
+
+
+def _add(job: Job, retriever: Retriever, source: str) -> None:
+    from hourglass.cli.models import read_splits
+    from hourglass.data import is_sharded, stream
+
+    if job.stream or is_sharded(source):
+        retriever.add(stream(source, workers=job.workers, strict=job.strict))
     else:
-        print_table("", headings, found[: _SHOWN * n])
-        if len(asked) > _SHOWN:
-            click.echo(f"… and {len(asked) - _SHOWN} more queries" + ("; -o writes all." if output is None else "."))
-
-
-def _write_table(path: Path, rows: list[list[str]]) -> None:
-    import csv
-
-    from hourglass.data.write import replace_file
-
-    with replace_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
+        for split, names in read_splits(retriever, source, **job.reading):
+            retriever.add(split.images, names)
 
 
 def _write_sheet(path: Path, queries: Any, names: list[list[str]], shape: tuple[int, ...]) -> None:
-    """A line for each of `names`: the query and the images of its neighbours. A note instead where one is not found."""
+    """A row for each of `names`: the query and the images of its neighbours. A warning instead if one is not found."""
     import numpy as np
 
     from hourglass.cli.models import images_named

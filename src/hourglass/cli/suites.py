@@ -1,4 +1,4 @@
-"""What `hourglass evaluate --suite` runs: everything that a page of results needs."""
+"""The suites of `hourglass evaluate --suite`: each trains and evaluates all models of a page of results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def presets_suite(dataset: Dataset, presets: tuple[str, ...], device: str, seed:
 
 
 def uses(dataset: Dataset, chosen: tuple[str, ...], output: Path | None, device: str, seed: int, as_json: bool) -> None:
-    """Measure the uses, print their table, and write it as uses.md and uses.json."""
+    """Evaluate the uses, print their table, and write it as uses.md and uses.json."""
     from hourglass.cli.output import print_json, print_table
     from hourglass.cli.progress import ShowProgress
     from hourglass.data.write import replace_file
@@ -57,7 +57,7 @@ def uses(dataset: Dataset, chosen: tuple[str, ...], output: Path | None, device:
 
 
 def _standing(output: Path | None, setting: Setting, chosen: tuple[str, ...]) -> list[Row]:
-    """With --use: what uses.json in `output` says of the other uses, if it was measured with the same data and seed."""
+    """With --use: the rows of the other uses in uses.json, if data and seed are the same."""
     from hourglass.evaluation import Row
 
     file = None if output is None else output / "uses.json"
@@ -102,4 +102,4 @@ def rate(dataset: Dataset, chosen: tuple[str, ...], output: Path | None, device:
 
 
 FREE_SUITES = {"uses": uses, "rate": rate}
-"""Those that write pages of their own."""
+"""Suites that write pages of their own."""

@@ -1,4 +1,4 @@
-"""What each use makes of the images of a shard: rows of a table. A new one is a class, and a line in `USES`."""
+"""What each verb makes of the images of a shard: rows of a table. A new one is a class, and a line in `SHARD_TASKS`."""
 
 from __future__ import annotations
 
@@ -21,37 +21,44 @@ from hourglass.estimators.retriever import Retriever
 from hourglass.images import Array
 
 MOST_BYTES = 2 << 30
-"""Of the pixels of a shard that is compressed."""
+"""Upper limit for the pixels of a shard that is compressed."""
 
 
-class Use(ABC):
-    """What is made of the images of a shard: rows of a table."""
+class ShardTask(ABC):
+    """A model applied to the images of a shard, piece by piece."""
 
-    kind: ClassVar[type[ImageEstimator]] = ImageEstimator
+    estimator: ClassVar[type[ImageEstimator]] = ImageEstimator
+    """Which models it takes."""
 
     white: float | None = None
-    """What 1 stands for in images deeper than 8 bits, if there are any."""
+    """The white level of images deeper than 8 bits, if there are any."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
 
     @property
-    def form(self) -> Form:
-        """How the model takes images: image files are resized to it."""
-        return Form(self.model.sample_.size, resize=True)
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the images that the model was trained on."""
+        shape: tuple[int, ...] = self.model.sample_.size
+        return shape
 
-    def begin(self) -> None:  # noqa: B027  # most keep nothing
-        """Before the first piece of a shard: forget what is left of one that failed."""
+    @property
+    def form(self) -> Form:
+        """How images are read: resized to the model's shape, if they are files."""
+        return Form(self.shape, resize=True)
+
+    def begin(self) -> None:  # noqa: B027  # most keep no state
+        """Before the first piece of a shard: drop what is left of a shard that failed."""
 
     @abstractmethod
     def columns(self, piece: Piece) -> dict[str, Any]:
-        """Columns of equal length, made of the images of `piece`."""
+        """Columns of equal length for the images of `piece`."""
 
-    def finish(self, part: Path) -> None:  # noqa: B027  # most write nothing beside
-        """After the last piece of a shard, before `part` appears: write what goes beside it."""
+    def finish(self, part: Path) -> None:  # noqa: B027  # most write one file
+        """After the last piece of a shard, before `part` appears: write other files beside it."""
 
 
-class Encode(Use):
+class Encode(ShardTask):
     """key, label where there is one, code0, code1, …"""
 
     def columns(self, piece: Piece) -> dict[str, Any]:
@@ -60,20 +67,20 @@ class Encode(Use):
         return {"key": piece.keys} | labelled | {f"code{index}": column for index, column in enumerate(codes.T)}
 
 
-class Detect(Use):
+class Detect(ShardTask):
     """key, score (above 0 is an anomaly), verdict."""
 
-    kind = AnomalyDetector
+    estimator = AnomalyDetector
 
     def columns(self, piece: Piece) -> dict[str, Any]:
         scores = -self.model.decision_function(piece.images)
         return {"key": piece.keys, "score": scores, "verdict": np.where(scores > 0, "anomaly", "normal")}
 
 
-class Search(Use):
-    """key, and of each of its nearest images: rank, path, distance."""
+class Search(ShardTask):
+    """key, and rank, path, distance for each of its nearest images."""
 
-    kind = Retriever
+    estimator = Retriever
 
     def __init__(self, model: Any, n_neighbors: int = 10) -> None:
         super().__init__(model)
@@ -89,26 +96,22 @@ class Search(Use):
         }
 
 
-class Denoise(Use):
-    """key, image: the cleaned image, of its own size and depth, as the bytes of a PNG file."""
+class Denoise(ShardTask):
+    """key, image: the denoised image, of its own size and depth, as the bytes of a PNG file."""
 
-    kind: ClassVar[type[ImageEstimator]] = Denoiser
-
-    @property
-    def form(self) -> Form:
-        return Form(None)
+    estimator: ClassVar[type[ImageEstimator]] = Denoiser
+    form = Form(None)
 
     @property
-    def _taken(self) -> tuple[int, ...]:
-        """The shape of which many images are transformed at once."""
-        shape: tuple[int, ...] = self.model.sample_.size
-        return shape
+    def batched(self) -> tuple[int, ...]:
+        """The shape of images that `transform` takes many of at once."""
+        return self.shape
 
     def columns(self, piece: Piece) -> dict[str, Any]:
         images = piece.images
         if not isinstance(images, np.ndarray) and len({(image.shape, image.dtype) for image in images}) == 1:
             images = np.stack(images)
-        if isinstance(images, np.ndarray) and images.shape[1:] == self._taken:
+        if isinstance(images, np.ndarray) and images.shape[1:] == self.batched:
             made: Any = self.model.transform(images)
         else:
             made = [self.model.transform_image(image) for image in images]
@@ -118,33 +121,24 @@ class Denoise(Use):
 
 
 class Enhance(Denoise):
-    """key, image: the larger image, as the bytes of a PNG file."""
+    """key, image: the enlarged image, as the bytes of a PNG file."""
 
-    kind = Enhancer
+    estimator = Enhancer
 
     @property
-    def _taken(self) -> tuple[int, ...]:
-        height, width, *channels = self.model.sample_.size
+    def batched(self) -> tuple[int, ...]:
+        height, width, *channels = self.shape
         return (height // self.model.factor, width // self.model.factor, *channels)
 
 
-class Compress(Use):
-    """key, number: where each image stands in the .hgc file beside the part."""
+class Compress(ShardTask):
+    """key, number: the position of each image in the .hgc file beside the part."""
 
-    kind = Compressor
-
-    def __init__(self, model: Any) -> None:
-        super().__init__(model)
-        self._images: list[Array] = []
-        self._keys: list[str] = []
-        self._n_bytes = 0
-
-    @property
-    def form(self) -> Form:
-        return Form(None)
+    estimator = Compressor
+    form = Form(None)
 
     def begin(self) -> None:
-        self._images, self._keys, self._n_bytes = [], [], 0
+        self._images, self._keys, self._n_bytes = list[Array](), list[str](), 0
 
     def columns(self, piece: Piece) -> dict[str, Any]:
         first = len(self._keys)
@@ -153,21 +147,18 @@ class Compress(Use):
             raise DataError(
                 f"more than {MOST_BYTES:,} bytes of pixels, and a shard is compressed as a whole; make smaller shards."
             )
-        self._images += [Form(self._shape_of(image)).apply(image) for image in piece.images]
+        self._images += [Form((*image.shape[:2], *self.shape[2:])).apply(image) for image in piece.images]
         self._keys += piece.keys
         return {"key": piece.keys, "number": np.arange(first, len(self._keys))}
 
-    def _shape_of(self, image: Array) -> tuple[int, ...]:
-        """Its own sides, the model's channels."""
-        return (*image.shape[:2], *self.model.sample_.size[2:])
-
     def finish(self, part: Path) -> None:
-        images, keys, self._images, self._keys = self._images, self._keys, [], []
+        images, keys = self._images, self._keys
+        self.begin()
         with replace_file(part.with_suffix(".hgc")) as beside:
             beside.write_bytes(self.model.compress(images, keys))
 
 
-USES: dict[str, type[Use]] = {
+SHARD_TASKS: dict[str, type[ShardTask]] = {
     "encode": Encode,
     "detect": Detect,
     "denoise": Denoise,
