@@ -16,7 +16,7 @@ from PIL import Image
 import hourglass as hg
 from hourglass.evaluation.baselines import PrincipalComponents
 from hourglass.evaluation.codes import cluster_quality, jacobian_norm, largest_angle, near_zero
-from hourglass.latent import bounds, draw_inside, fit_mixture, owners, plane
+from hourglass.latent import bounds, classify, fit_mixture, grid, sample_class
 from hourglass.report.chapter import TOPICS, Laboratory, run_chapter
 from hourglass.report.sections import Picture, Section, Table
 
@@ -193,16 +193,16 @@ def test_the_plane_and_its_owners() -> None:
     density = fit_mixture(codes, labels, 2, 0)
     left, right, bottom, top = bounds(codes)
     assert -7 < left < -4 < 4 < right < 7
-    grid = plane((left, right, bottom, top), 4, 3)
-    assert grid.shape == (12, 2)
-    assert grid[0].tolist() < grid[-1].tolist()
-    assert (np.diff(grid[:4, 0]) > 0).all()
-    assert (grid[:4, 1] == grid[0, 1]).all()
+    cells = grid((left, right, bottom, top), 4, 3)
+    assert cells.shape == (12, 2)
+    assert cells[0].tolist() < cells[-1].tolist()
+    assert (np.diff(cells[:4, 0]) > 0).all()
+    assert (cells[:4, 1] == cells[0, 1]).all()
     wanted = np.array([[-3, -3], [3, 3], [50, -50]], np.float32)
-    assert owners(density, wanted, level=1e-6).tolist() == [0, 1, -1]
+    assert classify(density, wanted, level=1e-6).tolist() == [0, 1, -1]
     np.testing.assert_allclose(
         np.logaddexp.reduce(density.log_class_densities(codes), axis=1), density.log_density(codes), rtol=1e-6
     )
-    drawn = draw_inside(density, 50, 1, np.random.default_rng(1))
+    drawn = sample_class(density, 50, 1, np.random.default_rng(1))
     assert drawn.shape == (50, 2)
-    assert (owners(density, drawn) == 1).all()
+    assert (classify(density, drawn) == 1).all()

@@ -19,10 +19,10 @@ from hourglass.latent import (
     NeighbourIndex,
     fit_mixture,
     interpolate,
-    quantised,
+    inverted_file,
     traverse,
 )
-from hourglass.latent.quantised import Quantised
+from hourglass.latent.inverted_file import InvertedFile
 
 
 def blobs(n: int = 600) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +140,7 @@ def clusters(n: int, n_components: int, seed: int = 0) -> np.ndarray:
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists are made of few codes already, so that a test need not wait."""
     pytest.importorskip("faiss", reason="the extra hourglass[faiss] is not installed")
-    monkeypatch.setattr(Quantised, "FEWEST", 300)
+    monkeypatch.setattr(InvertedFile, "FEWEST", 300)
 
 
 def same(one: NeighbourIndex, other: NeighbourIndex, queries: np.ndarray, k: int = 10) -> bool:
@@ -150,7 +150,7 @@ def same(one: NeighbourIndex, other: NeighbourIndex, queries: np.ndarray, k: int
 @pytest.mark.parametrize("metric", METRICS)
 def test_lists_find_nearly_all_that_exact_search_finds_and_keep_it_when_saved(metric: str, capfd) -> None:
     pytest.importorskip("faiss", reason="the extra hourglass[faiss] is not installed")
-    codes, queries = clusters(Quantised.FEWEST + 2000, 16), clusters(200, 16, seed=1)
+    codes, queries = clusters(InvertedFile.FEWEST + 2000, 16), clusters(200, 16, seed=1)
     index = NeighbourIndex(codes, metric, "ivfpq")
     assert 0.95 < index.recall(queries) <= 1
     state = index.to_state()
@@ -201,8 +201,8 @@ def test_lists_take_codes_of_any_width_and_any_number_of_neighbours(n_components
 def test_recall_tells_what_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = np.random.default_rng(0).normal(size=(3000, 8)).astype(np.float32)
     index = NeighbourIndex(codes, backend="ivfpq")
-    monkeypatch.setattr(Quantised, "N_PROBES", 1)
-    monkeypatch.setattr(quantised, "_DEPTH", 0)
+    monkeypatch.setattr(InvertedFile, "N_PROBES", 1)
+    monkeypatch.setattr(inverted_file, "_DEPTH", 0)
     found, wanted = (one.search(codes[:100], 10)[1] for one in (index, NeighbourIndex(codes)))
     share = np.mean([len(np.intersect1d(*rows)) / 10 for rows in zip(found, wanted, strict=True)])
     assert index.recall(codes[:100]) == pytest.approx(share)
@@ -216,8 +216,8 @@ def test_recall_tells_what_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("soon")
 def test_codes_that_come_in_shards_are_copied_and_learned_from_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    learned, learn = [], Quantised._learn
-    monkeypatch.setattr(Quantised, "_learn", lambda self: (learned.append(len(self._store)), learn(self))[1])
+    learned, learn = [], InvertedFile._train
+    monkeypatch.setattr(InvertedFile, "_train", lambda self: (learned.append(len(self._store)), learn(self))[1])
     codes = clusters(5000, 4)
     index, moves = NeighbourIndex(codes[:5], backend="ivfpq"), 0
     for start in range(5, 5000, 5):
@@ -238,7 +238,7 @@ def test_a_growing_array_is_what_was_put_in() -> None:
     growing.append(np.arange(2))
     assert growing.rows.tolist() == ["a", "b", "longer", "0", "1"]
     assert first.tolist() == names.tolist() == ["a", "b"]
-    roomy = GrowingArray(np.zeros((1, 2)), room=10_000)
+    roomy = GrowingArray(np.zeros((1, 2)), capacity=10_000)
     roomy.append(np.ones((1, 2)))
     assert len(roomy) == len(pickle.loads(pickle.dumps(roomy)).rows) == 2
     assert len(pickle.dumps(roomy)) < 1000

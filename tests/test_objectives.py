@@ -88,7 +88,7 @@ def test_neighbours_are_least_where_the_code_keeps_them() -> None:
 
 
 def test_rate_needs_a_network_that_knows_it(digits: np.ndarray) -> None:
-    with pytest.raises(hg.ParameterError, match="knows its rate"):
+    with pytest.raises(hg.ParameterError, match="has a rate"):
         hg.Autoencoder(4, penalty=hg.Rate(), epochs=1).fit(digits)
     fitted = hg.Autoencoder(4, network="variational", epochs=1, random_state=0).fit(digits)
     assert fitted.settings_["penalty"] == hg.Rate()

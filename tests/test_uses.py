@@ -15,7 +15,7 @@ from hourglass.estimators.base import Downstream
 from hourglass.estimators.refinement import refine
 from hourglass.estimators.tiles import cut, join
 from hourglass.images import windows, with_channels
-from hourglass.latent.quantised import Quantised
+from hourglass.latent.inverted_file import InvertedFile
 
 DOWNSTREAM = [kind for kind in ESTIMATORS.values() if issubclass(kind, Downstream)]
 
@@ -193,14 +193,14 @@ def test_a_retriever_with_lists_says_what_it_misses_and_is_loaded_as_it_was(
     split: hg.Split, autoencoder: hg.Autoencoder, tmp_path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("faiss", reason="the extra hourglass[faiss] is not installed")
-    monkeypatch.setattr(Quantised, "FEWEST", 300)
+    monkeypatch.setattr(InvertedFile, "FEWEST", 300)
     kinds = {kind: hg.Retriever.from_autoencoder(autoencoder, split.images, backend=kind) for kind in ("exact", "ivfpq")}
     queries = hg.load("digits").test.images
     assert kinds["exact"].recall(queries) == 1
     assert 0.9 < kinds["ivfpq"].recall(queries) <= 1
     assert set(kinds["exact"]._state()) == {"codes", "names"}  # as before there were lists
     kinds["ivfpq"].save(tmp_path / "m.hg")
-    monkeypatch.setattr(Quantised, "_learn", None)  # nothing is learned anew
+    monkeypatch.setattr(InvertedFile, "_train", None)  # nothing is learned anew
     loaded = hg.load_model(tmp_path / "m.hg")
     for one, other in zip(kinds["ivfpq"].kneighbors(queries), loaded.kneighbors(queries), strict=True):
         np.testing.assert_array_equal(one, other)

@@ -122,7 +122,7 @@ def test_compress_a_folder_and_get_it_back(photos: Path, run, tmp_path: Path) ->
     (tmp_path / "x.hgc").write_bytes((tmp_path / "x.hgc").read_bytes()[:-1])
     code, _, err = run("decompress", tmp_path / "x.hgc", "-o", tmp_path / "back")
     assert code == 2
-    assert err.startswith(f"error: {tmp_path / 'x.hgc'}: cut or altered")
+    assert err.startswith(f"error: {tmp_path / 'x.hgc'}: truncated or altered")
 
 
 def test_names_in_a_file_cannot_lead_out_of_the_folder(run, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ import hourglass as hg
 from hourglass.codec import Container, count, pack, unpack
 from hourglass.data import array_files, files, folders, pictures
 from hourglass.estimators import ESTIMATORS
-from hourglass.latent.quantised import Quantised
+from hourglass.latent.inverted_file import InvertedFile
 from hourglass.training import checkpoints
 from reliability import shards
 
@@ -219,7 +219,7 @@ def _saved(kind: str, path: Path) -> None:
     digits = hg.load("digits").train
     small = {"epochs": 1, "random_state": 0}
     if kind == LISTS:
-        with unittest.mock.patch.object(Quantised, "FEWEST", 300):
+        with unittest.mock.patch.object(InvertedFile, "FEWEST", 300):
             hg.Retriever(3, backend="ivfpq", **small).fit(digits.images[:400]).save(path)
         return
     model: Any = ESTIMATORS[kind](**small) if kind == "enhancer" else ESTIMATORS[kind](3, **small)

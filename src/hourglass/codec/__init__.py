@@ -1,4 +1,4 @@
-"""Compression: codes to integers, integers to few bytes, and the file they stand in. numpy and bytes alone."""
+"""Compression: quantisation, entropy coding and the .hgc file format. numpy and bytes only, no torch."""
 
 from hourglass.codec.container import Container, pack, unpack
 from hourglass.codec.entropy import Tables, count, expected_bytes

@@ -1,7 +1,7 @@
-"""Entropy coding: one table of frequencies for each number of a code, one range coder for all (constriction).
+"""Entropy coding: one frequency table per latent dimension and one range coder for all (constriction).
 
-Tables hold whole counts, and decoding is the same on any machine: the only arithmetic on other than integers is one
-IEEE 754 division, count / total, which has one right answer; constriction turns its result to 24 bits of fixed point.
+Tables hold integer counts, so that decoding gives the same integers on any machine. The only floating-point operation is the
+division count / total, which IEEE 754 rounds correctly; constriction converts the result to 24-bit fixed point.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from hourglass.errors import FormatError
 
 Symbols = NDArray[np.int32]
 
-MAX_TABLE = 1 << 22  # different integers in one column
-_PIECE = 1 << 20  # symbols decoded at once
+MAX_TABLE = 1 << 22  # distinct integers in one column
+_CHUNK = 1 << 20  # symbols per decoder call
 
 
 @dataclass(frozen=True)
 class Tables:
-    """How often each integer occurs in each column.
+    """Frequency tables: the count of each integer in each column.
 
     Attributes
     ----------
     values : list of ndarray, int32
-        The integers that occur in a column, rising.
+        Distinct integers of each column, ascending.
     counts : list of ndarray, int64, all >= 1
-        How often each does.
+        Count of each value.
     """
 
     values: list[Symbols]
     counts: list[NDArray[np.int64]]
 
     def check(self, n_columns: int) -> None:
-        """ValueError unless they are tables of `n_columns` columns, none empty, of rising integers that occur."""
+        """Raise ValueError unless there are `n_columns` non-empty tables with ascending values and positive counts."""
         columns = list(zip(self.values, self.counts, strict=True))
         for values, counts in columns:
             if values.shape != counts.shape or values.ndim != 1 or not len(values) or len(values) > MAX_TABLE:
                 raise ValueError(f"a table of {values.shape} integers and {counts.shape} counts")
             if not ((np.diff(values) > 0).all() and (counts > 0).all() and counts.sum() <= 1 << 52):
-                raise ValueError("a table whose integers do not rise, or do not occur")
+                raise ValueError("a table whose values do not ascend, or whose counts are not positive")
         if len(columns) != n_columns:
-            raise ValueError(f"{len(columns)} tables for {n_columns} numbers")
+            raise ValueError(f"{len(columns)} tables for {n_columns} latent dimensions")
 
     def cover(self, symbols: Symbols) -> bool:
         """Whether every integer of `symbols` (n, columns) has a count."""
@@ -56,41 +56,41 @@ class Tables:
         )
 
     def to_bytes(self) -> bytes:
-        """A column after the other: the number of its integers, the first, the gaps to the next ones, their counts."""
-        parts = []
+        """Serialise column by column: the number of values, the first value, the gaps to the next ones, the counts."""
+        fields = []
         for values, counts in zip(self.values, self.counts, strict=True):
-            parts += [varint(len(values)), varint(zigzag(int(values[0])))]
-            parts += [varint(int(gap)) for gap in np.diff(values)]
-            parts += [varint(int(number)) for number in counts]
-        return b"".join(parts)
+            fields += [varint(len(values)), varint(zigzag(int(values[0])))]
+            fields += [varint(int(gap)) for gap in np.diff(values)]
+            fields += [varint(int(number)) for number in counts]
+        return b"".join(fields)
 
     @classmethod
     def from_reader(cls, reader: Reader, n_columns: int) -> Tables:
-        """What `to_bytes` wrote. FormatError if it cannot be."""
+        """Read what `to_bytes` wrote. Raises FormatError if it is invalid."""
         values, counts = [], []
         for _ in range(n_columns):
             size = reader.varint(at_most=MAX_TABLE)
             if size == 0:
-                raise FormatError("a table of frequencies is empty.")
+                raise FormatError("a frequency table is empty.")
             first = reader.zigzag()
             gaps = [reader.varint() for _ in range(size - 1)]
             numbers = [reader.varint() for _ in range(size)]
-            levels = np.cumsum([first, *gaps])
-            if min([1, *gaps, *numbers]) < 1 or abs(int(levels[-1])) > 1 << 30 or sum(numbers) > 1 << 52:
-                raise FormatError("a table of frequencies holds impossible numbers.")
-            values.append(levels.astype(np.int32))
+            column = np.cumsum([first, *gaps])
+            if min([1, *gaps, *numbers]) < 1 or abs(int(column[-1])) > 1 << 30 or sum(numbers) > 1 << 52:
+                raise FormatError("a frequency table holds values or counts that are out of range.")
+            values.append(column.astype(np.int32))
             counts.append(np.array(numbers, dtype=np.int64))
         return cls(values, counts)
 
 
 def count(symbols: Symbols) -> Tables:
-    """The tables of `symbols` (n, columns) themselves."""
+    """Return the frequency tables of `symbols` (n, columns)."""
     pairs = [np.unique(column, return_counts=True) for column in symbols.T]
     return Tables([values for values, _ in pairs], [counts.astype(np.int64) for _, counts in pairs])
 
 
 def expected_bytes(symbols: Symbols, tables: Tables) -> float:
-    """The length that `encode` cannot go below, and comes within a few bytes of: -Σ log2(count / total) / 8."""
+    """Lower bound on the length of `encode`, which comes within a few bytes of it: -Σ log2(count / total) / 8."""
     bits = 0.0
     for column, values, counts in zip(symbols.T, tables.values, tables.counts, strict=True):
         bits -= float(np.log2(counts[np.searchsorted(values, column)] / counts.sum()).sum())
@@ -98,7 +98,7 @@ def expected_bytes(symbols: Symbols, tables: Tables) -> float:
 
 
 def encode(symbols: Symbols, tables: Tables) -> bytes:
-    """`symbols` (n, columns), column by column, as little-endian 32-bit words; the tables must cover them."""
+    """Encode `symbols` (n, columns) column by column as little-endian 32-bit words; `tables` must cover them."""
     encoder = constriction.stream.queue.RangeEncoder()
     for column, values, counts in zip(symbols.T, tables.values, tables.counts, strict=True):
         if len(values) > 1:
@@ -108,9 +108,9 @@ def encode(symbols: Symbols, tables: Tables) -> bytes:
 
 
 def decode(payload: bytes, tables: Tables, n: int) -> Symbols:
-    """The `symbols` (n, columns) that were encoded. FormatError if the payload is not what `encode` wrote."""
+    """Decode the `symbols` (n, columns) that `encode` wrote. Raises FormatError for any other payload."""
     if len(payload) % 4:
-        raise FormatError("the compressed part is cut in the middle of a word.")
+        raise FormatError("the payload ends in the middle of a 32-bit word.")
     decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(payload, dtype="<u4").astype(np.uint32))
     symbols = np.empty((n, len(tables.values)), dtype=np.int32)
     try:
@@ -119,18 +119,18 @@ def decode(payload: bytes, tables: Tables, n: int) -> Symbols:
                 column[:] = values[0]
                 continue
             model = _model(counts)
-            for part in _pieces(n):
-                column[part] = values[decoder.decode(model, part.stop - part.start)]
-    except (AssertionError, ValueError) as error:  # how constriction says that no encoder wrote this
-        raise FormatError(f"the compressed part cannot be decoded ({error}).") from error
+            for chunk in _chunks(n):
+                column[chunk] = values[decoder.decode(model, chunk.stop - chunk.start)]
+    except (AssertionError, ValueError) as error:  # constriction raises either for invalid data
+        raise FormatError(f"the payload cannot be decoded ({error}).") from error
     if not decoder.maybe_exhausted():
-        raise FormatError("the compressed part is longer than its images.")
+        raise FormatError("the payload is longer than its codes need.")
     return symbols
 
 
-def _pieces(n: int) -> Iterator[slice]:
-    for start in range(0, n, _PIECE):
-        yield slice(start, min(start + _PIECE, n))
+def _chunks(n: int) -> Iterator[slice]:
+    for start in range(0, n, _CHUNK):
+        yield slice(start, min(start + _CHUNK, n))
 
 
 def _model(counts: NDArray[np.int64]) -> Any:

@@ -1,4 +1,4 @@
-"""Whole numbers in as few bytes as they need (LEB128), and reading them again with every limit checked."""
+"""Variable-length integers (LEB128), and a reader that checks all bounds."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from hourglass.errors import FormatError
 
 
 def varint(number: int) -> bytes:
-    """A number >= 0, seven bits a byte, the lowest first; the top bit says that more follow."""
-    parts = bytearray()
+    """Encode a number >= 0 with seven bits per byte, lowest first; the top bit marks that another byte follows."""
+    encoded = bytearray()
     while number > 0x7F:
-        parts.append(number & 0x7F | 0x80)
+        encoded.append(number & 0x7F | 0x80)
         number >>= 7
-    parts.append(number)
-    return bytes(parts)
+    encoded.append(number)
+    return bytes(encoded)
 
 
 def zigzag(number: int) -> int:
-    """0, -1, 1, -2, 2, … as 0, 1, 2, 3, 4, …"""
+    """Map 0, -1, 1, -2, 2, … to 0, 1, 2, 3, 4, …"""
     return 2 * number if number >= 0 else -2 * number - 1
 
 
 class Reader:
-    """Bytes read from the front. FormatError where they end too early or a number is too large."""
+    """Reads bytes from the front. Raises FormatError if they end too early or a number is too large."""
 
     def __init__(self, content: bytes) -> None:
         self.content, self.position = content, 0
@@ -42,7 +42,7 @@ class Reader:
             number |= (byte & 0x7F) << shift
             shift += 7
             if number > at_most or shift > 63:
-                raise FormatError(f"a number is larger than the {at_most} that is allowed there.")
+                raise FormatError(f"a number is larger than the limit of {at_most}.")
             if byte < 0x80:
                 return number
 

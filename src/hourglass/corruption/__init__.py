@@ -1,4 +1,4 @@
-"""Corruption: damage to images, composable, with all chance in a generator."""
+"""Corruption: composable, seeded transformations that degrade images."""
 
 from hourglass.corruption.base import Corruption, seeded
 from hourglass.corruption.compose import Choice, Combination, Compose

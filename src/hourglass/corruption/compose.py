@@ -1,4 +1,4 @@
-"""Corruptions made of others: one after another, or one of several."""
+"""Corruptions composed of others: one after another, or one of several at random."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hourglass.errors import ParameterError
 
 @dataclass(frozen=True)
 class Combination(Corruption):
-    """Base of the corruptions that are made of others."""
+    """Base class of corruptions that are composed of others."""
 
     corruptions: tuple[Corruption, ...] = ()
 
@@ -26,9 +26,9 @@ class Combination(Corruption):
 
 @dataclass(frozen=True)
 class Compose(Combination):
-    """Apply `corruptions` in their order; none at all leave images as they are.
+    """Apply `corruptions` in order; an empty tuple is the identity.
 
-    It can be undone if each part can.
+    It has an inverse if each of them has one.
 
     Examples
     --------
@@ -46,8 +46,8 @@ class Compose(Combination):
     @property
     def inverse(self) -> Compose | None:
         inverses = [corruption.inverse for corruption in reversed(self.corruptions)]
-        known = tuple(inverse for inverse in inverses if inverse is not None)
-        return Compose(known) if len(known) == len(inverses) else None
+        found = tuple(inverse for inverse in inverses if inverse is not None)
+        return Compose(found) if len(found) == len(inverses) else None
 
     def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:
         for corruption in self.corruptions:
@@ -57,10 +57,10 @@ class Compose(Combination):
 
 @dataclass(frozen=True)
 class Choice(Combination):
-    """Give each image one of `corruptions`, drawn evenly by chance.
+    """Apply one of `corruptions` to each image, drawn uniformly at random.
 
-    A model fitted with it sees a mixture and is not told which image had what. `Compose(())` among them leaves its share
-    of the images as they are.
+    A model fitted with it sees a mixture without knowing which corruption an image had. Include `Compose(())` to leave a share
+    of the images clean.
 
     Examples
     --------
@@ -71,13 +71,13 @@ class Choice(Combination):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.corruptions:
-            raise ParameterError("Choice has nothing to choose from; allowed: one corruption or more.")
+            raise ParameterError("Choice needs one corruption or more; got none.")
 
     def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:
         drawn = torch.randint(len(self.corruptions), (len(images),), generator=generator, device=images.device)
-        damaged = torch.empty_like(images)
-        for number, corruption in enumerate(self.corruptions):
-            rows = drawn == number
+        corrupted = torch.empty_like(images)
+        for index, corruption in enumerate(self.corruptions):
+            rows = drawn == index
             if rows.any():
-                damaged[rows] = corruption.corrupt(images[rows], generator)
-        return damaged
+                corrupted[rows] = corruption.corrupt(images[rows], generator)
+        return corrupted

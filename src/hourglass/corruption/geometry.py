@@ -1,4 +1,4 @@
-"""Changes of where things lie in an image."""
+"""Geometric transformations of images."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hourglass.corruption.base import Corruption, check_flag, check_whole
+from hourglass.corruption.base import Corruption, check_flag, check_integer
 from hourglass.errors import ParameterError
 
 _KNOTS = 5
-_LARGEST_SEED = 2**32 - 1  # that numpy's RandomState takes
+_MAX_SEED = 2**32 - 1  # of numpy's RandomState
 
 
 @functools.cache
 def _bases(height: int, width: int) -> Tensor:
-    """What each of 5×5 displacements does to each pixel, bicubic: (25, height · width). One product is faster than resizing."""
-    each = torch.eye(_KNOTS * _KNOTS, dtype=torch.float32).view(-1, 1, _KNOTS, _KNOTS)
-    return F.interpolate(each, size=(height, width), mode="bicubic", align_corners=True).view(_KNOTS * _KNOTS, -1)
+    """Bicubic weights of the 5×5 knots at each pixel, (25, height · width). One matrix product is faster than resizing."""
+    knots = torch.eye(_KNOTS * _KNOTS, dtype=torch.float32).view(-1, 1, _KNOTS, _KNOTS)
+    return F.interpolate(knots, size=(height, width), mode="bicubic", align_corners=True).view(_KNOTS * _KNOTS, -1)
 
 
 @dataclass(frozen=True)
 class Warp(Corruption):
-    """Turn, resize, shear, shift and bend each image by its own chance; what comes in from outside repeats the border.
+    """Random rotation, scaling, shear, translation and elastic deformation of each image, with border padding.
 
-    Rows of features have no geometry and stay as they are.
+    Rows of features have no geometry and stay unchanged.
 
     Parameters
     ----------
     rotation : float
-        Largest angle in degrees, to either side.
+        Maximum angle in degrees, in either direction.
     scale : float
-        Largest change of size, as a share, height and width apart.
+        Maximum relative change of height and of width, drawn separately.
     shear : float
-        Largest slant, as a share of the height.
+        Maximum shear, relative to the height.
     shift : float
-        Largest shift, as a share of each side.
+        Maximum translation, relative to height and width.
     elastic : float
-        Standard deviation of the bending, as a share of each side: displacements are drawn on a grid of 5×5 points and smooth
-        between them (Simard et al. 2003).
+        Standard deviation of the elastic deformation, relative to height and width: displacements are drawn on a grid of 5×5
+        points and interpolated between them (Simard et al. 2003).
     """
 
     rotation: float = 15.0
@@ -63,44 +63,44 @@ class Warp(Corruption):
             return images.clone()
         count = len(images)
 
-        def drawn(limit: float, *shape: int) -> Tensor:
+        def uniform(limit: float, *shape: int) -> Tensor:
             return (2 * torch.rand(count, *shape, generator=generator, device=images.device, dtype=torch.float32) - 1) * limit
 
-        angle, slant = drawn(math.radians(self.rotation)), drawn(self.shear)
-        wide, high = 1 / (1 + drawn(self.scale)), 1 / (1 + drawn(self.scale))
-        turn = torch.stack([torch.cos(angle), -torch.sin(angle), torch.sin(angle), torch.cos(angle)], 1).view(-1, 2, 2)
+        angle, shear = uniform(math.radians(self.rotation)), uniform(self.shear)
+        scale_x, scale_y = 1 / (1 + uniform(self.scale)), 1 / (1 + uniform(self.scale))
+        rotation = torch.stack([torch.cos(angle), -torch.sin(angle), torch.sin(angle), torch.cos(angle)], 1).view(-1, 2, 2)
         zero = images.new_zeros(count)
-        stretch = torch.stack([wide, slant, zero, high], 1).view(-1, 2, 2)
-        theta = torch.cat([turn @ stretch, drawn(2 * self.shift, 2, 1)], 2)
+        scaling = torch.stack([scale_x, shear, zero, scale_y], 1).view(-1, 2, 2)
+        theta = torch.cat([rotation @ scaling, uniform(2 * self.shift, 2, 1)], 2)
         grid = F.affine_grid(theta, list(images.shape), align_corners=False)
         if self.elastic:
-            coarse = torch.randn(count, 2, _KNOTS * _KNOTS, generator=generator, device=images.device, dtype=torch.float32) * (
+            knots = torch.randn(count, 2, _KNOTS * _KNOTS, generator=generator, device=images.device, dtype=torch.float32) * (
                 2 * self.elastic
             )
-            bend = (coarse @ _bases(images.shape[2], images.shape[3]).to(images.device)).view(count, 2, *images.shape[2:])
-            grid = grid + bend.permute(0, 2, 3, 1)
+            field = (knots @ _bases(images.shape[2], images.shape[3]).to(images.device)).view(count, 2, *images.shape[2:])
+            grid = grid + field.permute(0, 2, 3, 1)
         return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 @functools.lru_cache(maxsize=8)
 def _order(count: int, seed: int, inverted: bool) -> Tensor:
-    """Which of `count` pixels comes to each place."""
+    """Source index of each of `count` pixels."""
     order = np.random.RandomState(seed).permutation(count)
     return torch.from_numpy(np.argsort(order) if inverted else order)
 
 
 @dataclass(frozen=True)
 class Permutation(Corruption):
-    """Put all pixels in one fixed order, the same for every image; all channels of a pixel go together.
+    """Permute the pixels of every image in the same fixed order; all channels of a pixel move together.
 
-    In rows of features, the features are what is put in order. The order is that of numpy's `RandomState(seed).permutation`,
-    a stream that numpy has frozen, so that a saved model permutes alike everywhere.
+    In rows of features it permutes the features. The order is that of numpy's `RandomState(seed).permutation`, a stream that
+    numpy has frozen, so that a saved model gives the same permutation everywhere.
 
     Parameters
     ----------
     seed : int in 0..2**32 - 1
     inverted : bool
-        Bring the pixels back instead.
+        Apply the inverse permutation instead.
 
     Examples
     --------
@@ -117,7 +117,7 @@ class Permutation(Corruption):
     inverted: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "seed", check_whole("seed", self.seed, 0, _LARGEST_SEED))
+        object.__setattr__(self, "seed", check_integer("seed", self.seed, 0, _MAX_SEED))
         object.__setattr__(self, "inverted", check_flag("inverted", self.inverted))
 
     @property
@@ -132,15 +132,15 @@ class Permutation(Corruption):
 
 @dataclass(frozen=True)
 class Rotation(Corruption):
-    """Turn images about their middle, counter-clockwise; they keep their size, and what comes in repeats the border.
+    """Rotate images counter-clockwise about their centre at constant size, with border padding.
 
-    A half turn is exact, and so is a quarter turn of a square image. Any other is interpolated (bilinear) and loses the
-    corners, which its inverse, the turn back, cannot restore. Rows of features have no geometry and stay as they are.
+    Half turns, and quarter turns of square images, are exact. Other angles use bilinear interpolation and lose the corners,
+    which the inverse rotation cannot restore. Rows of features have no geometry and stay unchanged.
 
     Parameters
     ----------
     angle : float
-        In degrees; below 0 is clockwise.
+        In degrees; negative angles rotate clockwise.
     """
 
     is_random: ClassVar[bool] = False
@@ -150,7 +150,7 @@ class Rotation(Corruption):
     def __post_init__(self) -> None:
         if not math.isfinite(self.angle):
             raise ParameterError(f"angle={self.angle!r}; allowed: any finite number of degrees.")
-        object.__setattr__(self, "angle", float(self.angle))  # JSON takes no numpy numbers
+        object.__setattr__(self, "angle", float(self.angle))  # JSON cannot hold numpy scalars
 
     @property
     def inverse(self) -> Rotation:
@@ -164,7 +164,7 @@ class Rotation(Corruption):
             return torch.rot90(images, int(self.angle % 360 // 90), (2, 3)).contiguous()
         angle = math.radians(self.angle % 360)
         cos, sin = math.cos(angle), math.sin(angle)
-        # The grid measures each side from -1 to 1; a turn is one in pixels.
+        # affine_grid scales height and width to -1..1 each; a rotation is one in pixels.
         theta = images.new_tensor([[cos, -sin * height / width, 0], [sin * width / height, cos, 0]])
         grid = F.affine_grid(theta.expand(len(images), 2, 3), list(images.shape), align_corners=False)
         return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
@@ -172,12 +172,12 @@ class Rotation(Corruption):
 
 @dataclass(frozen=True)
 class Flip(Corruption):
-    """Mirror images left to right, or top to bottom; its own inverse. Rows of features stay as they are.
+    """Mirror images left to right, or top to bottom; its own inverse. Rows of features stay unchanged.
 
     Parameters
     ----------
     vertical : bool
-        Top to bottom.
+        Mirror top to bottom.
     """
 
     is_random: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""Corruptions that change each pixel by chance."""
+"""Random noise on pixel values."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hourglass.corruption.base import Corruption, check_share, check_whole, share_of_each
+from hourglass.corruption.base import Corruption, check_fraction, check_integer, draw_fractions
 from hourglass.errors import ParameterError
 
-_LARGEST = 1e6  # in pixel units; an integer may be larger than torch can take
+_LARGEST = 1e6  # in pixel units; a Python int may be too large for torch
 
 
 @dataclass(frozen=True)
 class GaussianNoise(Corruption):
-    """Add a draw from N(mean, std²) to every value and clamp to 0..1; the chapter's noise by default.
+    """Add noise from N(mean, std²) to every value and clamp to 0..1; the defaults are those of the textbook's chapter.
 
     Parameters
     ----------
     mean, std : float
         In pixel units, where 0 is black and 1 is white; std >= 0.
     varied : bool
-        Give each image its own share of both, drawn evenly from 0..1.
+        Multiply the noise of each image by a factor drawn uniformly from 0..1.
 
     Examples
     --------
@@ -47,43 +47,43 @@ class GaussianNoise(Corruption):
             .add_(self.mean)
         )
         if self.varied:
-            noise *= share_of_each(images, generator)
+            noise *= draw_fractions(images, generator)
         return noise.add_(images).clamp_(0, 1)
 
 
 @dataclass(frozen=True)
 class SaltAndPepper(Corruption):
-    """Set a share of the values to 0 or to 1, each with the same chance.
+    """Set a random share of the values to 0 or to 1, with equal probability.
 
     Parameters
     ----------
     amount : float in 0..1
-        The chance of each value to be replaced.
+        Probability of each value to be replaced.
     """
 
     amount: float = 0.2
 
     def __post_init__(self) -> None:
-        check_share("amount", self.amount)
+        check_fraction("amount", self.amount)
 
     def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:
         draw = torch.rand(images.shape, generator=generator, device=images.device, dtype=torch.float32)
-        damaged = images.masked_fill(draw < self.amount / 2, 0.0)
-        return damaged.masked_fill_(draw >= 1 - self.amount / 2, 1.0)
+        corrupted = images.masked_fill(draw < self.amount / 2, 0.0)
+        return corrupted.masked_fill_(draw >= 1 - self.amount / 2, 1.0)
 
 
 @dataclass(frozen=True)
 class Masking(Corruption):
-    """Set a share of the values to 0 (masking noise; Vincent et al. 2008). All channels of a pixel go together.
+    """Set a random share of the pixels to 0 in all channels (masking noise; Vincent et al. 2008).
 
     Parameters
     ----------
     amount : float in 0..1
-        The chance of each cell to be lost.
+        Probability of each cell to be masked.
     cell : int
-        Squares of so many pixels a side are lost as one; in rows of features, every value by itself.
+        Height and width of a cell in pixels. In rows of features, each value is a cell.
     varied : bool
-        Give each image its own share of the amount, drawn evenly from 0..1.
+        Multiply the amount for each image by a factor drawn uniformly from 0..1.
     """
 
     amount: float = 0.3
@@ -91,18 +91,18 @@ class Masking(Corruption):
     varied: bool = False
 
     def __post_init__(self) -> None:
-        check_share("amount", self.amount)
-        object.__setattr__(self, "cell", check_whole("cell", self.cell))
+        check_fraction("amount", self.amount)
+        object.__setattr__(self, "cell", check_integer("cell", self.cell))
 
     def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        amount = self.amount * share_of_each(images, generator) if self.varied else self.amount
+        amount = self.amount * draw_fractions(images, generator) if self.varied else self.amount
         if images.ndim == 2:
             return images.masked_fill(
                 torch.rand(images.shape, generator=generator, device=images.device, dtype=torch.float32) < amount, 0.0
             )
         height, width = images.shape[2:]
         cells = (len(images), 1, -(-height // self.cell), -(-width // self.cell))
-        lost = torch.rand(cells, generator=generator, device=images.device, dtype=torch.float32) < amount
+        mask = torch.rand(cells, generator=generator, device=images.device, dtype=torch.float32) < amount
         if self.cell > 1:
-            lost = lost.repeat_interleave(self.cell, 2).repeat_interleave(self.cell, 3)[:, :, :height, :width]
-        return images.masked_fill(lost, 0.0)
+            mask = mask.repeat_interleave(self.cell, 2).repeat_interleave(self.cell, 3)[:, :, :height, :width]
+        return images.masked_fill(mask, 0.0)

@@ -1,4 +1,4 @@
-"""Every corruption by name, and how one is written to a model's config.json and read back."""
+"""Corruptions by name, and their (de)serialisation in a model's config.json."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ CORRUPTIONS: dict[str, type[Corruption]] = {
 
 
 def to_config(corruption: Corruption) -> dict[str, Any]:
-    """`corruption` as JSON can hold it: its name in the dict and its fields."""
+    """Return `corruption` as JSON: its name in `CORRUPTIONS` and its fields. Raises ParameterError for a user-defined class."""
     names = {kind: name for name, kind in CORRUPTIONS.items()}
     if type(corruption) not in names:
-        raise ParameterError(f"{corruption!r} is no corruption of this library; only {', '.join(CORRUPTIONS)} can be saved.")
-    fields = {field.name: getattr(corruption, field.name) for field in dataclasses.fields(corruption)}  # type: ignore[arg-type]  # every one in the dict is a dataclass
+        raise ParameterError(f"{corruption!r} is not a corruption of this library; only {', '.join(CORRUPTIONS)} can be saved.")
+    fields = {field.name: getattr(corruption, field.name) for field in dataclasses.fields(corruption)}  # type: ignore[arg-type]  # every class in CORRUPTIONS is a dataclass
     if "corruptions" in fields:
         fields["corruptions"] = [to_config(part) for part in fields["corruptions"]]
     return {"name": names[type(corruption)], **fields}
 
 
 def from_config(config: dict[str, Any]) -> Corruption:
-    """The corruption that `to_config` wrote. FormatError if this version has none of that name or with those fields."""
+    """Return the corruption that `to_config` wrote. Raises FormatError for an unknown name or unknown fields."""
     fields = dict(config)
     name = fields.pop("name", None)
     if name not in CORRUPTIONS:
-        raise FormatError(f"corruption {name!r} is unknown here; known: {', '.join(CORRUPTIONS)}.")
+        raise FormatError(f"corruption {name!r} is unknown; known: {', '.join(CORRUPTIONS)}.")
     if "corruptions" in fields:
         fields["corruptions"] = tuple(from_config(part) for part in fields["corruptions"])
     try:

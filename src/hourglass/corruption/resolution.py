@@ -9,21 +9,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hourglass.corruption.base import Corruption, check_whole
+from hourglass.corruption.base import Corruption, check_integer
 
 
 @dataclass(frozen=True)
 class Downscale(Corruption):
-    """Every block of `factor` × `factor` pixels becomes its mean: the image keeps its size and loses its detail.
+    """Replace every block of `factor` × `factor` pixels by its mean; the image keeps its size. Deterministic.
 
-    Blocks that the border cuts are means of what is there. Nothing is left to chance.
+    Blocks at the border average the pixels that lie inside the image.
 
     Parameters
     ----------
     factor : int
         Height and width of a block, in pixels.
     smooth : bool
-        Go from mean to mean by bicubic interpolation, not in steps.
+        Interpolate between the means (bicubic) instead of repeating them.
     """
 
     is_random: ClassVar[bool] = False
@@ -32,7 +32,7 @@ class Downscale(Corruption):
     smooth: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "factor", check_whole("factor", self.factor))
+        object.__setattr__(self, "factor", check_integer("factor", self.factor))
 
     def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:
         planes = images if images.ndim == 4 else images[:, None, :, None]
@@ -41,11 +41,11 @@ class Downscale(Corruption):
         means = F.avg_pool2d(planes, block, ceil_mode=True)
         if self.smooth:
             return enlarge(means, block)[:, :, :height, :width].reshape(images.shape)
-        wide = means.repeat_interleave(block[0], dim=2).repeat_interleave(block[1], dim=3)
-        return wide[:, :, :height, :width].reshape(images.shape)
+        repeated = means.repeat_interleave(block[0], dim=2).repeat_interleave(block[1], dim=3)
+        return repeated[:, :, :height, :width].reshape(images.shape)
 
 
 def enlarge(images: Tensor, factors: tuple[int, int]) -> Tensor:
-    """Images (n, c, h, w) enlarged by bicubic interpolation, clamped to 0..1."""
+    """Enlarge images (n, c, h, w) by bicubic interpolation, clamped to 0..1."""
     size = (images.shape[2] * factors[0], images.shape[3] * factors[1])
     return F.interpolate(images, size=size, mode="bicubic", align_corners=False).clamp(0, 1)

@@ -1,9 +1,9 @@
-"""Codes alone: how likely they are, ways between them, which are near, and where they lie in a plane."""
+"""Latent codes: densities, interpolation, nearest neighbours, and grids over a two-dimensional latent space."""
 
 from hourglass.latent.density import Mixture, fit_mixture
 from hourglass.latent.growing import GrowingArray
 from hourglass.latent.neighbours import BACKENDS, METRICS, NeighbourIndex
-from hourglass.latent.plane import bounds, draw_inside, owners, plane
+from hourglass.latent.plane import bounds, classify, grid, sample_class
 from hourglass.latent.walks import PATHS, interpolate, traverse
 
 __all__ = [
@@ -14,10 +14,10 @@ __all__ = [
     "Mixture",
     "NeighbourIndex",
     "bounds",
-    "draw_inside",
+    "classify",
     "fit_mixture",
+    "grid",
     "interpolate",
-    "owners",
-    "plane",
+    "sample_class",
     "traverse",
 ]

@@ -1,4 +1,4 @@
-"""A density over codes: a mixture of Gaussians, for all codes or for those of each class."""
+"""Density of codes: a mixture of Gaussians, for all codes or per class."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from hourglass.errors import ParameterError
 
 Codes = NDArray[np.float32]
 
-_CODES_A_DIMENSION = 4  # a Gaussian of d dimensions is fitted to at least so many times d codes
-_FLOOR = 1e-5  # added to each variance, as a share of the codes' mean variance: directions without spread stay proper
+_CODES_PER_DIMENSION = 4  # a Gaussian of d dimensions needs at least this many times d codes
+_FLOOR = 1e-5  # added to each variance, relative to the mean variance of the codes: keeps covariances positive definite
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Σ weight · N(mean, factor factorᵀ), each component belonging to one class.
+    """Gaussian mixture Σ weight · N(mean, factor factorᵀ) whose components belong to one class each.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Mixture:
     factors : ndarray (k, n_components, n_components), float64
         Lower triangular: the Cholesky factor of each covariance.
     classes : ndarray (k,), int
-        The class of each component, from 0; all 0 where there are none.
+        Class index of each component; all 0 without classes.
     """
 
     weights: NDArray[np.float64]
@@ -45,49 +45,49 @@ class Mixture:
         return int(self.means.shape[1])
 
     def moments(self) -> tuple[Codes, Codes]:
-        """The mean of all codes and the standard deviation of each number: float32 (n_components,) both."""
+        """Mean and standard deviation of each latent dimension, both (n_components,) float32."""
         mean = self.weights @ self.means
         within = np.square(self.factors).sum(2)  # the diagonal of factor factorᵀ
         variance = self.weights @ (within + np.square(self.means - mean))
         return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
 
     def log_density(self, codes: Codes) -> NDArray[np.float64]:
-        """Log p of each of `codes` (n, n_components), in nats: float64 (n,)."""
+        """Log density of `codes` (n, n_components) in nats, (n,) float64."""
         total: NDArray[np.float64] = logsumexp(self._log_terms(codes), axis=0)
         return total
 
     def log_class_densities(self, codes: Codes) -> NDArray[np.float64]:
-        """Log p(code, class), in nats: float64 (n, n_classes). Their exponentials add up to the density."""
+        """Log joint density log p(code, class) in nats, (n, n_classes) float64; its exponentials sum to the density."""
         terms = self._log_terms(codes)
-        return np.stack([logsumexp(terms[self.classes == one], axis=0) for one in np.unique(self.classes)], axis=1)
+        return np.stack([logsumexp(terms[self.classes == index], axis=0) for index in np.unique(self.classes)], axis=1)
 
     def _log_terms(self, codes: Codes) -> NDArray[np.float64]:
-        """Log of weight · N(code) for each component: float64 (k, n)."""
+        """Log of weight · N(code) for each component, (k, n) float64."""
         terms = np.empty((len(self.weights), len(codes)))
         for term, weight, mean, factor in zip(terms, self.weights, self.means, self.factors, strict=True):
-            white = solve_triangular(factor, (codes - mean).T, lower=True)
-            term[:] = math.log(weight) - np.log(np.diag(factor)).sum() - 0.5 * np.square(white).sum(0)
+            whitened = solve_triangular(factor, (codes - mean).T, lower=True)
+            term[:] = math.log(weight) - np.log(np.diag(factor)).sum() - 0.5 * np.square(whitened).sum(0)
         return terms - 0.5 * self.n_components * math.log(2 * math.pi)
 
     def sample(
         self, n: int, generator: np.random.Generator, label: int | None = None, temperature: float = 1.0
     ) -> tuple[Codes, NDArray[np.int64]]:
-        """Draw codes.
+        """Sample codes.
 
         Parameters
         ----------
         n : int
         generator : numpy Generator
         label : int, optional
-            Only from the components of this class.
+            Class index to sample from; all classes by default.
         temperature : float >= 0
-            Multiplies the standard deviations around each component's mean; at 0 only the means are drawn.
+            Multiplies the standard deviations of each component; 0 samples only means.
 
         Returns
         -------
         codes : ndarray (n, n_components), float32
         classes : ndarray (n,), int
-            The class that each was drawn from.
+            Class index of each code.
 
         Raises
         ------
@@ -98,61 +98,61 @@ class Mixture:
             raise ParameterError(f"temperature={temperature}; allowed: a number >= 0.")
         weights = self.weights if label is None else np.where(self.classes == label, self.weights, 0)
         chosen = generator.choice(len(weights), size=n, p=weights / weights.sum())
-        white = generator.standard_normal((n, self.n_components)) * temperature
-        codes = self.means[chosen] + np.einsum("nij,nj->ni", self.factors[chosen], white)
+        noise = generator.standard_normal((n, self.n_components)) * temperature
+        codes = self.means[chosen] + np.einsum("nij,nj->ni", self.factors[chosen], noise)
         return codes.astype(np.float32), self.classes[chosen]
 
     def check(self, n_components: int, n_classes: int) -> None:
-        """ValueError unless it is a mixture over codes of `n_components` numbers in which each class has a part."""
+        """Raise ValueError unless the mixture is valid, has `n_components` dimensions and a component for each class."""
         n = len(self.weights)
         shapes = [array.shape for array in (self.weights, self.means, self.factors, self.classes)]
         is_proper = bool((self.weights > 0).all()) and abs(float(self.weights.sum()) - 1) < 1e-6
         if shapes != [(n,), (n, n_components), (n, n_components, n_components), (n,)] or not is_proper:
-            raise ValueError(f"a mixture of shapes {shapes} over codes of {n_components} numbers")
+            raise ValueError(f"a mixture of shapes {shapes} for codes of {n_components} dimensions")
         if np.unique(self.classes).tolist() != list(range(n_classes)):
             raise ValueError(f"a mixture of classes {np.unique(self.classes).tolist()}; there are {n_classes}")
 
     def to_state(self) -> dict[str, Any]:
-        """The arrays, by name."""
+        """Return the arrays by name."""
         return {f"density.{name}": value for name, value in asdict(self).items()}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        """What `to_state` described."""
+        """Return the mixture that `to_state` described."""
         return cls(*(state[f"density.{name}"] for name in ("weights", "means", "factors", "classes")))
 
 
 def fit_mixture(codes: Codes, classes: NDArray[np.int64] | None, n_gaussians: int, seed: int) -> Mixture:
-    """Fit Gaussians with full covariances by expectation maximisation (scikit-learn), to all codes or to each class.
+    """Fit Gaussians with full covariances to all codes or to each class, by expectation maximisation (scikit-learn).
 
     Parameters
     ----------
     codes : ndarray (n, n_components), float32
     classes : ndarray (n,), int from 0, optional
     n_gaussians : int
-        For each class; fewer where it has fewer than four times n_components codes for each.
+        Gaussians per class. A class gets fewer if it has fewer than 4 · n_components codes for each.
     seed : int
     """
     from sklearn.mixture import GaussianMixture
 
     groups = np.zeros(len(codes), dtype=np.int64) if classes is None else classes
     floor = _FLOOR * float(codes.var(0).mean()) + 1e-9
-    parts: list[tuple[Any, ...]] = []
+    components: list[tuple[Any, ...]] = []
     for group in np.unique(groups):
         members = codes[groups == group].astype(np.float64)
         share = len(members) / len(codes)
-        if len(members) == 1:  # its spread is unknown; it is given that of all codes, number by number
-            parts.append((share, members[0], np.diag(np.sqrt(codes.var(0, dtype=np.float64) + floor)), group))
+        if len(members) == 1:  # one code has no covariance; it gets the variances of all codes
+            components.append((share, members[0], np.diag(np.sqrt(codes.var(0, dtype=np.float64) + floor)), group))
             continue
-        count = min(n_gaussians, max(1, len(members) // (_CODES_A_DIMENSION * codes.shape[1])))
+        count = min(n_gaussians, max(1, len(members) // (_CODES_PER_DIMENSION * codes.shape[1])))
         mixture = GaussianMixture(count, reg_covar=floor, random_state=seed, max_iter=50)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a density after 50 rounds is as good as any for our uses
+            warnings.simplefilter("ignore", ConvergenceWarning)  # 50 iterations suffice for our uses
             mixture.fit(members)
-        parts += [
+        components += [
             (share * weight, mean, np.linalg.cholesky(covariance), group)
             for weight, mean, covariance in zip(mixture.weights_, mixture.means_, mixture.covariances_, strict=True)
             if weight > 0
         ]
-    weights, means, factors, owners = (np.stack(column) for column in zip(*parts, strict=True))
-    return Mixture(weights / weights.sum(), means, factors, owners.astype(np.int64))
+    weights, means, factors, labels = (np.stack(column) for column in zip(*components, strict=True))
+    return Mixture(weights / weights.sum(), means, factors, labels.astype(np.int64))

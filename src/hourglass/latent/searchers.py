@@ -1,4 +1,4 @@
-"""Which codes may be the nearest: candidates, whose order exact distances then settle."""
+"""Candidate search: which codes may be the nearest, before exact distances settle the order."""
 
 from __future__ import annotations
 
@@ -15,56 +15,56 @@ from hourglass.latent.growing import GrowingArray
 Codes = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
-_BLOCK = 1 << 25  # distances at once: 128 MiB
+_CHUNK = 1 << 25  # distances per chunk: 128 MiB
 _SPARE = 8  # candidates beyond k
 
 
 @final
 class Store:
-    """Codes as they came, (n, n_components) float32, and how they are compared.
+    """The codes (n, n_components), float32, and the metric that compares them.
 
     Parameters
     ----------
     codes : ndarray (n, n_components), float32
-        Held, not copied, where they are contiguous.
+        Not copied if contiguous and writable.
     metric : {"euclidean", "cosine"}
     """
 
     def __init__(self, codes: NDArray[Any], metric: str) -> None:
         self.metric = metric
-        self._growing = GrowingArray(np.require(codes, np.float32, ["C", "W"]))  # torch warns of arrays that are read-only
+        self._array = GrowingArray(np.require(codes, np.float32, ["C", "W"]))  # torch warns about read-only arrays
 
     def __len__(self) -> int:
-        return len(self._growing)
+        return len(self._array)
 
     @property
     def codes(self) -> Codes:
-        return self._growing.rows
+        return self._array.rows
 
     def append(self, codes: Codes) -> None:
-        self._growing.append(np.asarray(codes, dtype=np.float32))
+        self._array.append(np.asarray(codes, dtype=np.float32))
 
     def vectors(self, rows: slice | NDArray[np.int64]) -> Codes:
-        """What is compared by Euclidean distance of the codes in these rows: (..., n_components)."""
-        return comparable(self.codes[rows], self.metric)
+        """Return the codes in `rows`, normalised for the metric: (..., n_components)."""
+        return normalise(self.codes[rows], self.metric)
 
 
-def comparable(codes: Codes, metric: str) -> Codes:
-    """What of `codes` (..., n_components) is compared by Euclidean distance: themselves, or for the cosine their directions."""
+def normalise(codes: Codes, metric: str) -> Codes:
+    """Return vectors (..., n_components) to compare by Euclidean distance: `codes`, or unit vectors for the cosine metric."""
     if metric == "euclidean":
         return np.ascontiguousarray(codes, dtype=np.float32)
-    lengths = np.linalg.norm(codes, axis=-1, keepdims=True)
-    return np.ascontiguousarray(codes / np.maximum(lengths, 1e-12), dtype=np.float32)
+    norms = np.linalg.norm(codes, axis=-1, keepdims=True)
+    return np.ascontiguousarray(codes / np.maximum(norms, 1e-12), dtype=np.float32)
 
 
 class Searcher(ABC):
-    """Base of what proposes candidates from the codes of a store, which it has taken up.
+    """Base class of searchers, which propose candidates among the codes of a store.
 
     Parameters
     ----------
     store : Store
     state : dict
-        What `to_state` gave of a searcher of the same codes; empty to learn from the codes.
+        Output of `to_state` of a searcher of the same codes; empty to train on the codes.
     """
 
     _store: Store
@@ -73,75 +73,75 @@ class Searcher(ABC):
     def __init__(self, store: Store, state: dict[str, Any]) -> None: ...
 
     @abstractmethod
-    def take_up(self) -> None:
-        """Take up the codes that have come into the store since the last time."""
+    def update(self) -> None:
+        """Index the codes that were appended to the store since the last call."""
 
     @abstractmethod
     def propose(self, queries: Codes, count: int) -> Rows:
-        """The rows of `count` codes for each of the comparable `queries`, in any order; -1 where none was found."""
+        """Return rows of `count` candidates for each normalised query, in any order; -1 fills missing ones."""
 
     def n_candidates(self, k: int) -> int:
-        """How many candidates to ask for, that the `k` nearest are among them."""
+        """Return how many candidates to request so that the `k` nearest are among them."""
         return k + _SPARE
 
     def to_state(self) -> dict[str, Any]:
-        """The arrays that it takes time to make, by name; none where there are none."""
+        """Return the arrays that are expensive to train, by name."""
         return {}
 
 
 @final
 class Exact(Searcher):
-    """Compares with every code."""
+    """Brute-force search over all codes."""
 
     def __init__(self, store: Store, state: dict[str, Any] | None = None) -> None:
         self._store = store
         self._scalars = GrowingArray(np.empty(0, dtype=np.float32))
-        self.take_up()
+        self.update()
 
-    def take_up(self) -> None:
-        """Note of each new code its squared length, or for the cosine -1 / its length."""
+    def update(self) -> None:
+        """Store the squared norm of each new code, or -1 / norm for the cosine metric."""
         new = self._store.codes[len(self._scalars) :]
         squares = np.einsum("nd,nd->n", new, new)
         scalars = squares if self._store.metric == "euclidean" else -1 / np.maximum(np.sqrt(squares), np.float32(1e-12))
         self._scalars.append(scalars)
 
     def propose(self, queries: Codes, count: int) -> Rows:
-        """The nearest, as far as products of float32 tell."""
+        """Return the nearest codes, up to the rounding of float32 dot products."""
         codes, scalars = torch.from_numpy(self._store.codes), torch.from_numpy(self._scalars.rows)
         rows = np.empty((len(queries), count), dtype=np.int64)
-        step = max(1, _BLOCK // len(codes))
+        step = max(1, _CHUNK // len(codes))
         for start in range(0, len(queries), step):
-            block = torch.from_numpy(queries[start : start + step])
+            chunk = torch.from_numpy(queries[start : start + step])
             if self._store.metric == "euclidean":  # ‖q - c‖² without ‖q‖², which is the same for all c
-                distances = torch.addmm(scalars, block, codes.T, alpha=-2)
+                distances = torch.addmm(scalars, chunk, codes.T, alpha=-2)
             else:
-                distances = (block @ codes.T).mul_(scalars)
+                distances = (chunk @ codes.T).mul_(scalars)
             rows[start : start + step] = distances.topk(count, dim=1, largest=False, sorted=False).indices.numpy()
         return rows
 
 
 @final
 class Graph(Searcher):
-    """Walks a graph of neighbours (HNSW; Malkov and Yashunin 2018), by FAISS. It is built anew from the codes each time."""
+    """Approximate search in a neighbour graph (HNSW; Malkov and Yashunin 2018), by FAISS; the graph is never saved."""
 
     def __init__(self, store: Store, state: dict[str, Any]) -> None:
         self._store = store
         self._graph = import_faiss("faiss").IndexHNSWFlat(store.codes.shape[1], 32)
         self._graph.hnsw.efSearch = 128
-        self.take_up()
+        self.update()
 
-    def take_up(self) -> None:
-        """Put the new codes into the graph."""
+    def update(self) -> None:
+        """Add new codes to the graph."""
         self._graph.add(self._store.vectors(slice(self._graph.ntotal, None)))
 
     def propose(self, queries: Codes, count: int) -> Rows:
-        """The nearest that the walk came by."""
+        """Return the nearest codes that the graph search visits."""
         rows: Rows = self._graph.search(queries, count)[1]
         return rows
 
 
 def import_faiss(backend: str) -> Any:
-    """The module faiss. ParameterError that names `backend` where it is not installed."""
+    """Import faiss. Raises ParameterError, naming `backend`, if it is not installed."""
     try:
         import faiss
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Ways through code space: between two codes, and along one number of a code."""
+"""Walks through the latent space: interpolation between codes, and traversal along one latent dimension."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Codes = NDArray[np.float32]
 
 
 def interpolate(start: Codes, end: Codes, steps: int, path: str = "linear") -> Codes:
-    """Codes from `start` to `end`, both included.
+    """Interpolate codes from `start` to `end`, both included.
 
     Parameters
     ----------
     start, end : ndarray (n_components,) or (n, n_components), float32
     steps : int >= 2
     path : {"linear", "spherical"}
-        "spherical" turns from one direction to the other at an even pace while the length changes evenly (White 2016): it
-        keeps away from the origin, where codes of a Gaussian prior in many dimensions never lie.
+        "spherical" interpolates the direction on a great circle and the norm linearly (White 2016). It avoids the origin,
+        where a Gaussian prior in many dimensions has no mass.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def interpolate(start: Codes, end: Codes, steps: int, path: str = "linear") -> C
     ParameterError
     """
     if steps < 2:
-        raise ParameterError(f"steps={steps}; allowed: at least 2, the two ends.")
+        raise ParameterError(f"steps={steps}; allowed: 2 or more.")
     if path not in PATHS:
         raise ParameterError(f"path={path!r}; allowed: {', '.join(PATHS)}.")
     shares = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
@@ -40,7 +40,7 @@ def interpolate(start: Codes, end: Codes, steps: int, path: str = "linear") -> C
 
 
 def traverse(code: Codes, component: int, values: NDArray[np.float32]) -> Codes:
-    """`code` (n_components,) with its number `component` set to each of `values`: (len(values), n_components).
+    """Return copies of `code` (n_components,) with `component` set to each of `values`: (len(values), n_components).
 
     Raises
     ------
@@ -58,14 +58,14 @@ def _linear(start: Codes, end: Codes, shares: Codes) -> Codes:
 
 
 def _spherical(start: Codes, end: Codes, shares: Codes) -> Codes:
-    lengths = [np.linalg.norm(code, axis=-1, keepdims=True) for code in (start, end)]
-    one, other = (code / np.maximum(length, 1e-12) for code, length in zip((start, end), lengths, strict=True))
-    angle = np.arccos(np.clip((one * other).sum(-1, keepdims=True), -1, 1))
+    norms = [np.linalg.norm(code, axis=-1, keepdims=True) for code in (start, end)]
+    first, last = (code / np.maximum(norm, 1e-12) for code, norm in zip((start, end), norms, strict=True))
+    angle = np.arccos(np.clip((first * last).sum(-1, keepdims=True), -1, 1))
     with np.errstate(divide="ignore", invalid="ignore"):
-        turned = (np.sin((1 - shares) * angle) * one + np.sin(shares * angle) * other) / np.sin(angle)
-    straight = np.sin(angle) < 1e-4  # same or opposite directions: there is no one great circle
-    length = lengths[0] + shares * (lengths[1] - lengths[0])
-    walk: Codes = np.where(straight, _linear(start, end, shares), turned * length)
+        directions = (np.sin((1 - shares) * angle) * first + np.sin(shares * angle) * last) / np.sin(angle)
+    is_straight = np.sin(angle) < 1e-4  # equal or opposite directions define no unique great circle
+    norm = norms[0] + shares * (norms[1] - norms[0])
+    walk: Codes = np.where(is_straight, _linear(start, end, shares), directions * norm)
     return walk
 
 

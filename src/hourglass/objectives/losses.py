@@ -1,7 +1,7 @@
-"""Reconstruction losses: pure functions (reconstructions, targets) -> a scalar, the mean over every value of the batch.
+"""Reconstruction losses: pure functions (reconstructions, targets) -> scalar, the mean over all values of the batch.
 
-Both arguments are float32 of shape (n, c, h, w) or (n, features), in 0..1 where the loss needs it. Means are taken sample by
-sample first: how one sum over all is shared among threads, and so its bits, depends on their number.
+Both arguments are float32 of shape (n, c, h, w) or (n, features); losses in `NEED_UNIT_RANGE` expect values in 0..1. Each loss
+averages within a sample first, because the rounding of one sum over the batch depends on the number of threads.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ def mse(reconstructions: Tensor, targets: Tensor) -> Tensor:
 
 
 def mae(reconstructions: Tensor, targets: Tensor) -> Tensor:
-    """Mean absolute error, in pixel units; less drawn to outliers than `mse`."""
+    """Mean absolute error, in pixel units; less sensitive to outliers than `mse`."""
     return _mean(F.l1_loss(reconstructions, targets, reduction="none"))
 
 
 def bce(reconstructions: Tensor, targets: Tensor) -> Tensor:
-    """Binary cross-entropy in nats a value, for targets in 0..1; reconstructions are clamped to 1e-7 from 0 and 1.
+    """Binary cross-entropy in nats per value, for targets in 0..1; clamps reconstructions to [1e-7, 1 - 1e-7].
 
-    `torch.nn.functional.binary_cross_entropy` is the same, but raises where a diverging network answers NaN.
+    Unlike `torch.nn.functional.binary_cross_entropy`, it returns NaN where a diverging network does and does not raise.
     """
-    made = reconstructions.clamp(1e-7, 1 - 1e-7)
-    return -_mean(targets * made.log() + (1 - targets) * (1 - made).log())
+    probabilities = reconstructions.clamp(1e-7, 1 - 1e-7)
+    return -_mean(targets * probabilities.log() + (1 - targets) * (1 - probabilities).log())
 
 
 def _mean(values: Tensor) -> Tensor:
@@ -39,21 +39,21 @@ def _mean(values: Tensor) -> Tensor:
 
 
 def ssim(reconstructions: Tensor, targets: Tensor) -> Tensor:
-    """1 - SSIM, in 0..2 (Wang et al. 2004: Gaussian window of 11 and deviation 1.5, K = 0.01 and 0.03, range 1).
+    """1 - SSIM, in 0..2 (Wang et al. 2004: Gaussian window of size 11 and sigma 1.5, K = 0.01 and 0.03, data range 1).
 
-    Needs images. The border is mirrored; in images with a side below 6 pixels the window is smaller.
+    Needs images. Borders are padded by reflection; the window shrinks if the height or width is below 6 pixels.
     """
-    deviation = ssim_deviation(targets.shape[-2:])
-    reach = int(3.5 * deviation + 0.5)
+    sigma = ssim_deviation(targets.shape[-2:])
+    radius = int(3.5 * sigma + 0.5)
     channels = targets.shape[1]
-    position = torch.arange(-reach, reach + 1, dtype=targets.dtype, device=targets.device)
-    bell = torch.exp(-(position**2) / (2 * deviation**2))
-    bell = bell / bell.sum()
-    column, row = (bell.view(shape).repeat(channels, 1, 1, 1) for shape in ((1, 1, -1, 1), (1, 1, 1, -1)))
+    offsets = torch.arange(-radius, radius + 1, dtype=targets.dtype, device=targets.device)
+    kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
+    kernel = kernel / kernel.sum()
+    column, row = (kernel.view(shape).repeat(channels, 1, 1, 1) for shape in ((1, 1, -1, 1), (1, 1, 1, -1)))
 
     def local_mean(images: Tensor) -> Tensor:
-        mirrored = F.pad(images, (reach, reach, reach, reach), mode="reflect")
-        return F.conv2d(F.conv2d(mirrored, column, groups=channels), row, groups=channels)
+        padded = F.pad(images, (radius, radius, radius, radius), mode="reflect")
+        return F.conv2d(F.conv2d(padded, column, groups=channels), row, groups=channels)
 
     mean_x, mean_y = local_mean(reconstructions), local_mean(targets)
     variance_x = local_mean(reconstructions**2) - mean_x**2
@@ -65,7 +65,7 @@ def ssim(reconstructions: Tensor, targets: Tensor) -> Tensor:
 
 
 def ssim_deviation(size: Sequence[int]) -> float:
-    """The deviation of SSIM's Gaussian window in pixels: 1.5, or what still lets the mirrored border fit in a smaller image."""
+    """Sigma of SSIM's Gaussian window in pixels: 1.5, or less if reflection padding would not fit in a smaller image."""
     return min(1.5, max(0.1, (min(size) - 1) / 3.5))
 
 

@@ -1,4 +1,4 @@
-"""What training minimises: one reconstruction loss plus the penalties."""
+"""The training objective: one reconstruction loss plus penalties."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class Objective:
 
     @property
     def n_views(self) -> int:
-        """How often each image stands in a batch: 2 where a penalty compares it with its damaged view."""
+        """Views of each image in a batch: 2 if a penalty compares an image with its corrupted view."""
         return max((penalty.n_views for penalty in self.penalties), default=1)
 
     @property
     def compares_batch(self) -> bool:
-        """Whether a penalty compares the images of a batch with each other."""
+        """Whether a penalty compares images of a batch with each other."""
         return any(penalty.compares_batch for penalty in self.penalties)
 
     @property
     def differentiates(self) -> bool:
-        """Whether a penalty differentiates the codes by the inputs, so that these must carry a gradient."""
+        """Whether a penalty differentiates the codes with respect to the inputs, so that these must require a gradient."""
         return any(penalty.differentiates for penalty in self.penalties)

@@ -1,4 +1,4 @@
-"""What a network makes of a batch, and all that a loss or a penalty can weigh."""
+"""The output of a network for a batch: everything a loss or penalty can use."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from torch import Tensor
 
 
 class Output(NamedTuple):
-    """What a network makes of a batch.
+    """The output of a network for a batch.
 
     Attributes
     ----------
-    reconstructions : Tensor like the input
+    reconstructions : Tensor, same shape as the input
     codes : Tensor (n, n_components), or maps (n, n_components, h', w')
     rate : Tensor (n,), optional
-        What each code costs in nats, in networks that know: in a variational one the KL divergence from the prior, in one
-        that compresses the expected length of the code.
+        Rate of each code in nats: the KL divergence from the prior for a variational network, the expected code length for
+        a quantised one. None for networks without a rate.
     representations : Tensor (n, width), optional
-        What the codes were made from, in networks whose code is a map of a wider layer.
+        Activations of the wider layer before the code, for networks that map one to the other.
     inputs : Tensor, optional
-        What the network was given; the training loop adds it, and weights, for penalties that ask for them.
+        The network's input. The training loop adds it, and `weights`, for penalties that use them.
     weights : tuple of Tensor
-        The network's matrices and kernels, without biases.
+        Weight matrices and kernels of the network, without biases.
     """
 
     reconstructions: Tensor
@@ -38,7 +38,7 @@ class Output(NamedTuple):
         return self.codes.flatten(2).mean(2) if self.codes.ndim > 2 else self.codes
 
     def as_float(self) -> Output:
-        """The same in float32, of a network that ran in mixed precision."""
+        """Cast the outputs of a mixed-precision forward pass to float32."""
         rate = None if self.rate is None else self.rate.float()
         representations = None if self.representations is None else self.representations.float()
         return self._replace(

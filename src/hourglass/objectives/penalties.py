@@ -1,7 +1,6 @@
-"""Penalties: what is added to the reconstruction loss to shape the code.
+"""Penalties: terms added to the reconstruction loss that shape the code.
 
-A penalty is a frozen dataclass whose fields are its strengths, called with what the network made of a batch; it returns a
-scalar, the mean over the batch. Several add up.
+A penalty is a frozen dataclass. Called with the network's `Output` for a batch, it returns a scalar, the mean over the batch.
 """
 
 from __future__ import annotations
@@ -15,41 +14,41 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hourglass.corruption.base import check_whole
+from hourglass.corruption.base import check_integer
 from hourglass.errors import ParameterError
 from hourglass.objectives.output import Output
 
 
 @dataclass(frozen=True)
 class Penalty(ABC):
-    """Base of all penalties; `strength` multiplies the penalty."""
+    """Base class of penalties; `strength` multiplies the penalty."""
 
     n_views: ClassVar[int] = 1
-    """2: the batch holds each image twice, first all as they are, then all of them damaged, in the same order."""
+    """With 2, the batch holds each image twice: all clean images, then all corrupted ones in the same order."""
 
     compares_batch: ClassVar[bool] = False
-    """Whether what it says of an image depends on the others in the batch: in several processes, on those of a share."""
+    """Whether an image's penalty depends on the rest of the batch; across several processes, on the local share of it."""
 
     draws: ClassVar[bool] = True
-    """Whether it may draw from torch's own generator, which runs in other Python threads then wait for."""
+    """Whether it may draw from torch's global generator; training then locks that against runs in other threads."""
 
     differentiates: ClassVar[bool] = False
-    """Whether it takes derivatives of the codes by `Output.inputs`."""
+    """Whether it differentiates the codes with respect to `Output.inputs`."""
 
     strength: float = 1e-3
 
     def __post_init__(self) -> None:
         if not isinstance(self.strength, Real) or not 0 <= self.strength < math.inf:
             raise ParameterError(f"{type(self).__name__}(strength={self.strength!r}); allowed: a finite number, 0 or more.")
-        object.__setattr__(self, "strength", float(self.strength))  # JSON takes no numpy numbers
+        object.__setattr__(self, "strength", float(self.strength))  # JSON cannot hold numpy scalars
 
     @abstractmethod
     def __call__(self, output: Output) -> Tensor:
-        """The penalty of a batch, a scalar; see `Output` for what it can be made of."""
+        """Return the penalty of a batch, a scalar."""
 
 
 class L1(Penalty):
-    """strength · mean over images of Σ|y|: many codes near zero, as in the LASSO (Tibshirani 1996)."""
+    """strength · mean over images of Σ|y|: sparse codes, as in the LASSO (Tibshirani 1996)."""
 
     draws = False
 
@@ -59,14 +58,14 @@ class L1(Penalty):
 
 @dataclass(frozen=True)
 class L2(Penalty):
-    """Small numbers, as in ridge regression: of the code, or of the weights (weight decay; Krogh and Hertz 1992).
+    """Squared L2 norm of the codes, as in ridge regression, or of the weights (weight decay; Krogh and Hertz 1992).
 
     Parameters
     ----------
     strength : float
         Multiplies the sum of squares.
     on : {"codes", "weights"}
-        strength · mean over images of Σy²; or strength · Σw² over all of the network's weights but its biases.
+        "codes": strength · mean over images of Σy². "weights": strength · Σw² over all weights except biases.
     """
 
     draws = False
@@ -88,17 +87,16 @@ class L2(Penalty):
 
 @dataclass(frozen=True)
 class KLSparsity(Penalty):
-    """strength · Σ over the code's units of KL(target ‖ activity): each is active for few images (Ng 2011).
+    """strength · Σ over latent dimensions of KL(target ‖ activation): each is active for few images (Ng 2011).
 
-    A unit's activity is the mean over the batch of σ(y), its number through the logistic function: in a sparse code most σ(y)
-    are near 0.
+    The activation of a latent dimension is the mean over the batch of σ(y), where σ is the logistic function.
 
     Parameters
     ----------
     strength : float
         Multiplies the sum of divergences.
     target : float between 0 and 1
-        The activity that a unit should have.
+        The desired mean activation.
     """
 
     draws = False
@@ -113,9 +111,9 @@ class KLSparsity(Penalty):
             raise ParameterError(f"KLSparsity(target={self.target!r}); allowed: between 0 and 1.")
 
     def __call__(self, output: Output) -> Tensor:
-        activity = torch.sigmoid(output.codes).transpose(0, 1).flatten(1).mean(1).clamp(1e-6, 1 - 1e-6)
-        wanted = torch.full_like(activity, self.target)
-        divergence = wanted * (wanted / activity).log() + (1 - wanted) * ((1 - wanted) / (1 - activity)).log()
+        activation = torch.sigmoid(output.codes).transpose(0, 1).flatten(1).mean(1).clamp(1e-6, 1 - 1e-6)
+        target = torch.full_like(activation, self.target)
+        divergence = target * (target / activation).log() + (1 - target) * ((1 - target) / (1 - activation)).log()
         return self.strength * divergence.sum()
 
 
@@ -123,15 +121,15 @@ class KLSparsity(Penalty):
 class Contractive(Penalty):
     """strength · mean over images of ‖∂y/∂x‖², the squared Frobenius norm of the encoder's Jacobian (Rifai et al. 2011).
 
-    A code that hardly moves when the image does: what is left of its movement is along the data.
+    It makes the code insensitive to changes of the image, except for those along the data.
 
     Parameters
     ----------
     strength : float
         Multiplies the squared norm.
     n_probes : int
-        The norm is estimated, without bias, from so many random directions v of the code, as the mean of ‖vᵀ ∂y/∂x‖²
-        (Hutchinson 1990): each costs one more pass back through the encoder. 0 takes all directions of the code: exact.
+        Random directions v per image. The mean of ‖vᵀ ∂y/∂x‖² over them is an unbiased estimate of the norm (Hutchinson
+        1990), and each costs one more backward pass through the encoder. 0 computes the exact norm from all latent dimensions.
     """
 
     differentiates = True
@@ -140,12 +138,12 @@ class Contractive(Penalty):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "n_probes", check_whole("n_probes", self.n_probes, 0))
+        object.__setattr__(self, "n_probes", check_integer("n_probes", self.n_probes, 0))
 
     def __call__(self, output: Output) -> Tensor:
         codes, inputs = output.codes, output.inputs
         if inputs is None:
-            raise ParameterError("the penalty Contractive needs Output.inputs, which carry a gradient.")
+            raise ParameterError("the penalty Contractive needs Output.inputs, and they must require a gradient.")
         if self.n_probes:
             directions = codes.new_empty(self.n_probes, *codes.shape).bernoulli_() * 2 - 1
         else:
@@ -161,12 +159,13 @@ class Contractive(Penalty):
 
 @dataclass(frozen=True)
 class Rate(Penalty):
-    """strength · mean over images of what the code costs, in nats a value of the image; for networks that know it.
+    """strength · mean over images of the code's rate, in nats per value of the image; for networks that have a rate.
 
-    For a variational network that is the KL divergence of the code from its prior. With bce and a strength of 1 the objective
-    is the evidence lower bound (Kingma and Welling 2014), with mse and a strength of 2σ² it is that for pixels with noise of
-    variance σ²; greater strengths make a β-VAE (Higgins et al. 2017). For a quantised one it is the expected length of the
-    code, and the strength is the Lagrange multiplier between rate and distortion (Ballé et al. 2017).
+    For a variational network the rate is the KL divergence of the code from its prior. With bce and a strength of 1 the
+    objective is the evidence lower bound (Kingma and Welling 2014). With mse and a strength of 2σ² it is that bound for
+    Gaussian pixel noise of variance σ². Greater strengths make a β-VAE (Higgins et al. 2017). For a quantised network the rate
+    is the expected code length, and the strength is the Lagrange multiplier of rate-distortion optimisation (Ballé et al.
+    2017).
     """
 
     draws = False
@@ -175,17 +174,17 @@ class Rate(Penalty):
 
     def __call__(self, output: Output) -> Tensor:
         if output.rate is None:
-            raise ParameterError('the penalty Rate needs a network that knows its rate: "variational", "noisy" or "quantised".')
+            raise ParameterError('the penalty Rate needs a network that has a rate: "variational", "noisy" or "quantised".')
         return self.strength * output.rate.mean() / output.reconstructions[0].numel()
 
 
 class Contrast(Penalty):
-    """strength · mean of -log of the share that an image's other view has in its nearness to all of the batch.
+    """strength · contrastive loss (InfoNCE): cross-entropy of picking an image's other view from the batch.
 
-    An image and its damaged view shall be near each other and far from other images (SimCLR; Chen et al. 2020), where nearness
-    falls with the distance as Student's t does, with one degree of freedom less than there are numbers: in a plane that is
-    t-SimCNE's (Böhm et al. 2023), in many dimensions nearly a Gaussian. It is taken on the wider layer before the code, if the
-    network has one.
+    It pulls an image and its corrupted view together and pushes other images away (SimCLR; Chen et al. 2020). The similarity
+    is a Student's t kernel of the distance with max(d - 1, 1) degrees of freedom for d dimensions: in two dimensions that is
+    t-SimCNE's (Böhm et al. 2023), in many it is nearly Gaussian. It applies to the wider layer before the code, if the network
+    has one.
     """
 
     draws = False
@@ -195,14 +194,14 @@ class Contrast(Penalty):
     def __call__(self, output: Output) -> Tensor:
         points = output.vectors if output.representations is None else output.representations
         other = torch.arange(len(points), device=points.device).roll(len(points) // 2)
-        return self.strength * torch.nn.functional.cross_entropy(_nearness(points), other)
+        return self.strength * torch.nn.functional.cross_entropy(_log_similarity(points), other)
 
 
 class Neighbours(Penalty):
-    """strength · mean cross-entropy of each image's neighbours in the batch, by code against by the wider layer before it.
+    """strength · mean cross-entropy between each image's neighbours in the wider layer before the code and those in the code.
 
-    A code of few numbers then keeps who is near whom: t-SNE with a network as the map (van der Maaten 2009), within each batch.
-    Nothing where the code is that layer itself.
+    A code with few dimensions then preserves neighbourhoods: parametric t-SNE (van der Maaten 2009) within each batch. The
+    penalty is zero if the code is that layer itself.
     """
 
     draws = False
@@ -210,20 +209,20 @@ class Neighbours(Penalty):
     compares_batch = True
 
     temperature: ClassVar[float] = 2.0
-    """Softens the neighbourhoods that are to be kept."""
+    """Divides the log similarities in the wider layer, which softens the target neighbourhoods."""
 
     def __call__(self, output: Output) -> Tensor:
         if output.representations is None or output.representations is output.codes:
             return output.codes.new_zeros(())
         with torch.no_grad():
-            wanted = (_nearness(output.representations) / self.temperature).softmax(1)
-        return -self.strength * (wanted * _nearness(output.codes).log_softmax(1)).sum(1).mean()
+            target = (_log_similarity(output.representations) / self.temperature).softmax(1)
+        return -self.strength * (target * _log_similarity(output.codes).log_softmax(1)).sum(1).mean()
 
 
-def _nearness(points: Tensor) -> Tensor:
-    """Log of Student's t of all distances (n, n), up to a constant; none to itself."""
+def _log_similarity(points: Tensor) -> Tensor:
+    """Log of Student's t kernel of all pairwise distances (n, n), up to a constant; the diagonal is masked."""
     degrees = max(points.shape[1] - 1, 1)
     squares = points.square().sum(1)
     distances = (squares[:, None] + squares[None, :] - 2 * points @ points.T).clamp(min=0)
-    nearness = -(degrees + 1) / 2 * torch.log1p(distances / degrees)
-    return nearness.masked_fill(torch.eye(len(points), dtype=torch.bool, device=points.device), -1e9)
+    similarity = -(degrees + 1) / 2 * torch.log1p(distances / degrees)
+    return similarity.masked_fill(torch.eye(len(points), dtype=torch.bool, device=points.device), -1e9)

@@ -1,4 +1,4 @@
-"""Every penalty by name, and how one is written to a model's config.json and read back."""
+"""Penalties by name, and their (de)serialisation in a model's config.json."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ PENALTIES: dict[str, type[Penalty]] = {
 
 
 def to_config(penalty: Penalty) -> dict[str, Any]:
-    """`penalty` as JSON can hold it: its name in the dict and its fields. ParameterError for a class of one's own."""
+    """Return `penalty` as JSON: its name in `PENALTIES` and its fields. Raises ParameterError for a user-defined class."""
     names = {kind: name for name, kind in PENALTIES.items()}
     if type(penalty) not in names:
-        raise ParameterError(f"{penalty!r} is no penalty of this library; only {', '.join(PENALTIES)} can be saved.")
+        raise ParameterError(f"{penalty!r} is not a penalty of this library; only {', '.join(PENALTIES)} can be saved.")
     return {"name": names[type(penalty)], **asdict(penalty)}
 
 
 def from_config(config: dict[str, Any]) -> Penalty:
-    """The penalty that `to_config` wrote. FormatError if this version has none of that name or with those fields."""
+    """Return the penalty that `to_config` wrote. Raises FormatError for an unknown name or unknown fields."""
     fields = dict(config)
     name = fields.pop("name", None)
     if name not in PENALTIES:
-        raise FormatError(f"penalty {name!r} is unknown here; known: {', '.join(PENALTIES)}.")
+        raise FormatError(f"penalty {name!r} is unknown; known: {', '.join(PENALTIES)}.")
     try:
         return PENALTIES[name](**fields)
     except TypeError as error:

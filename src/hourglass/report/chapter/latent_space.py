@@ -11,7 +11,7 @@ from hourglass.estimators import Autoencoder, Generator
 from hourglass.evaluation.baselines import PrincipalComponents
 from hourglass.evaluation.codes import ClusterQuality, cluster_quality
 from hourglass.images import Array, Float32
-from hourglass.latent import bounds, draw_inside, owners, plane
+from hourglass.latent import bounds, classify, grid, sample_class
 from hourglass.report.chapter.laboratory import Findings, Laboratory, Topic, percent
 from hourglass.report.figures import image_rows, planes
 from hourglass.report.plots import mosaic, regions
@@ -82,7 +82,7 @@ def _plane(lab: Laboratory) -> Autoencoder:
 
 def _drawn(generator: Generator, index: int, n: int, seed: int) -> Float32:
     """Codes of new elements in the region of the class with this index."""
-    return draw_inside(generator.density_, n, index, np.random.default_rng(seed + index))
+    return sample_class(generator.density_, n, index, np.random.default_rng(seed + index))
 
 
 def _read(lab: Laboratory, generator: Generator, n: int = 200) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def _generated(lab: Laboratory, generator: Generator, codes: Float32, read: dict
     """The regions, what was drawn there, and how it is read."""
     extent = _extent(codes)
     level = float(np.quantile(np.exp(generator.density_.log_density(codes)), 0.02))
-    owned = owners(generator.density_, plane(extent, 150, 150), level).reshape(150, 150)
+    owned = classify(generator.density_, grid(extent, 150, 150), level).reshape(150, 150)
     drawn = np.concatenate([_drawn(generator, index, 8, lab.seed) for index in range(len(generator.classes_))])
     return [
         Picture(
@@ -165,7 +165,7 @@ def _extent(codes: Float32) -> tuple[float, float, float, float]:
 
 def _decoded(generator: Generator, extent: tuple[float, float, float, float]) -> Array:
     """Images of the plane, the top row first."""
-    codes = plane(extent, _SIDE, _SIDE).reshape(_SIDE, _SIDE, 2)[::-1].reshape(-1, 2)
+    codes = grid(extent, _SIDE, _SIDE).reshape(_SIDE, _SIDE, 2)[::-1].reshape(-1, 2)
     return generator.inverse_transform(codes)
 
 
