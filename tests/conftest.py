@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 CHROMIUM = os.environ.get("HOURGLASS_CHROMIUM") or shutil.which("chromium")
+NODE = os.environ.get("HOURGLASS_NODE") or shutil.which("node")
 MNIST_AT_HAND = (Path(os.environ.get("HOURGLASS_DATA", "")) / "mnist").is_dir()
 
 
@@ -32,13 +33,14 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on the real MNIST, and those in a browser, are skipped where there is none."""
+    """Tests on the real MNIST, those in a browser and those of the page's arithmetic are skipped where there is none."""
     missing = {} if MNIST_AT_HAND else {"mnist": "HOURGLASS_DATA names no folder that holds mnist/"}
     missing |= (
         {}
         if CHROMIUM
         else {"browser": "there is no chromium on the PATH (apt-get install chromium), nor in HOURGLASS_CHROMIUM"}
     )
+    missing |= {} if NODE else {"node": "there is no node on the PATH (apt-get install nodejs), nor in HOURGLASS_NODE"}
     for item in items:
         for marker, reason in missing.items():
             if item.get_closest_marker(marker):

@@ -1,9 +1,9 @@
 """A network as plain steps and their weights, for whoever runs it without torch.
 
-linear        (n,) -> (m,): weight (m, n), bias (m,)
+linear        (…, n) -> (…, m): weight (m, n), bias (m,)
 convolution   (c, h, w) -> (d, h', w'): weight (d, c, k, k), bias (d,); stride, padding
 shuffle       (4 c, h, w) -> (c, height, width): four channels become 2×2 pixels (as `pixel_shuffle`), and a crop
-reshape       to shape
+reshape       the first axis to shape; all axes to one where that is (-1,)
 first         (n,) -> (count,): the first numbers
 affine        x -> scale · x + offset
 leaky_relu    slope; relu, tanh, sigmoid

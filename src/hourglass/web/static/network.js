@@ -28,7 +28,8 @@ const size = (shape) => shape.reduce((product, side) => product * side, 1);
 const KINDS = {
   linear: (step, shape, arrays) => {
     const [weight, bias] = [arrays[step.weight], arrays[step.bias]];
-    return { run: (values, n) => linear(values, n, weight, bias), shape: [bias.length] };
+    const rows = size(shape.slice(0, -1)); // along the last axis
+    return { run: (values, n) => linear(values, n * rows, weight, bias), shape: [...shape.slice(0, -1), bias.length] };
   },
   convolution: (step, [channels, height, width], arrays) => {
     const [weight, bias] = [arrays[step.weight], arrays[step.bias]];
@@ -42,7 +43,7 @@ const KINDS = {
     const goes = [shape[0] / 4, height, width];
     return { run: (values, n) => shuffle(values, n, shape, goes), shape: goes };
   },
-  reshape: (step, shape) => ({ run: (values) => values, shape: step.shape[0] === -1 ? [size(shape)] : step.shape }),
+  reshape: (step, shape) => ({ run: (values) => values, shape: step.shape[0] === -1 ? [size(shape)] : [...step.shape, ...shape.slice(1)] }),
   first: ({ count }, [width]) => ({ run: (values, n) => first(values, n, width, count), shape: [count] }),
   affine: ({ scale, offset }, shape) => pointwise(shape, (x) => scale * x + offset),
   leaky_relu: ({ slope }, shape) => pointwise(shape, (x) => (x < 0 ? slope * x : x)),
