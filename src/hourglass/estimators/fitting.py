@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -53,9 +53,6 @@ from hourglass.training import (
     train,
 )
 
-if TYPE_CHECKING:
-    from hourglass.estimators.base import ImageEstimator
-
 VALIDATION_SHARE = 0.1
 _BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d, torch.nn.SyncBatchNorm)
 _CENTERING_SAMPLES = 1000
@@ -65,22 +62,34 @@ _COLLAPSED = 0.98  # of the loss of a constant answer
 _FEW_STEPS = 100
 
 
+class Trainable(Protocol):
+    """What an estimator says of its use, for its training."""
+
+    _scales_columns: ClassVar[bool]
+    _needs_validation: ClassVar[bool]
+    _turns_crops: ClassVar[bool]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]: ...
+
+    def _settle(self, given: Circumstances) -> dict[str, Any]: ...
+
+
 class Fit:
     """One call of `fit`: its arguments, the process group, and the seeds that are drawn from the random state.
 
     Parameters
     ----------
-    estimator : ImageEstimator
+    estimator : Trainable
         Says what the use asks of training; it is not changed.
     pairs : Pairs
     """
 
-    def __init__(self, estimator: ImageEstimator, pairs: Pairs) -> None:
+    def __init__(self, estimator: Trainable, pairs: Pairs) -> None:
         self.estimator, self.pairs = estimator, pairs
         self.arguments: dict[str, Any] = estimator.get_params(deep=False)
         self.processes: Processes = current()
         self.processes.gather()  # some have a longer way to their data
-        self.seeds: list[int] = self.processes.from_first(lambda: seeds_of(estimator.random_state))
+        self.seeds: list[int] = self.processes.from_first(lambda: seeds_of(self.arguments["random_state"]))
         self.crop = self._crop()
         self.sample = self._sample()
         self.source = source_of(self.sample, pairs.targets, pairs.inputs, crop=self.crop, turns=estimator._turns_crops)
