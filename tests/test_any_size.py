@@ -1,0 +1,332 @@
+"""Images of any size: random crops, codes that are maps, windows; and samples of any number of channels."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import hourglass as hg
+from hourglass.corruption import CORRUPTIONS
+from hourglass.images import Sample, crop_at
+from hourglass.networks import NETWORKS, build
+from hourglass.objectives import LOSSES, PENALTIES
+from hourglass.options import NAMES
+from hourglass.trained import Trained, windows_of
+from hourglass.training import OPTIMIZERS, Crops, Processes
+from hourglass.training.distribution import ALONE
+
+ANY_SIZE = [name for name, kind in NETWORKS.items() if kind.takes_any_size]
+QUICK = {"network": "maps", "hidden": (6, 8), "epochs": 2, "batch_size": 8, "random_state": 0, "crop": 16}
+
+
+def photographs(channels: tuple[int, ...] = (), seed: int = 0) -> list[np.ndarray]:
+    """Smooth images of several sizes, uint8."""
+    rng = np.random.default_rng(seed)
+    images = []
+    for size in ((40, 33), (21, 50), (16, 16), (37, 64), (9, 30), (33, 40)):
+        small = rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)
+        large = np.asarray(Image.fromarray(small).resize(size[::-1], Image.Resampling.BICUBIC))
+        images.append(large if channels else large[..., 0])
+    return images
+
+
+@pytest.fixture(scope="module")
+def model() -> hg.Denoiser:
+    return hg.Denoiser(4, corruption=hg.GaussianNoise(0, 0.1), **QUICK).fit(photographs())
+
+
+# --- windows ----------------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    window=st.integers(1, 40),
+    hidden=st.sampled_from([(3,), (3, 4), (3, 4, 5)]),
+    channels=st.sampled_from([(), (3,), (12,)]),
+    name=st.sampled_from(ANY_SIZE),
+    seed=st.integers(0, 99),
+)
+def test_windows_give_what_the_whole_image_gives(
+    size: tuple[int, int], window: int, hidden: tuple[int, ...], channels: tuple[int, ...], name: str, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    sample = Sample((None, None, *channels))
+    trained = Trained(build(name, (sample.channels, 0, 0), 3, hidden), sample)
+    image = np.random.default_rng(seed).random((1, *size, *channels), dtype=np.float32)
+    whole = trained.reconstruct(image, window=10_000)
+    assert whole.shape == image.shape
+    assert np.allclose(trained.reconstruct(image, window=window), whole, atol=2e-6)
+
+
+@settings(deadline=None)
+@given(size=st.tuples(st.integers(1, 50), st.integers(1, 50)), window=st.integers(1, 60), margin=st.integers(0, 9))
+def test_windows_cover_each_pixel_once(size: tuple[int, int], window: int, margin: int) -> None:
+    seen = np.zeros(size, int)
+    for part in windows_of(size, window, margin):
+        rows, columns = part.inner
+        top, bottom, left, right = part.kept
+        seen[top:bottom, left:right] += 1
+        assert (rows.stop - rows.start, columns.stop - columns.start) == (bottom - top, right - left)
+        assert 0 <= part.read[0] <= top < bottom <= part.read[1] <= size[0]
+    assert (seen == 1).all()
+
+
+# --- crops ------------------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    crop=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    place=st.tuples(*[st.floats(0, 1, exclude_max=True)] * 3),
+)
+def test_a_crop_is_a_part_of_its_image(size: tuple[int, int], crop: tuple[int, int], place: tuple[float, ...]) -> None:
+    image = np.arange(size[0] * size[1]).reshape(size)
+    cut = crop_at(image, crop, place)
+    assert cut.shape == crop
+    assert np.isin(cut, image).all()
+    if crop[0] <= size[0] and crop[1] <= size[1]:
+        assert len(np.unique(cut)) == cut.size  # nothing is mirrored in
+        upright = crop_at(image, crop, (*place[:2], 0.0))
+        assert np.array_equal(upright, image[upright[0, 0] // size[1] :, upright[0, 0] % size[1] :][: crop[0], : crop[1]])
+
+
+def test_crops_are_drawn_anew_from_the_seed() -> None:
+    source = Crops(Sample((None, None)), photographs(), (8, 8))
+    areas = [image.shape[0] * image.shape[1] for image in photographs()]
+    assert len(source) == sum(round(area / 64) for area in areas)
+
+    def epoch(seed: int, processes: Processes = ALONE, first: int = 0) -> torch.Tensor:
+        order = torch.Generator().manual_seed(seed)
+        return torch.cat([drawn.targets for drawn in source.batches(10, order, first=first, processes=processes)])
+
+    assert torch.equal(epoch(1), epoch(1))
+    assert not torch.equal(epoch(1), epoch(2))
+    assert torch.equal(epoch(1, first=3), epoch(1)[30:])
+    halves = [epoch(1, Processes(rank, 2)) for rank in (0, 1)]
+    assert sum(len(half) for half in halves) == len(source)
+    assert torch.equal(torch.cat([halves[0][:5], halves[1][:5]]), epoch(1)[:10])
+
+
+def test_pairs_are_cropped_at_the_same_place() -> None:
+    clean = photographs()
+    source = Crops(Sample((None, None)), clean, (8, 8), [255 - image for image in clean])
+    for drawn in source.batches(10, torch.Generator().manual_seed(0)):
+        assert drawn.inputs is not None
+        assert torch.equal(drawn.inputs, 255 - drawn.targets)
+
+
+# --- estimators -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [(), (3,)], ids=["grey", "colour"])
+def test_a_folder_of_many_sizes_trains_and_comes_back(channels: tuple[int, ...], tmp_path: Path) -> None:
+    images = photographs(channels)
+    ae = hg.Autoencoder(4, **QUICK).fit(images)
+    assert ae.sample_.shape == (None, None, *channels)
+    made = ae.reconstruct(images)
+    assert [one.shape for one in made] == [image.shape for image in images]
+    assert ae.transform(images).shape == (len(images), 4)  # maps are pooled
+    again = hg.Autoencoder(4, **QUICK).fit(images)
+    assert all(torch.equal(a, b) for a, b in zip(ae.network_.parameters(), again.network_.parameters(), strict=True))
+    ae.save(tmp_path / "m.hg")
+    loaded = hg.load_model(tmp_path / "m.hg")
+    assert loaded.sample_ == ae.sample_
+    assert all(np.array_equal(one, other) for one, other in zip(loaded.reconstruct(images), made, strict=True))
+    alone = Trained.load(tmp_path / "m.hg")
+    assert np.array_equal(alone.reconstruct(images[0][None])[0], made[0])
+    maps = ae.model_.encode(images[0][None])
+    assert maps.shape == (1, 4, 10, 9)
+    assert np.allclose(ae.inverse_transform(maps)[0, :40, :33], made[0], atol=1e-6)
+    with pytest.raises(hg.DataError, match=r"as model_\.encode gives them"):
+        ae.inverse_transform(ae.transform(images))
+
+
+def test_several_sizes_are_said_and_learned_from() -> None:
+    images = photographs()
+    with pytest.warns(hg.HourglassWarning, match="random crops of 44×44"):  # no image has a longer shorter side
+        hg.Autoencoder(4, **QUICK | {"crop": None}).fit([np.pad(image, (0, 7)) for image in images])
+    ae = hg.Autoencoder(4, **QUICK | {"epochs": 60}).fit(images)
+    variance = np.mean([((image / 255 - image.mean() / 255) ** 2).mean() for image in images])
+    assert -ae.score(images) < 0.3 * variance
+    assert ae.history_[-1]["validation_loss"] is None  # a tenth of six images is none
+    assert hg.Autoencoder(4, **QUICK, validation_fraction=0.2).fit(images).history_[-1]["validation_loss"] is not None
+
+
+def test_a_network_of_one_size_trains_on_crops_too() -> None:
+    images = photographs()
+    denoiser = hg.Denoiser(4, **QUICK | {"network": "conv"}).fit(images)
+    assert denoiser.sample_.shape == (16, 16)
+    assert [one.shape for one in denoiser.transform(images)] == [image.shape for image in images]
+    with pytest.raises(hg.DataError, match="was fitted on"):
+        hg.Autoencoder(4, **QUICK | {"network": "mlp"}).fit(images).transform(images)
+
+
+def test_the_uses_on_images_of_many_sizes(model: hg.Denoiser) -> None:
+    images = photographs()
+    noisy = [image.astype(np.float32) / 255 for image in images]
+    assert [one.shape for one in model.transform(noisy)] == [image.shape for image in images]
+    assert model.transform_image(photographs((3,))[1]).shape == (21, 50, 3)
+    pairs = hg.Denoiser(4, **QUICK).fit(noisy, images)
+    assert pairs.settings_["corruption"] is None
+    assert pairs.score(noisy, images) < 0
+    with pytest.raises(hg.DataError, match="pairs must be equal in shape"):
+        hg.Denoiser(4, **QUICK).fit(noisy, images[::-1])
+    enhancer = hg.Enhancer(**QUICK).fit(images)
+    assert [one.shape for one in enhancer.transform(images)] == [(2 * image.shape[0], 2 * image.shape[1]) for image in images]
+    nearest = hg.Retriever(4, **QUICK | {"penalty": ()}).fit(images).kneighbors(images, 1)[1]
+    assert np.array_equal(nearest[:, 0], np.arange(len(images)))
+    for kind in (hg.Generator, hg.Compressor, hg.AnomalyDetector):
+        with pytest.raises(hg.ParameterError, match="several sizes"):
+            kind(4).fit(images)
+    with pytest.raises(hg.ParameterError, match="makes maps"):
+        hg.Generator(4, network="maps", epochs=1).fit(np.zeros((20, 16, 16), np.uint8))
+    with pytest.raises(hg.ModelError, match="are maps"):
+        hg.Generator.from_autoencoder(hg.Autoencoder(4, **QUICK).fit(images))
+
+
+def test_deep_images_of_many_sizes_have_one_white_level() -> None:
+    deep = [image.astype(np.uint16) * 16 for image in photographs()]
+    with pytest.warns(hg.HourglassWarning, match="white level is taken to be 4095"):
+        ae = hg.Autoencoder(4, **QUICK).fit(deep)
+    assert ae.sample_.white == 4095
+    shallow = [(image / 4095).astype(np.float32) for image in deep]
+    made = zip(ae.reconstruct(deep), ae.reconstruct(shallow), strict=True)
+    assert all(np.allclose(one, other, atol=1e-5) for one, other in made)
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (lambda: [*photographs(), *photographs((3,))], "grey and coloured images together"),
+        (lambda: [image.astype(np.float32) for image in photographs()], "floats from"),
+        (lambda: [image.astype(np.float32) * np.nan for image in photographs()], "NaN"),
+        (lambda: [np.ma.masked_array(image, image > 9) for image in photographs()], "mask would be lost"),
+    ],
+    ids=["grey and colour", "range", "nan", "masked"],
+)
+def test_what_is_wrong_with_one_image_of_many_is_said(images: Callable[[], list[np.ndarray]], words: str) -> None:
+    with pytest.raises(hg.DataError, match=words):
+        hg.Autoencoder(4, **QUICK).fit(images())
+
+
+def test_an_epoch_of_crops_is_resumed_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stop(hg.Callback):
+        def on_batch_end(self, run: hg.Run) -> None:
+            if run.step == 6:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr("hourglass.training.checkpoints.SECONDS", 0.0)
+    wanted = hg.Denoiser(4, **QUICK).fit(photographs()).network_.state_dict()
+    denoiser = hg.Denoiser(4, **QUICK)
+    with pytest.raises(KeyboardInterrupt):
+        denoiser.fit(photographs(), callbacks=[Stop()], checkpoint=tmp_path / "c")
+    denoiser.fit(photographs(), checkpoint=tmp_path / "c", resume=True)
+    assert all(torch.equal(wanted[name], tensor) for name, tensor in denoiser.network_.state_dict().items())
+
+
+# --- channels and tables ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv", "skip", "maps"])
+def test_an_array_of_twelve_channels_trains(network: str, tmp_path: Path) -> None:
+    cube = np.random.default_rng(0).integers(0, 256, (40, 12, 12, 12), dtype=np.uint8)
+    ae = hg.Autoencoder(4, network=network, hidden=(6,), epochs=2, random_state=0).fit(cube)
+    assert ae.reconstruct(cube).shape == cube.shape
+    ae.save(tmp_path / "m.hg")
+    assert np.array_equal(hg.load_model(tmp_path / "m.hg").reconstruct(cube[:3]), ae.reconstruct(cube[:3]))
+    with pytest.raises(hg.DataError, match="Channels come last"):
+        ae.reconstruct(np.zeros((2, 3, 12, 12)))
+
+
+def test_a_table_with_units_trains() -> None:
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=(500, 2))
+    table = (hidden @ rng.normal(size=(2, 6)) * [1, 1e4, 1e-3, 10, 1, 5] + [0, 3e5, 1, 0, -4, 2]).astype(np.float32)
+    scores = (
+        hg.AnomalyDetector(2, random_state=0).fit(table).score_samples(np.vstack([table[:50], table[:50] + table.std(0) * 8]))
+    )
+    assert scores[:50].min() > scores[50:].max()
+
+
+# --- parts of the user's own --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_names() -> Iterator[None]:
+    """What a test registers is gone after it."""
+    dicts = (NETWORKS, CORRUPTIONS, PENALTIES, LOSSES, OPTIMIZERS, NAMES)
+    before = [dict(known) for known in dicts]
+    names = {kind: list(known) for kind, known in NAMES.items()}
+    yield
+    for known, was in zip(dicts, before, strict=True):
+        known.clear()
+        known.update(was)
+    NAMES.update(names)
+
+
+@pytest.mark.usefixtures("own_names")
+def test_parts_of_ones_own_are_taken_and_saved_by_name(tmp_path: Path, digits: np.ndarray) -> None:
+    class Narrow(NETWORKS["mlp"]):
+        default_hidden = (7,)
+
+    @dataclasses.dataclass(frozen=True)
+    class Invert(hg.Corruption):
+        def corrupt(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+            return 1 - images
+
+    @dataclasses.dataclass(frozen=True)
+    class Little(hg.Penalty):
+        draws = False
+
+        def __call__(self, output: hg.Output) -> torch.Tensor:
+            return self.strength * output.codes.abs().mean()
+
+    class Descent(hg.Optimizer):
+        def begin(self) -> None:
+            pass
+
+        @torch.no_grad()
+        def step(self) -> None:
+            for parameter in self.parameters:
+                parameter.sub_(self.rate * parameter.grad)
+
+    own = {
+        "narrow_net": Narrow,
+        "invert": Invert,
+        "little": Little,
+        "descent": Descent,
+        "cubed": lambda made, wanted: (made - wanted).abs().pow(3).mean(),
+    }
+    for name, part in own.items():
+        hg.register(name, part)
+        hg.register(name, part)  # as a notebook's cell does when it is run again
+    options = {"network": "narrow_net", "penalty": Little(1e-3), "optimizer": "descent", "loss": "cubed"}
+    denoiser = hg.Denoiser(3, epochs=1, corruption=Invert(), random_state=0, **options).fit(digits)
+    denoiser.save(tmp_path / "m.hg")
+    assert np.array_equal(hg.load_model(tmp_path / "m.hg").transform(digits), denoiser.transform(digits))
+    del NETWORKS["narrow_net"]
+    with pytest.raises(hg.FormatError, match=r"needs the network 'narrow_net'.*register it first"):
+        hg.load_model(tmp_path / "m.hg")
+    hg.register("narrow_net", Narrow)
+    with pytest.raises(hg.ParameterError, match=r"must be one of .*'narrow_net'"):
+        hg.Denoiser(network="narow_net").fit(digits)
+    for name, part, words in (
+        ("mlp", Narrow, "library's own"),
+        ("mse", own["cubed"], "library's own"),
+        ("a b", Narrow, "underscores"),
+        ("x", dict, "no complete"),
+        ("x", hg.Corruption, "no complete"),
+        ("x", 3, "no class"),
+    ):
+        with pytest.raises(hg.ParameterError, match=words):
+            hg.register(name, part)
