@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 
 import hourglass as hg
 from hourglass.corruption import CORRUPTIONS
+from hourglass.data.files import read_image
 from hourglass.images import Sample, crop_at
 from hourglass.networks import NETWORKS, build
 from hourglass.objectives import LOSSES, PENALTIES
@@ -232,6 +234,68 @@ def test_an_epoch_of_crops_is_resumed_bit_for_bit(tmp_path: Path, monkeypatch: p
         denoiser.fit(photographs(), callbacks=[Stop()], checkpoint=tmp_path / "c")
     denoiser.fit(photographs(), checkpoint=tmp_path / "c", resume=True)
     assert all(torch.equal(wanted[name], tensor) for name, tensor in denoiser.network_.state_dict().items())
+
+
+# --- streams ------------------------------------------------------------------------------------------------------------
+
+
+def folder_of(images: list[np.ndarray], folder: Path) -> Path:
+    folder.mkdir()
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{number}.png")
+    return folder
+
+
+def test_a_stream_of_many_sizes_is_cropped_anew_in_every_epoch(tmp_path: Path) -> None:
+    images = photographs((3,))
+    source = hg.stream(folder_of(images, tmp_path / "in"), crop=16, workers=0)
+    assert source.shape == (len(images), 16, 16, 3)
+
+    def epoch(seed: int) -> np.ndarray:
+        return np.concatenate([batch.images for batch in source.batches(4, seed)])
+
+    assert np.array_equal(epoch(1), epoch(1))
+    first, second = ({crop.tobytes() for crop in epoch(seed)} for seed in (1, 2))
+    assert not first & second
+    assert np.array_equal(next(iter(source)).images, next(iter(source)).images)
+    ae = hg.Autoencoder(4, **QUICK | {"crop": None}).fit(source)
+    assert ae.sample_.shape == (None, None, 3)
+    assert [one.shape for one in ae.reconstruct(images)] == [image.shape for image in images]
+    other = hg.Autoencoder(4, **QUICK | {"crop": None}).fit(hg.stream(tmp_path / "in", crop=16, workers=1))
+    assert all(torch.equal(a, b) for a, b in zip(ae.network_.parameters(), other.network_.parameters(), strict=True))
+    with pytest.raises(hg.ParameterError, match=r"when it is opened: stream\(…, crop=\)"):
+        hg.Autoencoder(4, **QUICK).fit(source)
+    with pytest.raises(hg.DataError, match="not both"):
+        hg.stream(tmp_path / "in", crop=16, size=16)
+
+
+def test_the_command_line_trains_on_a_folder_of_many_sizes(tmp_path: Path, run: Any) -> None:
+    folder = folder_of(photographs((3,)), tmp_path / "in")
+    arguments = [
+        "train",
+        "--data",
+        folder,
+        "--network",
+        "maps",
+        "--hidden",
+        "6",
+        "--crop",
+        16,
+        "--epochs",
+        2,
+        "-o",
+        tmp_path / "m.hg",
+    ]
+    code, _, err = run(*arguments)
+    assert code == 0, err
+    code, _, err = run("denoise", tmp_path / "m.hg", folder, "-o", tmp_path / "out")
+    assert code == 0, err
+    for path in folder.iterdir():
+        assert read_image(tmp_path / "out" / path.name).shape == read_image(path).shape
+    assert run("denoise", tmp_path / "m.hg", folder, "-o", tmp_path / "parts", "--stream")[0] == 0
+    code, _, err = run("encode", tmp_path / "m.hg", folder, "-o", tmp_path / "codes.npz")
+    assert code == 2
+    assert "any size" in err
 
 
 # --- channels and tables ------------------------------------------------------------------------------------------------

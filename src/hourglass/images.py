@@ -335,7 +335,9 @@ class Sample:
     def size(self) -> tuple[int, ...]:
         """The shape of one sample. DataError where any height and width will do, for then there is none."""
         if self.is_any_size:
-            raise DataError("the model takes images of any size, and has none of its own; give the size.")
+            raise DataError(
+                "the model takes images of any size, and has no size of its own to resize images to; resize them first."
+            )
         return tuple(side or 0 for side in self.shape)
 
     def fits(self, shape: tuple[int, ...]) -> bool:

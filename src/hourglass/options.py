@@ -268,7 +268,7 @@ steps.""",
             "int or (height, width), optional",
             """Train on random crops of this size, flipped and turned by quarters, drawn anew in every epoch, which has as many
 as cover the images. By default 64 where images have several sizes, or less if they are smaller; none where all have one.""",
-            help="Train on random crops of this size, as 96 or 64x96; by default where images have several sizes.",
+            help="Train on random crops of this size, as 96 or 64x96; of image files, which may have any sizes, as a stream.",
         ),
     ]
     learning_rate: Annotated[

@@ -213,14 +213,16 @@ def _lies_in(output: Path, source: str) -> bool:
 
 
 def _run_on_shards(job: Job, model: Any, task: Any, settings: dict[str, Any]) -> None:
-    from hourglass.cli.models import shape_of
+    from hourglass.cli.models import sample_of
     from hourglass.cli.output import report
     from hourglass.data import stream
+    from hourglass.errors import ModelError
     from hourglass.estimators.parts import write_parts
     from hourglass.trained.files import read_config
 
     assert job.model is not None
-    shape_of(model)  # raises for a model of features
+    if not sample_of(model).is_image:
+        raise ModelError("the model was fitted on flat features, not on images.")
     shown = settings | ({"white": job.white} if "white" in job.given else {})
     words = " ".join([job.verb, *(f"{name}={value}" for name, value in shown.items())])
     made_by = f"{words} by {read_config(job.model)['sha256'][:16]}"

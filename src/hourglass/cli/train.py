@@ -71,6 +71,7 @@ def train(
     After every epoch, and every minute within an epoch, the run is saved in OUTPUT.checkpoint, which is removed when the model
     is written. Several processes, on one or more hosts, can share a training: torchrun --nproc-per-node N -m hourglass train ….
     """
+    from hourglass.cli.models import are_files
     from hourglass.cli.output import print_json
     from hourglass.cli.processes import is_restarted, may_be_restarted, rank
     from hourglass.cli.progress import ShowProgress
@@ -84,7 +85,10 @@ def train(
     if task in ("retriever", "detector") and reading["tile"] is not None:
         raise ParameterError(f"a {task} is given whole images later: use --size, not --tile.")
     gather = click.get_current_context().with_resource(joined())
-    samples, names, parameters["white"] = _samples(data, reading, stream, {"workers": workers, "buffer": buffer})
+    if parameters["crop"] is not None and are_files(data):  # of any sizes, which are cropped as they are read
+        stream = True
+    of_stream = {"workers": workers, "buffer": buffer} | ({"crop": parameters.pop("crop")} if stream else {})
+    samples, names, parameters["white"] = _samples(data, reading, stream, of_stream)
     parameters["penalty"] = parameters["penalty"] or None
     parameters["corruption"] = combined(parameters["corruption"])
     given = {name: value for name, value in parameters.items() if value is not None}

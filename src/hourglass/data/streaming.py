@@ -43,6 +43,7 @@ def stream(
     workers: int | None = None,
     strict: bool = False,
     white: float | None = None,
+    crop: int | tuple[int, int] | None = None,
 ) -> Stream:
     """Images that are read as they are needed: for more of them than memory holds.
 
@@ -65,6 +66,10 @@ def stream(
     white : float, above 0, optional
         The value that stands for 1 in images deeper than 8 bits, as 4095 of 12 bits; what is above is clipped, with a note. By
         default found from some of the images, and said in a note.
+    crop : (height, width) or int, optional
+        Instead of resizing: cut a random crop of this size, flipped and turned by quarters, out of each image, another one in
+        every epoch of a training. Images may then have any sizes; one that is smaller is mirrored at its borders. Iterating,
+        and all that is held out, has the same crops every time.
 
     Returns
     -------
@@ -89,7 +94,14 @@ def stream(
     [(256, 8), (256, 8)]
     """
     return Stream(
-        shards_of(source), size=size, buffer=buffer, workers=workers, strict=strict, root=root_of(source), white=white
+        shards_of(source),
+        size=size,
+        buffer=buffer,
+        workers=workers,
+        strict=strict,
+        root=root_of(source),
+        white=white,
+        crop=crop,
     )
 
 
@@ -106,12 +118,16 @@ class Stream:
         strict: bool = False,
         root: str = "",
         white: float | None = None,
+        crop: int | tuple[int, int] | None = None,
     ) -> None:
         check_white(white)
+        if size is not None and crop is not None:
+            raise DataError("a stream resizes its images (size=) or crops them (crop=), not both.")
         for name, value, least in (("buffer", buffer, 1), ("workers", workers, 0)):
             if value is not None and (not isinstance(value, Integral) or value < least):
                 raise DataError(f"{name}={value!r}; allowed: a whole number, {least} or more.")
         self.shards, self.size, self.strict, self.root = shards, sides_of(size, "size"), strict, root
+        self.crop = sides_of(crop, "crop")
         self._buffer, self._workers, self._white = buffer, workers, white
         self._rejects = Rejects(strict)
         self._is_told_small = False
@@ -154,7 +170,8 @@ class Stream:
             name = f"{Path(shard.path).name} {getattr(shard, 'names', '')} {count}"
             digest = zlib.crc32(name.encode("utf-8", "surrogateescape"), digest)
         white = "" if self.white is None else f" {self.white:g}"
-        return f"{self.dtype} {self.shape} {digest:08x} {self.buffer}{white}"
+        crop = "" if self.crop is None else f" crops of {self.crop}"
+        return f"{self.dtype} {self.shape} {digest:08x} {self.buffer}{white}{crop}"
 
     @cached_property
     def _blocks(self) -> Blocks:
@@ -178,7 +195,9 @@ class Stream:
             raise DataError(f"{self.shards[0].path}: the first of its images cannot be read: {reasons[0]}")
         found = max(samples, key=lambda sample: len(sample.shape))  # the first of the coloured ones, if there are any
         is_float = self.white is not None or not found.is_integer
-        return np.zeros((1, *(self.size or found.shape[:2]), *found.shape[2:]), np.float32 if is_float else np.uint8)
+        return np.zeros(
+            (1, *(self.size or self.crop or found.shape[:2]), *found.shape[2:]), np.float32 if is_float else np.uint8
+        )
 
     @cached_property
     def _samples(self) -> tuple[list[_Sample], list[str]]:
@@ -209,7 +228,8 @@ class Stream:
 
     @property
     def _form(self) -> Form:
-        return Form(self._first.shape[1:], resize=self.size is not None, named=False, white=self.white)
+        crop = None if self.crop is None else 0
+        return Form(self._first.shape[1:], resize=self.size is not None, named=False, white=self.white, crop=crop)
 
     @cached_property
     def _readers(self) -> Workers:
@@ -343,7 +363,8 @@ class Stream:
         left_out = np.empty(0, np.int64) if without is None else without
         total = len(self) - len(left_out)
         self._tell_if_small(part[1])
-        return batched(self._ahead(self._windows(seed, left_out), size, total, first, part), size, total, first)
+        form = self._form if self.crop is None else self._form._replace(crop=seed)
+        return batched(self._ahead(self._windows(seed, left_out), form, size, total, first, part), size, total, first)
 
     def _tell_if_small(self, how_many: int) -> None:
         blocks = self._units.counts
@@ -356,14 +377,16 @@ class Stream:
                 f"{words}: each reads all that the others do. Use a larger buffer, or smaller row groups.", HourglassWarning, 2
             )
 
-    def _ahead(self, windows: Iterator[Window], size: int, total: int, first: int, part: tuple[int, int]) -> Iterator[Gathered]:
+    def _ahead(
+        self, windows: Iterator[Window], form: Form, size: int, total: int, first: int, part: tuple[int, int]
+    ) -> Iterator[Gathered]:
         """Each window's images, while the next one's are being read."""
         waiting: list[_Reading] = []
         try:
             for window in windows:
                 if window.end <= first * size:
                     continue
-                waiting.append(self._reading(window, window.lanes(size), window.shared(size, total, first, part)))
+                waiting.append(self._reading(window, form, window.lanes(size), window.shared(size, total, first, part)))
                 if len(waiting) > 1:
                     yield self._gathered(waiting[0])
                     waiting.pop(0)
@@ -390,7 +413,7 @@ class Stream:
             yield Window(begin, chosen, turns[drawn], np.concatenate(rows)[drawn])
             begin += len(turns)
 
-    def _reading(self, window: Window, lanes: NDArray[np.int64], chosen: NDArray[np.int64]) -> _Reading:
+    def _reading(self, window: Window, form: Form, lanes: NDArray[np.int64], chosen: NDArray[np.int64]) -> _Reading:
         """Ask for the `chosen` images of `window`, block by block."""
         owners, rows = window.blocks[window.turns[chosen]], window.rows[chosen]
         sorted_places = np.lexsort((rows, owners))
@@ -398,7 +421,7 @@ class Stream:
         parts = []
         for places in np.split(sorted_places, edges) if len(chosen) else []:
             shard, block, offset = self._units[int(owners[places[0]])]
-            wanted = Wanted(shard, block, rows[places] + offset, self._form)
+            wanted = Wanted(shard, block, rows[places] + offset, form)
             parts.append((places, wanted, self._readers.read(wanted)))
         return _Reading(window.begin, window.end, lanes, window.begin + chosen, parts)
 

@@ -102,16 +102,15 @@ class Denoise(ShardTask):
     estimator: ClassVar[type[ImageEstimator]] = Denoiser
     form = Form(None)
 
-    @property
-    def batched(self) -> tuple[int, ...]:
-        """The shape of images that `transform` takes many of at once."""
-        return self.shape
+    def takes(self, images: Array) -> bool:
+        """Whether `transform` takes these images (n, h, w) or (n, h, w, c) together."""
+        return bool(self.model.sample_.fits(images.shape[1:]))
 
     def columns(self, piece: Piece) -> dict[str, Any]:
         images = piece.images
         if not isinstance(images, np.ndarray) and len({(image.shape, image.dtype) for image in images}) == 1:
             images = np.stack(images)
-        if isinstance(images, np.ndarray) and images.shape[1:] == self.batched:
+        if isinstance(images, np.ndarray) and self.takes(images):
             made: Any = self.model.transform(images)
         else:
             made = [self.model.transform_image(image) for image in images]
@@ -125,10 +124,9 @@ class Enhance(Denoise):
 
     estimator = Enhancer
 
-    @property
-    def batched(self) -> tuple[int, ...]:
-        height, width, *channels = self.shape
-        return (height // self.model.factor, width // self.model.factor, *channels)
+    def takes(self, images: Array) -> bool:
+        height, width, *channels = images.shape[1:]
+        return bool(self.model.sample_.fits((height * self.model.factor, width * self.model.factor, *channels)))
 
 
 class Compress(ShardTask):

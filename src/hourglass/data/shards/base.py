@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import math
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from hourglass.data.files import BROKEN, decode_image, reason_of
 from hourglass.data.names import as_text
 from hourglass.errors import DataError, HourglassError, WorkerError
-from hourglass.images import Array, to_unit, with_channels
+from hourglass.images import Array, crop_at, to_unit, with_channels
 
 IMAGES_A_BLOCK = 256
 """Images that are read together: few enough to lie in a processor's cache, enough to make a call worth its cost."""
@@ -57,17 +58,24 @@ class Form(NamedTuple):
     white : float, optional
         The value that stands for 1 in images deeper than 8 bits, which become float32 in 0..1. None: integers beyond 255 and
         floats beyond 1 are rejected. 0: all stay in units of their own.
+    crop : int, optional
+        A seed: a random crop of the height and width of `shape` is cut out of each image, at a place that this and the
+        image's key decide.
     """
 
     shape: tuple[int, ...] | None = None
     resize: bool = False
     named: bool = True
     white: float | None = None
+    crop: int | None = None
 
-    def apply(self, image: Array) -> Array:
+    def apply(self, image: Array, key: str = "") -> Array:
         """One image (h, w) or (h, w, c) in this form; DataError if it cannot be."""
         if self.shape is None:
             return image
+        if self.crop is not None:
+            place = np.random.default_rng([self.crop, zlib.crc32(key.encode("utf-8", "surrogateescape"))]).random(3)
+            image = crop_at(image, (self.shape[0], self.shape[1]), place.tolist())
         if image.shape[:2] != self.shape[:2]:
             raise DataError(f"is {image.shape[1]}×{image.shape[0]}; {self.shape[1]}×{self.shape[0]} is needed.")
         channelled: Array = with_channels(image[None], self.shape)[0]
@@ -172,7 +180,7 @@ def decoded(files: Iterable[Encoded], form: Form) -> Piece:
             raw = decode_image(io.BytesIO(content), file.key, size, notes=lost)
             if raw.dtype != np.uint8 and (fault := _fault(float(raw.min()), float(raw.max()), raw.dtype, form, lost)):
                 raise DataError(fault)
-            image = form.apply(form.in_unit(raw))
+            image = form.apply(form.in_unit(raw), file.key)
         except (DataError, OSError) as error:
             if getattr(error, "errno", None) in _NO_FAULT_OF_THE_IMAGE:
                 raise WorkerError(f"{file.key}: cannot be read for now ({error}).") from error
@@ -191,6 +199,8 @@ def fitted(images: Array, rows: NDArray[np.int64], key: Callable[[int], str], fo
     """Arrays (n, h, w) or (n, h, w, c), numbers `rows` in their shard, in the wanted form, without those whose values are none
     of an image's. `rejects` names them; labels are the caller's.
     """
+    if form.crop is not None:
+        images = np.stack([form.apply(image, key(int(row))) for row, image in zip(rows, images, strict=True)])
     form.apply(images[0])  # all have this shape
     if form.shape is not None:
         images = with_channels(images, form.shape)
