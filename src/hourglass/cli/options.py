@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from hourglass.options import FIRST, NAMES, OPTIONS, Flag, Made, Name, Number, OneOf, Option, Sized, Whole
+from hourglass.options import FIRST, NAMES, OPTIONS, Option
 
 if TYPE_CHECKING:
     from hourglass.corruption import Corruption
@@ -216,21 +216,24 @@ def training_options(verb: F) -> F:
 
 
 def _kind_of(option: Option) -> dict[str, Any]:
-    """What click is to make of a value, by the first rule that it has a type for."""
-    rule, *others = option.rules
-    if isinstance(rule, Flag):
-        return {"is_flag": True}
-    if isinstance(rule, Name):
-        return {"type": click.Choice(rule.names)}
-    if isinstance(rule, Number):
-        return {"type": click.FloatRange(rule.low, rule.high, min_open=rule.closed[0] == "(", max_open=rule.closed[1] == ")")}
-    if isinstance(rule, Made):
-        return {"type": CORRUPTION if rule.kind == "Corruption" else PENALTY, "multiple": True}
-    if isinstance(rule, Sized):
-        return {"type": WidthsType()}
-    if any(isinstance(other, OneOf) for other in others):
-        return {"type": ThreadsType()}
-    return {"type": SizeType(or_side=True) if others else click.IntRange(rule.least if isinstance(rule, Whole) else None)}
+    """What click is to make of a value, by the first rule."""
+    rule, *others = option.alternatives
+    match rule.kind:
+        case "flag":
+            return {"is_flag": True}
+        case "name":
+            return {"type": click.Choice(rule.names)}
+        case "number":
+            return {
+                "type": click.FloatRange(rule.low, rule.high, min_open=rule.closed[0] == "(", max_open=rule.closed[1] == ")")
+            }
+        case "corruption" | "penalty":
+            return {"type": CORRUPTION if rule.kind == "corruption" else PENALTY, "multiple": True}
+        case "sequence":
+            return {"type": WidthsType()}
+    alternative = others[0].kind if others else ""
+    kinds: dict[str, ParamType] = {"one of": ThreadsType(), "sequence": SizeType(or_side=True)}
+    return {"type": kinds.get(alternative, click.IntRange(int(rule.low)))}
 
 
 def combined(corruptions: tuple[Corruption, ...]) -> Corruption | None:

@@ -22,7 +22,7 @@ from hourglass.estimators.settings import Circumstances
 from hourglass.estimators.thresholds import above, bound, supports
 from hourglass.images import Array, Float32, to_float
 from hourglass.latent import NeighbourIndex
-from hourglass.options import Number, OneOf, Rule, TrainingOptions
+from hourglass.options import Option, TrainingOptions, number, one_of
 
 Scores = NDArray[np.float64]
 
@@ -93,9 +93,9 @@ class AnomalyDetector(OutlierMixin, Downstream):
     _learned = ("whitening_", "reference_", "scale_", "offset_")
     _takes_many_sizes = False
     _turns_crops = False  # a part that lies the wrong way is an anomaly
-    _rules: ClassVar[dict[str, tuple[Rule, ...]]] = {
-        "contamination": (Number(0, 0.5, "(]"), OneOf(("auto", None))),
-        "quantile": (Number(0, 1, "()"),),
+    _own_options: ClassVar = {
+        "contamination": Option((number(0, 0.5, "(]"), one_of("auto"))),
+        "quantile": Option(number(0, 1, "()"), default=0.99),
     }
 
     def __init__(

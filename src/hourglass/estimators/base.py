@@ -22,7 +22,7 @@ from hourglass.estimators.fitting import Fit, all_or_nothing, n_threads_of, seed
 from hourglass.estimators.settings import Circumstances, settle
 from hourglass.images import Float32, Sample, to_float
 from hourglass.networks import Network
-from hourglass.options import FIRST, OPTIONS, Rule, TrainingOptions, check
+from hourglass.options import FIRST, OPTIONS, Option, TrainingOptions
 from hourglass.trained import Face, Trained
 from hourglass.training import Callback, Run
 
@@ -42,8 +42,8 @@ class ImageEstimator(BaseEstimator):
     model_: Trained
     """Network, sample, settings and history: all that it takes to run the model without this estimator."""
 
-    _rules: ClassVar[dict[str, tuple[Rule, ...]]] = {}
-    """What the arguments that only this class has may be."""
+    _own_options: ClassVar[dict[str, Option]] = {}
+    """The arguments that only this class has."""
     _learned: ClassVar[tuple[str, ...]] = ()
     """The attributes that are learned once the network is trained."""
     _decodes_codes: ClassVar[bool] = False
@@ -191,14 +191,9 @@ class ImageEstimator(BaseEstimator):
 
     def _check_parameters(self) -> None:
         """ParameterError if an argument is not allowed."""
-        owner, rules = type(self).__name__, self._rules
+        owner, own = type(self).__name__, self._own_options
         for name, value in self.get_params(deep=False).items():
-            if name in rules:
-                check(rules[name], name, value, owner, none=None in rules[name])
-            elif name == "n_components":
-                FIRST[name].check(name, value, owner)
-            else:
-                (FIRST | OPTIONS)[name].check(name, value, owner)
+            (own | FIRST | OPTIONS)[name].check(name, value, owner)
 
     def _settle(self, given: Circumstances) -> dict[str, Any]:
         """The settings of a training under these circumstances. ParameterError if arguments do not go together."""

@@ -19,7 +19,7 @@ from hourglass.estimators.settings import Circumstances, network_kind
 from hourglass.estimators.tiles import cut, join
 from hourglass.images import Array, Float32, check_images, to_float, to_uint8
 from hourglass.objectives import Rate
-from hourglass.options import Number, Rule, TrainingOptions, Whole
+from hourglass.options import Option, TrainingOptions, number, whole
 
 _SAMPLES = 2000  # to choose the steps of a network that was not trained to be quantised
 _RATE = 0.072  # strength of the rate at quality 50
@@ -73,7 +73,7 @@ class Compressor(Downstream):
     _scales_columns = True
     _learned = ("steps_", "tables_", "price_")
     _takes_many_sizes = False
-    _rules: ClassVar[dict[str, tuple[Rule, ...]]] = {"quality": (Number(0, 100),), "sweeps": (Whole(0, 1000),)}
+    _own_options: ClassVar = {"quality": Option(number(0, 100), default=50.0), "sweeps": Option(whole(0, 1000), default=2)}
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from inspect import Parameter
 from textwrap import indent
 from typing import Any, TypeVar
 
-from hourglass.options import FIRST, OPTIONS
+from hourglass.options import FIRST, OPTIONS, described
 
 ATTRIBUTES = """Attributes
 ----------
@@ -43,12 +43,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def parameters_text() -> str:
     """The arguments that all estimators share, as numpydoc has them."""
-    lines = []
-    for name, option in (FIRST | OPTIONS).items():
-        lines.append(f"{name} : {option.described_kind}")
-        if option.text:
-            lines.append(indent(option.text, "    "))
-    return "\n".join(lines)
+    return "".join(described(name) for name in FIRST | OPTIONS).rstrip("\n")
 
 
 def documented(kind: Class) -> Class:

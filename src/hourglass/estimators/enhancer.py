@@ -16,7 +16,7 @@ from hourglass.estimators.checks import Pairs, check_many, check_samples, in_uni
 from hourglass.estimators.documentation import documented
 from hourglass.estimators.settings import Circumstances
 from hourglass.images import Array, Float32, Sample, as_list, check_images, to_float
-from hourglass.options import OneOf, Rule, TrainingOptions
+from hourglass.options import Option, TrainingOptions, one_of
 
 _BATCH = 1024
 _ROUNDS = 3  # shifting a block and clipping it to 0..1 changes its mean again, less each time
@@ -51,7 +51,7 @@ class Enhancer(Float32Transformer, ImageEstimator):
     """
 
     saved_as = "enhancer"
-    _rules: ClassVar[dict[str, tuple[Rule, ...]]] = {"factor": (OneOf((2, 4)),)}
+    _own_options: ClassVar = {"factor": Option(one_of(2, 4), default=2)}
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from hourglass.estimators.base import Downstream
 from hourglass.estimators.documentation import documented
 from hourglass.images import Array, Float32
 from hourglass.latent import Mixture, fit_mixture, interpolate, traverse
-from hourglass.options import Rule, TrainingOptions, Whole
+from hourglass.options import Option, TrainingOptions, whole
 
 
 @documented
@@ -53,7 +53,7 @@ class Generator(Downstream):
     _scales_columns = True
     _learned = ("classes_", "density_")
     _takes_many_sizes = False
-    _rules: ClassVar[dict[str, tuple[Rule, ...]]] = {"n_gaussians": (Whole(1),)}
+    _own_options: ClassVar = {"n_gaussians": Option(whole(1), default=10)}
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from hourglass.estimators.base import Downstream
 from hourglass.estimators.documentation import documented
 from hourglass.images import Array, Float32
 from hourglass.latent import BACKENDS, METRICS, GrowingArray, NeighbourIndex
-from hourglass.options import OneOf, Rule, TrainingOptions
+from hourglass.options import Option, TrainingOptions, one_of
 
 
 @documented
@@ -53,7 +53,10 @@ class Retriever(Downstream):
     index_: NeighbourIndex
     _names: GrowingArray
     _learned = ("index_", "names_")
-    _rules: ClassVar[dict[str, tuple[Rule, ...]]] = {"metric": (OneOf(tuple(METRICS)),), "backend": (OneOf(tuple(BACKENDS)),)}
+    _own_options: ClassVar = {
+        "metric": Option(one_of(*METRICS), default="cosine"),
+        "backend": Option(one_of(*BACKENDS), default="exact"),
+    }
 
     def __init__(
         self,
