@@ -24,6 +24,7 @@ from hourglass.options import NAMES
 from hourglass.trained import Trained, windows_of
 from hourglass.training import OPTIMIZERS, Crops, Processes
 from hourglass.training.distribution import ALONE
+from hourglass.training.sources import Epoch
 
 ANY_SIZE = [name for name, kind in NETWORKS.items() if kind.takes_any_size]
 QUICK = {"network": "maps", "hidden": (6, 8), "epochs": 2, "batch_size": 8, "random_state": 0, "crop": 16}
@@ -109,7 +110,7 @@ def test_crops_are_drawn_anew_from_the_seed() -> None:
 
     def epoch(seed: int, processes: Processes = ALONE, first: int = 0) -> torch.Tensor:
         order = torch.Generator().manual_seed(seed)
-        return torch.cat([drawn.targets for drawn in source.batches(10, order, first=first, processes=processes)])
+        return torch.cat([drawn.targets for drawn in source.batches(Epoch(10, order, first, processes))])
 
     assert torch.equal(epoch(1), epoch(1))
     assert not torch.equal(epoch(1), epoch(2))
@@ -122,7 +123,7 @@ def test_crops_are_drawn_anew_from_the_seed() -> None:
 def test_pairs_are_cropped_at_the_same_place() -> None:
     clean = photographs()
     source = Crops(Sample((None, None)), clean, (8, 8), [255 - image for image in clean])
-    for drawn in source.batches(10, torch.Generator().manual_seed(0)):
+    for drawn in source.batches(Epoch(10, torch.Generator().manual_seed(0))):
         assert drawn.inputs is not None
         assert torch.equal(drawn.inputs, 255 - drawn.targets)
 

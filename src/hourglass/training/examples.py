@@ -14,7 +14,7 @@ from hourglass.corruption import Corruption
 from hourglass.data.shuffling import Batch
 from hourglass.training.arrays import network_input
 from hourglass.training.distribution import ALONE, Processes
-from hourglass.training.sources import Drawn, Rows, Source
+from hourglass.training.sources import Drawn, Epoch, Rows, Source
 
 _AT_ONCE = {"cpu": 256, "cuda": 8192}
 """Samples that are made together where batches are smaller: there the calls cost more than the arithmetic."""
@@ -81,11 +81,11 @@ class Examples:
         """
         n_together = 1 if self.n_views == 2 else max(1, _AT_ONCE.get(self.source.device.type, 0) // batch_size)
         if self.corruption is None and self.n_views == 1:
-            drawn = self.source.batches(batch_size, order, first=first, processes=processes, n_together=n_together)
-            return self._as_they_are(drawn, memory, n_together)
+            epoch = Epoch(batch_size, order, first, processes, n_together)
+            return self._as_they_are(self.source.batches(epoch), memory, n_together)
         if self.source.draws_by_lane:
-            return self._by_lane(batch_size, order, noise, processes, first)
-        every = self._corrupted(self.source.batches(batch_size, order, n_together=n_together), noise)
+            return self._by_lane(Epoch(batch_size, order, first, processes), noise)
+        every = self._corrupted(self.source.batches(Epoch(batch_size, order, n_together=n_together)), noise)
         batches = itertools.islice(every, first, None)  # the corruption is drawn in turn
         return batches if processes.size == 1 else (self._share(*batch, processes) for batch in batches)
 
@@ -131,12 +131,10 @@ class Examples:
             size = self.n_views * clean.size
             yield from zip(torch.split(inputs, size), torch.split(targets, size), strict=True)
 
-    def _by_lane(
-        self, batch_size: int, order: torch.Generator, noise: torch.Generator, processes: Processes, first: int
-    ) -> Iterator[Pair]:
+    def _by_lane(self, epoch: Epoch, noise: torch.Generator) -> Iterator[Pair]:
         """Corruption drawn for each lane as a whole, also where this process has a part of it, or an image is missing."""
         seed = int(torch.randint(2**62, (), generator=noise, device=noise.device))
-        for clean in self.source.batches(batch_size, order, first=first, processes=processes):
+        for clean in self.source.batches(epoch):
             targets = self._seen(clean.targets, clean)
             assert clean.streamed is not None
             yield self._views(self._corrupted_by_lane(targets, clean.streamed, seed), targets)

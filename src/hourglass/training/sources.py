@@ -53,6 +53,30 @@ class Drawn(NamedTuple):
     streamed: Batch | None = None
 
 
+class Epoch(NamedTuple):
+    """How one epoch is wanted.
+
+    Attributes
+    ----------
+    size : int
+        Samples a batch.
+    order : Generator
+        Its order, and crops, are drawn from this.
+    first : int
+        The number of the batch to begin with.
+    processes : Processes
+        Each of several is given its share of every batch, which may be empty.
+    n_together : int
+        How many batches are drawn at once.
+    """
+
+    size: int
+    order: torch.Generator
+    first: int = 0
+    processes: Processes = ALONE
+    n_together: int = 1
+
+
 class Source(ABC):
     """Where training samples come from. `sample` says what one of them is."""
 
@@ -74,19 +98,8 @@ class Source(ABC):
         """`count` samples from all over, or as many as there are, in memory: for whatever asks before the first step."""
 
     @abstractmethod
-    def batches(
-        self,
-        size: int,
-        order: torch.Generator,
-        *,
-        first: int = 0,
-        processes: Processes = ALONE,
-        n_together: int = 1,
-    ) -> Iterator[Drawn]:
-        """One epoch in batches of `size` from number `first` on, `n_together` at once, in an order drawn from `order`.
-
-        Of several `processes` each is given its share of every batch, which may be empty.
-        """
+    def batches(self, epoch: Epoch) -> Iterator[Drawn]:
+        """One epoch, shuffled."""
 
     @property
     @abstractmethod
@@ -148,17 +161,9 @@ class Rows(Source):
             self.inputs = None if self.inputs is None else self.inputs.index_select(0, self.rows).to(device)
             self.rows = torch.arange(len(self))
 
-    def batches(
-        self,
-        size: int,
-        order: torch.Generator,
-        *,
-        first: int = 0,
-        processes: Processes = ALONE,
-        n_together: int = 1,
-    ) -> Iterator[Drawn]:
-        positions = torch.randperm(len(self), generator=order)[first * size :]
-        for own, width in shares_of(positions, size, n_together, processes):
+    def batches(self, epoch: Epoch) -> Iterator[Drawn]:
+        positions = torch.randperm(len(self), generator=epoch.order)[epoch.first * epoch.size :]
+        for own, width in shares_of(positions, epoch.size, epoch.n_together, epoch.processes):
             yield self.at(own, width)
 
     def in_order(self, size: int, n_together: int = 1) -> Iterator[Drawn]:
@@ -250,18 +255,10 @@ class Crops(Source):
         drawn = self._cut(torch.from_numpy(spread_over(len(self), count)), places, 1)
         return Rows(self.sample, drawn.targets.numpy(), None if drawn.inputs is None else drawn.inputs.numpy())
 
-    def batches(
-        self,
-        size: int,
-        order: torch.Generator,
-        *,
-        first: int = 0,
-        processes: Processes = ALONE,
-        n_together: int = 1,
-    ) -> Iterator[Drawn]:
-        positions = torch.randperm(len(self), generator=order)[first * size :]
-        places = torch.rand(len(self), 3, generator=order, dtype=torch.float64)
-        for own, width in shares_of(positions, size, 1, processes):
+    def batches(self, epoch: Epoch) -> Iterator[Drawn]:
+        positions = torch.randperm(len(self), generator=epoch.order)[epoch.first * epoch.size :]
+        places = torch.rand(len(self), 3, generator=epoch.order, dtype=torch.float64)
+        for own, width in shares_of(positions, epoch.size, 1, epoch.processes):
             yield self._cut(own, places, width)
 
     def _cut(self, positions: Tensor, places: Tensor, size: int) -> Drawn:
@@ -319,19 +316,11 @@ class Streamed(Source):
             self._some = Rows(self.sample, self.stream.take(self.stream.draw(count, 0), named=False).images)
         return self._some.some(count)
 
-    def batches(
-        self,
-        size: int,
-        order: torch.Generator,
-        *,
-        first: int = 0,
-        processes: Processes = ALONE,
-        n_together: int = 1,
-    ) -> Iterator[Drawn]:
-        seed = int(torch.randint(2**62, (), generator=order, device=order.device))
-        part = processes.rank, processes.size
-        for batch in self.stream.batches(size, seed, first=first, part=part, without=self.without):
-            yield Drawn(as_tensor(batch.images).to(self.device), None, size, streamed=batch)
+    def batches(self, epoch: Epoch) -> Iterator[Drawn]:
+        seed = int(torch.randint(2**62, (), generator=epoch.order, device=epoch.order.device))
+        part = epoch.processes.rank, epoch.processes.size
+        for batch in self.stream.batches(epoch.size, seed, first=epoch.first, part=part, without=self.without):
+            yield Drawn(as_tensor(batch.images).to(self.device), None, epoch.size, streamed=batch)
 
     @property
     def fingerprint(self) -> str:
@@ -349,18 +338,10 @@ class FullBatch(Rows):
     MAX_VALUES = 4096
     """Largest number of values a sample: C has the square of it."""
 
-    def batches(
-        self,
-        size: int,
-        order: torch.Generator,
-        *,
-        first: int = 0,
-        processes: Processes = ALONE,
-        n_together: int = 1,
-    ) -> Iterator[Drawn]:
-        points = self._points[processes.share(len(self._points))]
+    def batches(self, epoch: Epoch) -> Iterator[Drawn]:
+        points = self._points[epoch.processes.share(len(self._points))]
         batch = Drawn(points, None, max(1, len(points)), is_normalised=True)
-        for _ in range(first * size, len(self), size):
+        for _ in range(epoch.first * epoch.size, len(self), epoch.size):
             yield batch
 
     @functools.cached_property
