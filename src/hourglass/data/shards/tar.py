@@ -22,8 +22,9 @@ from hourglass.errors import DataError, HourglassWarning
 _LABEL = ".cls"
 _LONGEST_LABEL = 1000  # bytes
 _HEADER = 512  # bytes; contents are padded to as many
-_PLAIN = (b"0", b"\0", b"7")
-_WITHOUT_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")  # links, devices, folders, pipes
+_UNTYPED, _FOLDER = b"\0", b"5"
+_PLAIN = (b"0", _UNTYPED, b"7")
+_WITHOUT_DATA = (b"1", b"2", b"3", b"4", _FOLDER, b"6")  # links, devices, folders, pipes
 _PAX, _GLOBAL, _LONG_NAME, _LONG_LINK, _SPARSE = b"x", b"g", b"L", b"K", b"S"
 _EXTENSIONS = (_PAX, _GLOBAL, _LONG_NAME, _LONG_LINK)
 _LONGEST_EXTENSION = 1 << 20  # bytes
@@ -156,6 +157,8 @@ def _members(stream: IO[bytes]) -> Iterator[_Member]:
         else:
             if kind == _SPARSE:
                 data = _behind_map(stream, header, data)
+            if kind == _UNTYPED and name.endswith(b"/") and b"path" not in told:
+                kind = _FOLDER  # as it was told from a file before there were types
             if kind in _WITHOUT_DATA:
                 size = 0
             elif b"size" in told:
