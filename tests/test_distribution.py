@@ -26,7 +26,7 @@ from hourglass.corruption import seeded
 from hourglass.images import Sample
 from hourglass.networks import build
 from hourglass.objectives import LOSSES, Objective
-from hourglass.training import OPTIMIZERS, Examples, FullBatch, Run, current, joined
+from hourglass.training import OPTIMIZERS, Examples, FullBatch, Rows, Run, current, joined
 from hourglass.training.distribution import ALONE, Processes
 from hourglass.training.engine import engine_for
 
@@ -229,11 +229,11 @@ def test_shares_cover_a_batch_in_order(count: int, larger: int, size: int) -> No
 def _examples() -> Iterator[Examples]:
     layout = Sample.of(DIGITS)
     noise = hg.GaussianNoise(std=0.2)
-    yield Examples(DIGITS, layout)
-    yield Examples(DIGITS, layout, inputs=DIGITS[::-1].copy(), rows=np.arange(3, 150))
-    yield Examples(DIGITS, layout, corruption=noise)
-    yield Examples(DIGITS, layout, corruption=noise, n_views=2)
-    yield FullBatch(DIGITS, layout)
+    yield Examples(Rows(layout, DIGITS))
+    yield Examples(Rows(layout, DIGITS, DIGITS[::-1].copy(), np.arange(3, 150)))
+    yield Examples(Rows(layout, DIGITS), noise)
+    yield Examples(Rows(layout, DIGITS), noise, 2)
+    yield Examples(FullBatch(layout, DIGITS))
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 50, 1000])

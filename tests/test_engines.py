@@ -22,7 +22,7 @@ from hourglass.corruption import CORRUPTIONS, Choice, seeded
 from hourglass.images import Sample
 from hourglass.networks import NETWORKS, Network, answer, build, product
 from hourglass.objectives import LOSSES, Objective
-from hourglass.training import OPTIMIZERS, Examples, Run, as_tensor, network_input
+from hourglass.training import OPTIMIZERS, Examples, Rows, Run, as_tensor, network_input
 from hourglass.training.engine import Captured, Dense, Eager, _Graph, engine_for
 
 
@@ -375,7 +375,7 @@ def test_read_only_samples_are_read_in_many_threads_without_a_warning(tmp_path: 
 @pytest.mark.parametrize("batch_size", [1, 7, 100, 256, 300, 1000])
 def test_every_sample_comes_once_an_epoch_whatever_the_batch(batch_size: int) -> None:
     samples = np.arange(700, dtype=np.float32).reshape(-1, 1)
-    examples = Examples(samples, Sample((1,)), rows=np.arange(0, 700, 2))
+    examples = Examples(Rows(Sample((1,)), samples, rows=np.arange(0, 700, 2)))
     batches = list(examples.shuffled(batch_size, seeded(0), seeded(0)))
     sizes = [len(targets) for _, targets in batches]
     assert sizes == [batch_size] * (350 // batch_size) + [350 % batch_size] * (350 % batch_size > 0)
@@ -395,7 +395,7 @@ def test_batches_in_the_engines_memory_are_those_that_are_made_anew(batch_size: 
     dense = engine_for(run, Objective(LOSSES["mse"]))
     assert dense.memory is not None
     for given in (None, inputs):
-        examples, seen = Examples(targets, layout, inputs=given), 0
+        examples, seen = Examples(Rows(layout, targets, given)), 0
         written = examples.shuffled(batch_size, seeded(3), seeded(0), dense.memory)
         for made, there in zip(examples.shuffled(batch_size, seeded(3), seeded(0)), written, strict=True):
             for one, two in zip(made, there, strict=True):

@@ -15,7 +15,7 @@ import sharded
 from hourglass.data import Stream, stream
 from hourglass.estimators import ESTIMATORS, presets
 from hourglass.images import Sample
-from hourglass.training import Run, StreamedExamples, checkpoints
+from hourglass.training import Examples, Run, Streamed, checkpoints
 from hourglass.training.distribution import ALONE, Processes
 from sharded import Counted, numbered, numbers_of
 
@@ -214,13 +214,11 @@ def test_another_buffer_or_source_is_another_run(source: Path, images: np.ndarra
 # --- the same damage, whoever reads an image --------------------------------------------------------------------------
 
 
-def examples(source: Stream, **options: Any) -> StreamedExamples:
-    return StreamedExamples(
-        source, Sample(source.shape[1:]), numbered(2), without=np.array([5, 17]), corruption=hg.GaussianNoise(), **options
-    )
+def examples(source: Stream, **options: Any) -> Examples:
+    return Examples(Streamed(Sample(source.shape[1:]), source, np.array([5, 17])), hg.GaussianNoise(), **options)
 
 
-def batches(given: StreamedExamples, processes: Processes = ALONE, **options: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def batches(given: Examples, processes: Processes = ALONE, **options: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
     order, noise = torch.Generator().manual_seed(1), torch.Generator().manual_seed(2)
     return list(given.shuffled(150, order, noise, processes=processes, **options))
 

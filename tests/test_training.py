@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import hourglass as hg
+from hourglass.estimators.settings import Circumstances
 from hourglass.networks import NETWORKS
 from hourglass.training import SCHEDULES, Plan, Run, WriteHistory
 from hourglass.training.plan import pace
@@ -250,5 +251,5 @@ def test_a_network_that_learned_nothing_is_trained_again_at_a_lower_rate_and_say
 class _Hasty(hg.Autoencoder):
     """Its preset's rate is much too high."""
 
-    def _resolve(self, n_samples: int, inputs: np.ndarray | None) -> dict:
-        return super()._resolve(n_samples, inputs) | {"learning_rate": 1.0}
+    def _settle(self, given: Circumstances) -> dict:
+        return super()._settle(given) | {"learning_rate": 1.0}
