@@ -261,7 +261,7 @@ def bad_inputs(folder: Path, model: Path) -> dict[str, list[object]]:
         "NaN": [*train, folder / "nan.npy"],
         "sizes differ": [*train, folder / "mixed"],
         "holds no image": [*train, folder / "empty"],
-        "one label an image": [*train, folder / "labels.npz"],
+        "one label per image": [*train, folder / "labels.npz"],
         "damaged": ["denoise", flipped, folder / "mixed", "-o", folder / "out.hg"],
         "no model": ["info", folder / "plain"],
         "no such model": ["evaluate", folder / "nothing.hg", "--data", "digits"],
@@ -282,7 +282,7 @@ def bad_inputs(folder: Path, model: Path) -> dict[str, list[object]]:
         "it holds no values": [*train, "digits", "--device", "meta"],
         "is not in the range": [*train, "digits", "--seed", -1],
         "~nosuchuser": [*train, "~nosuchuser/x"],
-        "these arrays have a size": [*train, folder / "nan.npy", "--size", "8x8"],
+        "the size of an array is fixed": [*train, folder / "nan.npy", "--size", "8x8"],
         "leave --corruption out": ["evaluate", "--suite", "denoise", "--data", "digits", "--corruption", "masking"],
         "a MODEL has its own": ["evaluate", model, "--data", "digits", "--preset", "best"],
         "the source itself": ["denoise", model, folder / "mixed" / "a.png", "-o", folder / "mixed"],
@@ -504,7 +504,7 @@ def test_pages_are_images_to_every_verb(run, tmp_path: Path, monkeypatch: pytest
     assert len(hg.load_model(tmp_path / "r.hg").names_) == 6
     for options, count in (((), 6), (("--pages", "first"), 2)):
         code, _, err = run("encode", tmp_path / "r.hg", folder, *options, "-o", tmp_path / "codes.npz")
-        assert (code, "which alone is read" in err) == (0, count == 2)
+        assert (code, "more pages than the first" in err) == (0, count == 2)
         assert len(np.load(tmp_path / "codes.npz")["codes"]) == count
         code, out, _ = run("search", tmp_path / "r.hg", folder, *options, "--n", 1, "--json")
         assert (code, len(json.loads(out))) == (0, count)

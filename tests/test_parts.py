@@ -415,7 +415,7 @@ def test_labels_that_change_from_block_to_block(
 ) -> None:
     from hourglass.data.shards import tar
 
-    monkeypatch.setattr(tar, "IMAGES_A_BLOCK", 2)
+    monkeypatch.setattr(tar, "IMAGES_PER_BLOCK", 2)
     every = {"a": [1, 2, "cat", "dog"], "b": [None, None, 4, 5], "c": ["cat", "dog", 1, 2], "d": [1, "cat", 2, 3]}
     for name, labels in every.items():
         members = {}
@@ -468,7 +468,7 @@ def test_a_worker_that_dies_costs_no_image_for_good(models: dict[str, Path], ima
     use = Killing(hg.load_model(models["encode"]))
     first = write_parts(use, source, tmp_path / "out", "test")
     assert (first.parts, first.failed) == (2, 1)
-    assert "the process that decoded it ended" in first.first_reject
+    assert "the worker process that decoded it ended" in first.first_reject
     second = write_parts(use, source, tmp_path / "out", "test")
     assert (second.parts, second.standing, second.images) == (1, 2, 20)
     assert sorted(columns(tmp_path / "out")["key"]) == sorted(stream(tmp_path / "in", workers=0).in_memory().keys)

@@ -137,7 +137,7 @@ def test_a_kill_between_the_two_renames_loses_nothing(model: hg.Denoiser, tmp_pa
         model.save(path)
     monkeypatch.undo()
     assert not path.exists()
-    with pytest.warns(hg.HourglassWarning, match="put aside"):
+    with pytest.warns(hg.HourglassWarning, match="the backup of an interrupted write"):
         hg.load_model(path)
 
 

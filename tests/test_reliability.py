@@ -102,7 +102,7 @@ def test_kills_lose_an_epoch_at_most_and_leave_nothing(tmp_path: Path) -> None:
 def test_a_part_that_is_being_written_is_not_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hourglass.data import write
 
-    monkeypatch.setattr(write, "_NEW", -1.0)
+    monkeypatch.setattr(write, "_GRACE_PERIOD", -1.0)
     stale = tmp_path / ".x.bin.00000000.part"
     stale.write_bytes(b"left by a killed process")
     with replace_file(tmp_path / "x.bin") as outer:

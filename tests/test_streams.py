@@ -265,7 +265,7 @@ def test_a_draw_comes_from_all_over_and_reads_few_blocks() -> None:
 def test_a_stream_is_no_array_and_says_so() -> None:
     source = Stream([Counted(0, [30])], workers=0)
     assert repr(source) == "<30 images of 4×5, uint8, in 1 shards>"
-    with pytest.raises(hg.DataError, match="not held in memory: fit on it, and pass on its parts"):
+    with pytest.raises(hg.DataError, match="not held in memory: pass it to fit"):
         np.asarray(source)
     for wrong in ({"buffer": 0}, {"workers": -1}):
         with pytest.raises(hg.DataError, match="allowed"):
@@ -352,7 +352,7 @@ def test_batches_keep_their_places_where_images_are_missing() -> None:
 
 
 def test_a_block_that_cannot_be_read_is_one_reject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrays, "IMAGES_A_BLOCK", 10)
+    monkeypatch.setattr(arrays, "IMAGES_PER_BLOCK", 10)
     path = tmp_path / "x.npy"
     path.write_bytes(sharded.npy(numbered(30)))
     source = stream(path, workers=0)
@@ -370,7 +370,7 @@ def test_a_block_that_cannot_be_read_is_one_reject(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize("module", [arrays, tar, folder])
 def test_blocks_are_read_alone(module: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "IMAGES_A_BLOCK", 7)
+    monkeypatch.setattr(module, "IMAGES_PER_BLOCK", 7)
     kind = {arrays: "npy", tar: "tar, PAX", folder: "folder"}[module]
     source = stream(sharded.write(kind, tmp_path, numbered(40), n_shards=2), workers=0, buffer=12)
     assert len(source._blocks.counts) == 6
@@ -410,7 +410,7 @@ def test_a_process_that_is_killed_is_told_and_leaves_no_zombie(sources: dict[str
     list(source)
     (process,) = source._readers._processes
     os.kill(process.pid, signal.SIGKILL)
-    with pytest.raises(hg.DataError, match=r"the process that decoded it ended \(signal SIGKILL\).* workers=0"):
+    with pytest.raises(hg.DataError, match=r"the worker process that decoded it ended \(signal SIGKILL\).* workers=0"):
         list(source)
     assert not [child for child in children() if child.endswith("Z")]
     assert len(whole_epoch(source, 10)) == N  # another has taken its place
@@ -469,8 +469,8 @@ def test_sources_that_are_refused(tmp_path: Path) -> None:
         "both": r"holds \.npy and \.tar; name one kind, as in .*/\*\.npy",
         "empty": "holds no image",
         "none": "no such file or folder",
-        "none-*.tar": "no file fits the pattern",
-        "x.txt": r"cannot be read in parts; allowed: \.npy, \.parquet, \.tar",
+        "none-*.tar": "no file matches",
+        "x.txt": r"cannot be streamed; allowed: \.npy, \.parquet, \.tar",
     }.items():
         with pytest.raises(hg.DataError, match=match):
             stream(tmp_path / source)
@@ -481,7 +481,7 @@ def test_sources_that_are_refused(tmp_path: Path) -> None:
 def test_a_folder_is_sorted_and_cut_as_load_sorts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hourglass.data import sources as module
 
-    monkeypatch.setattr(module, "FILES_A_SHARD", 3)
+    monkeypatch.setattr(module, "FILES_PER_SHARD", 3)
     labels = ["b", "a-b", "a", "B", "a", "b", "a b", "ä"]
     path = sharded.write("folder", tmp_path / "x", numbered(8), labels)
     source = stream(path, workers=0)
@@ -537,7 +537,7 @@ def test_a_worker_that_speaks_out_of_turn_is_an_error_and_no_hang(
 
     monkeypatch.setattr(decoding, "_WORKER", f"{words}{decoding._WORKER}")
     source = stream(sources["npy"], workers=1)
-    with pytest.raises(hg.HourglassError, match="the process that decoded it ended"):
+    with pytest.raises(hg.HourglassError, match="the worker process that decoded it ended"):
         list(source)
 
 
@@ -581,7 +581,7 @@ def test_names_and_labels_that_are_no_such_become_such(tmp_path: Path) -> None:
 def test_images_beside_shards_are_told_of(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encode_image(numbered(1)[0]))
     (tmp_path / "b.tar").write_bytes(sharded.tar(numbered(3)))
-    with pytest.warns(hg.HourglassWarning, match=r"holds images, as a\.png, and files of many images, as b\.tar"):
+    with pytest.warns(hg.HourglassWarning, match=r"holds images, such as a\.png, and shards, such as b\.tar"):
         assert not is_sharded(tmp_path)
 
 
@@ -589,8 +589,8 @@ def test_images_beside_shards_are_told_of(tmp_path: Path) -> None:
     ("given", "options", "words"),
     [
         ("", {}, "an empty name"),
-        (None, {}, "is no source"),
-        (5, {}, "is no source"),
+        (None, {}, "is not a source"),
+        (5, {}, "is not a source"),
         ("x", {"size": (0, 0)}, "two whole numbers"),
         ("x", {"size": "64x64"}, "two whole numbers"),
         ("x", {"buffer": 1.5}, "a whole number, 1 or more"),
@@ -656,4 +656,4 @@ def test_a_folder_says_what_it_leaves_out(tmp_path: Path) -> None:
         assert len(hg.stream(tmp_path)) == 3
     words = " ".join(str(note.message) for note in notes)
     assert "1 of 3 images lie in no subfolder" in words
-    assert "not read are left out (1 .heic)" in words
+    assert "unsupported formats are left out (1 .heic)" in words

@@ -1,4 +1,4 @@
-"""Data: files and folders, named sets, and what they are read into."""
+"""Data: reading files and folders, named data sets, and streams of shards."""
 
 from hourglass.data.catalog import NAMED, load
 from hourglass.data.dataset import Dataset, Split

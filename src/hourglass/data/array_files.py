@@ -1,7 +1,6 @@
-"""Arrays in files: IDX, npy and npz, read without pickled objects and written beside, then renamed.
+"""Arrays in IDX, npy and npz files, read without unpickling and written atomically.
 
-Every size that a header declares is checked against `files.MAX_BYTES`, and against what is really there, before memory is
-taken for it.
+Readers check every size that a header declares against `files.MAX_BYTES` and the size of the file before they allocate memory.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from hourglass.images import Array
 
 _IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
-# The four files of an IDX data set, as MNIST and its successors name them.
+# The four files of an IDX data set, named as for MNIST and its successors.
 IDX_NAMES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
@@ -38,12 +37,12 @@ IDX_NAMES = {
 
 
 def idx_file(folder: Path, name: str) -> Path | None:
-    """The file `name` in `folder`, plain or gzip, or None."""
+    """Return the file `name` in `folder`, plain or gzip, or None."""
     return next((file for file in (folder / name, folder / f"{name}.gz") if file.is_file()), None)
 
 
 def read_idx_pair(folder: Path, part: str, white: float | None = None) -> Split:
-    """Images and labels of the part "train" or "test" of an IDX data set laid out as MNIST."""
+    """Read images and labels of the split "train" or "test" of an IDX data set in MNIST's layout."""
     files = []
     for name in IDX_NAMES[part]:
         file = idx_file(folder, name)
@@ -54,18 +53,18 @@ def read_idx_pair(folder: Path, part: str, white: float | None = None) -> Split:
 
 
 def split_of(images: Array, name: str, white: float | None, labels: Array | None = None) -> Split:
-    """Images of an array, of any depth, with their labels; see `unit_array`."""
-    in_unit, found = unit_array(images, name, white)
-    return Split(in_unit, labels, white=found)
+    """Return a split of images of any depth and their labels; see `unit_array`."""
+    scaled, found = unit_array(images, name, white)
+    return Split(scaled, labels, white=found)
 
 
 def read_idx(path: Path) -> Array:
     """Read an IDX file, plain or gzip (http://yann.lecun.com/exdb/mnist: magic, sizes and data, big-endian)."""
     try:
         with path.open("rb") as raw:
-            zipped = raw.read(2) == b"\x1f\x8b"
+            is_gzip = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
-            with gzip.open(raw) if zipped else raw as stream:
+            with gzip.open(raw) if is_gzip else raw as stream:
                 return _parse_idx(stream, path)
     except DataError:
         raise
@@ -83,18 +82,18 @@ def _parse_idx(stream: BinaryIO | gzip.GzipFile, path: Path) -> Array:
         raise DataError(f"{path}: truncated; its header of {dimensions} sizes is incomplete.")
     shape = struct.unpack(f">{dimensions}I", sizes)
     declared = _check_declared(path, shape, dtype)
-    payload = _read_at_most(stream, declared + 1)  # one byte more, to notice what should not be there
+    payload = _read_at_most(stream, declared + 1)  # one byte more, to detect trailing data
     if len(payload) != declared:
-        what = "truncated" if len(payload) < declared else "longer than it says"
+        what = "truncated" if len(payload) < declared else "longer than declared"
         raise DataError(f"{path}: {what}; its header declares {declared:,} bytes of data for shape {shape}.")
     return np.frombuffer(payload, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
 def _read_at_most(stream: BinaryIO | gzip.GzipFile, limit: int) -> bytearray:
-    """Read in pieces, so that memory grows with what is there, not with what a header declares."""
+    """Read in chunks, so that memory grows with the actual data, not with what a header declares."""
     payload = bytearray()
-    while len(payload) < limit and (piece := stream.read(min(1 << 20, limit - len(payload)))):
-        payload += piece
+    while len(payload) < limit and (chunk := stream.read(min(1 << 20, limit - len(payload)))):
+        payload += chunk
     return payload
 
 
@@ -102,7 +101,7 @@ def _read_at_most(stream: BinaryIO | gzip.GzipFile, limit: int) -> bytearray:
 
 
 def read_npy(path: Path) -> Array:
-    """Read an array from an npy file; files with pickled objects are refused."""
+    """Read an array from an npy file. Raises DataError for pickled objects."""
     try:
         with path.open("rb") as stream:
             return _parse_npy(stream, path, path.stat().st_size)
@@ -113,14 +112,14 @@ def read_npy(path: Path) -> Array:
 
 
 def npy_header(stream: Any, path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """(shape, whether in Fortran order, dtype) of the npy file in `stream`, which then stands where its data begin."""
+    """Return (shape, is_fortran, dtype) of the npy file in `stream`, and move `stream` to the start of the data."""
     version = np.lib.format.read_magic(stream)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that a header looks like one of Python 2: read all the same
+        warnings.simplefilter("ignore", UserWarning)  # about headers that Python 2 wrote
         shape, is_fortran, dtype = read_header(stream)
     if dtype.hasobject:
-        raise DataError(f"{path}: holds pickled Python objects, which are never loaded; save plain arrays.")
+        raise DataError(f"{path}: contains pickled Python objects, which are never loaded; save plain arrays.")
     return shape, is_fortran, dtype
 
 
@@ -130,12 +129,12 @@ def _parse_npy(stream: Any, path: Path, available: int) -> Array:
         raise DataError(f"{path}: truncated; its header declares shape {shape} of {dtype}.")
     stream.seek(0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the same remark again
+        warnings.simplefilter("ignore", UserWarning)  # as in `npy_header`
         array: Array = np.lib.format.read_array(stream, allow_pickle=False)
     return array
 
 
-_NPZ_NAMES = {  # what others call the parts, most specific first
+_NPZ_NAMES = {  # array names in common use, most specific first
     "train": (("x_train", "y_train"), ("train_images", "train_labels")),
     "test": (("x_test", "y_test"), ("test_images", "test_labels")),
     "all": (("images", "labels"), ("x", "y"), ("X", "y"), ("data", "target"), ("arr_0", "arr_1")),
@@ -143,60 +142,60 @@ _NPZ_NAMES = {  # what others call the parts, most specific first
 
 
 def read_npz(path: Path, white: float | None = None) -> tuple[Split, Split | None]:
-    """Read the training part and, if there is one, the test part of an npz file; `white` as in `unit_array`.
+    """Read the training split and, if there is one, the test split of an npz file; `white` as in `unit_array`.
 
-    Arrays are taken by name: x_train, y_train, x_test, y_test; train_images and so on; images and labels; x and y;
-    data and target; arr_0 and arr_1; or the only array there is.
+    Recognised names: x_train, y_train, x_test, y_test; train_images and so on; images and labels; x and y; data and target;
+    arr_0 and arr_1. A file with a single array may use any name.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            if any("/" in name or "\\" in name for name in members):  # nothing is unpacked to a disk, but it is no array's name
-                raise DataError(f"{path}: its members' names lead to other folders; arrays have plain names.")
+            if any("/" in name or "\\" in name for name in members):  # harmless, as nothing is extracted, but not an npz file
+                raise DataError(f"{path}: its members' names contain folders; arrays have plain names.")
 
             def array(name: str) -> Array:
                 info = members[name]
                 if info.file_size > files.MAX_BYTES:
                     raise DataError(f"{path}: {name} declares {info.file_size:,} bytes; the limit is {files.MAX_BYTES:,}.")
                 with archive.open(info) as stream:
-                    # A zip member may hold less than it declares: unpack what is there before the array is made.
+                    # A zip member may hold less than it declares: decompress it before allocating the array.
                     content = io.BytesIO(_read_at_most(stream, info.file_size))  # type: ignore[arg-type]  # ZipExtFile reads like a file
                 return _parse_npy(content, path, len(content.getbuffer()))
 
             def split(part: str, white: float | None) -> Split | None:
                 for images, labels in _NPZ_NAMES[part]:
                     if images in members:
-                        known = array(labels).reshape(-1) if labels in members else None
-                        return split_of(array(images), str(path), white, known)
+                        label_array = array(labels).reshape(-1) if labels in members else None
+                        return split_of(array(images), str(path), white, label_array)
                 return None
 
             train = split("train", white) or split("all", white)
             if train is None and len(members) == 1:
                 train = split_of(array(next(iter(members))), str(path), white)
             if train is None:
-                raise DataError(f"{path}: holds {', '.join(members) or 'nothing'}; name its arrays images and labels.")
+                raise DataError(f"{path}: contains {', '.join(members) or 'no array'}; name its arrays images and labels.")
             return train, split("test", train.white or white)
     except DataError:
         raise
-    except (*BROKEN, RuntimeError) as error:  # an encrypted member, or a way of packing that zipfile does not know
+    except (*BROKEN, RuntimeError) as error:  # RuntimeError: an encrypted member or an unknown compression method
         raise DataError(f"{path}: not a readable npz file ({reason_of(error)}).") from error
 
 
 def write_array(path: Path, array: Array) -> None:
-    """Write an array as npy: beside first, then renamed."""
-    with replace_file(path) as beside, beside.open("wb") as stream:
+    """Write an array as npy, atomically."""
+    with replace_file(path) as temporary, temporary.open("wb") as stream:
         np.save(stream, array, allow_pickle=False)
 
 
 def write_arrays(path: Path, arrays: dict[str, Array]) -> None:
-    """Write arrays by name as npz, nothing pickled: beside first, then renamed."""
-    with replace_file(path) as beside, beside.open("wb") as stream:
+    """Write arrays by name as npz, without pickling, atomically."""
+    with replace_file(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)
 
 
 def _check_declared(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-    """The bytes that a header declares, if they are within the limit."""
+    """Return the number of bytes that a header declares. Raises DataError if it exceeds the limit."""
     declared = math.prod(shape) * dtype.itemsize
-    if declared > files.MAX_BYTES or any(not 0 <= side < 1 << 48 for side in shape):
+    if declared > files.MAX_BYTES or any(not 0 <= length < 1 << 48 for length in shape):
         raise DataError(f"{path}: declares {declared:,} bytes; the limit is {files.MAX_BYTES:,}.")
     return declared

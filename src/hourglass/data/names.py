@@ -1,4 +1,4 @@
-"""Names of files as text: a file may be called by bytes that are none, as in old archives."""
+"""File names as text, including names that are not valid UTF-8, as in old archives."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import os
 import re
 from pathlib import Path
 
-_LONGEST_NAME = 1000  # letters, the last ones: tables hold all names in the width of the longest
+_MAX_LENGTH = 1000  # characters; string arrays take the width of the longest name
 
 
 def as_text(name: str) -> str:
-    r"""`name` with \xe9 in place of each byte that is no UTF-8: tables, models and terminals take it."""
-    name = name[-_LONGEST_NAME:]
+    r"""Return the end of `name` with escapes such as \xe9 for bytes that are not UTF-8, for storing and printing."""
+    name = name[-_MAX_LENGTH:]
     return name if name.isascii() else name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def named(text: str) -> Path:
-    """The file that `as_text` gave this name."""
+    """Return the file whose name `as_text` turned into `text`."""
     path = Path(text)
     if "\\x" not in text or path.exists():
         return path

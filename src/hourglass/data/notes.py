@@ -1,4 +1,4 @@
-"""The library's notes, of which many images may each cause one."""
+"""Aggregation of warnings, which each of many images may cause."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from hourglass.errors import HourglassWarning
 
 @contextlib.contextmanager
 def one_note() -> Iterator[None]:
-    """Within it the library's notes are gathered; at its end one of each kind is given, with the number of others like it.
+    """Collect HourglassWarnings within the context; on exit, issue one of each kind with the number of similar ones.
 
-    Notes are of one kind if they differ in numbers, and in what stands before the first colon, which is whom they are about.
+    Two warnings are of one kind if they differ only in numbers and in the text before the first colon, which names the file.
     """
-    notes: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     with warnings.catch_warnings():
         show = warnings.showwarning
 
-        def gather(message: Warning | str, category: type[Warning], *rest: Any, **named: Any) -> None:
+        def collect(message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any) -> None:
             if issubclass(category, HourglassWarning):
                 text = str(message)
-                of_kind = notes.setdefault(re.sub(r"\d+", "0", text.partition(": ")[2] or text), [])
-                if text not in of_kind:
-                    of_kind.append(text)
+                group = groups.setdefault(re.sub(r"\d+", "0", text.partition(": ")[2] or text), [])
+                if text not in group:
+                    group.append(text)
             else:
-                show(message, category, *rest, **named)
+                show(message, category, *args, **kwargs)
 
-        warnings.showwarning = gather
+        warnings.showwarning = collect
         warnings.simplefilter("always", HourglassWarning)
         yield
-    for of_kind in notes.values():
-        more = f" (and {len(of_kind) - 1} more like it)" if len(of_kind) > 1 else ""
-        warnings.warn(f"{min(of_kind)}{more}", HourglassWarning, stacklevel=3)
+    for group in groups.values():
+        more = f" (and {len(group) - 1} more like it)" if len(group) > 1 else ""
+        warnings.warn(f"{min(group)}{more}", HourglassWarning, stacklevel=3)

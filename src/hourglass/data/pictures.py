@@ -1,4 +1,4 @@
-"""Image files whose images are changed and written back in the depth, colour and format that they came in."""
+"""Reading image files with their metadata, and writing processed images back in the same depth, colour and format."""
 
 from __future__ import annotations
 
@@ -33,44 +33,44 @@ from hourglass.errors import DataError, HourglassWarning
 from hourglass.images import Array, Float32, as_plain, to_float, to_uint8, to_unit
 
 QUALITY = 98
-"""Of JPEG and AVIF, with colour at full resolution: 46 dB from what is written, where a good restoration is at 30 to 35 dB."""
+"""Default quality of JPEG and AVIF, with full chroma resolution: 46 dB PSNR, while a good restoration reaches 30 to 35 dB."""
 LOSSY = ("JPEG", "WEBP", "AVIF")
-"""Formats that have a quality. Without one WebP is written without loss."""
-_MANY_PAGES = ("TIFF", "GIF", "WEBP", "PNG", "AVIF")
+"""Formats that have a quality; without one, WebP is lossless."""
+_MULTI_PAGE = ("TIFF", "GIF", "WEBP", "PNG", "AVIF")
 _ALPHA = ("TIFF", "GIF", "WEBP", "PNG", "AVIF")
-_KEEPS = {  # what is known of an image, and the formats that take it up
+_METADATA_FORMATS = {  # metadata, and the formats that can store it
     "icc_profile": ("TIFF", "WEBP", "PNG", "AVIF", "JPEG"),
     "exif": ("TIFF", "WEBP", "PNG", "AVIF", "JPEG"),
     "dpi": ("TIFF", "PNG", "JPEG", "BMP"),
 }
 _DEPTHS = {"uint16": ("PNG", "TIFF", "PPM"), "int32": ("TIFF",), "float32": ("TIFF",)}
 _LOSSLESS_TIFF = ("raw", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "zstd", "lzma")
-_EXIF_IFD, _GPS_IFD, _SIDES_IN_EXIF = 0x8769, 0x8825, (0xA002, 0xA003)
-# TIFF tags on how the pixels lie in the file, which another file has of its own; resolution and profile are kept apart.
-_OF_THE_FILE = (*range(254, 270), *range(273, 285), 284, 292, 293, 296, 297, *range(317, 348), *range(512, 533), 700, 34675)
+_EXIF_IFD, _GPS_IFD, _EXIF_SIZE_TAGS = 0x8769, 0x8825, (0xA002, 0xA003)
+# TIFF tags that describe the storage of the pixels and do not apply to a new file; resolution and profile are kept separately.
+_STORAGE_TAGS = (*range(254, 270), *range(273, 285), 284, 292, 293, 296, 297, *range(317, 348), *range(512, 533), 700, 34675)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One image of a file, and what else the file says of it.
+    """One image of a file with its metadata.
 
     Attributes
     ----------
     values : ndarray (h, w) or (h, w, 3)
-        uint8; or uint16, int32 or float32 with the file's values, where it holds more than 8 bits. float32 if resized.
+        uint8; for files deeper than 8 bits, uint16, int32 or float32 with the file's values, or float32 if resized.
     name : str
-        The file, and of several pages which: ``stack.tif#0``.
+        The file name, with a page number if there are several pages: ``stack.tif#0``.
     format, mode : str
-        As Pillow calls them: "TIFF", "I;16".
+        Pillow's names, such as "TIFF" and "I;16".
     depth : str
-        The dtype of `values` before they were resized.
+        The dtype of `values` before resizing.
     largest : float
-        Of the values before they were resized.
+        The largest value before resizing.
     alpha : ndarray (h, w), uint8, or None
-        Of a transparent image that was not resized; `values` holds it on white.
+        The alpha channel of a transparent image that was not resized; `values` is composited on white.
     about : dict
-        What is kept when it is written back: icc_profile, exif (without its turn), dpi, compression, duration, loop. And
-        what is not: dropped, a list of words.
+        Metadata to write back: icc_profile, exif (without orientation), dpi, compression, duration, loop. The entry "dropped"
+        lists the names of metadata that is not kept.
     """
 
     values: Array
@@ -84,63 +84,63 @@ class Picture:
 
     @property
     def is_deep(self) -> bool:
-        """Whether it holds more than 8 bits, and so needs a white level."""
+        """Whether it is deeper than 8 bits, and so needs a white level."""
         return self.depth != "uint8"
 
 
 def read_pictures(path: Path, size: tuple[int, int] | None = None, pages: Pages = "all") -> list[Picture]:
-    """Read the images of a file: the pages of a TIFF, the frames of an animation, or the first of them alone.
+    """Read the images of a file: the pages of a TIFF, the frames of an animation, or only the first of them.
 
-    A HourglassWarning says what is not read.
+    Warns about content that is not read.
 
     Raises
     ------
     DataError
-        As `decode_image`; and if the pages are together more than `files.MAX_PIXELS` pixels, or more than `files.MAX_PAGES`.
+        As `decode_image`, and if the pages exceed `files.MAX_PIXELS` in total or `files.MAX_PAGES`.
     """
     file, page = page_of(path)
     notes: set[str] = set()
 
-    def picture(turned: Image.Image, image: Image.Image, number: int) -> Picture:
-        plain = as_plain(turned)
+    def picture(upright: Image.Image, image: Image.Image, number: int) -> Picture:
+        plain = as_plain(upright)
         values = values_of(plain, format_of(image))
-        is_transparent = turned.has_transparency_data and values.dtype == np.uint8 and size is None  # else none writes it back
+        has_alpha = upright.has_transparency_data and values.dtype == np.uint8 and size is None
         return Picture(
             resized(plain, values, size),
             f"{path}#{number}",
             format_of(image),
-            turned.mode,
+            upright.mode,
             values.dtype.name,
             float(values.max()),
-            _alpha(turned) if is_transparent else None,
-            _about(image),
+            _alpha(upright) if has_alpha else None,
+            _metadata(image),
         )
 
-    wanted = pages if page is None else page
-    found = opened(file, lambda stream: decoded_pages(stream, str(path), picture, wanted, notes=notes))
-    known = IMAGE_FORMATS.get(file.suffix.lower())
-    if known is not None and known != found[0].format:
-        ending = next(ending for ending, kind in IMAGE_FORMATS.items() if kind == found[0].format)
-        notes.add(f"is a {found[0].format} file, and read as one; rename it to {file.stem}{ending}.")
+    requested = pages if page is None else page
+    pictures = opened(file, lambda stream: decoded_pages(stream, str(path), picture, requested, notes=notes))
+    expected = IMAGE_FORMATS.get(file.suffix.lower())
+    if expected is not None and expected != pictures[0].format:
+        suffix = next(suffix for suffix, kind in IMAGE_FORMATS.items() if kind == pictures[0].format)
+        notes.add(f"is a {pictures[0].format} file, and read as one; rename it to {file.stem}{suffix}.")
     for note in sorted(notes):
         warnings.warn(f"{path}: {note}", HourglassWarning, stacklevel=2)
-    if len(found) == 1:
-        return [dataclasses.replace(found[0], name=str(path))]
-    if len({one.values.ndim for one in found}) > 1:  # frames of an animation, some of them without colour
-        coloured = [one.values if one.values.ndim == 3 else np.repeat(one.values[..., None], 3, axis=2) for one in found]
-        found = [dataclasses.replace(one, values=values) for one, values in zip(found, coloured, strict=True)]
-    return found
+    if len(pictures) == 1:
+        return [dataclasses.replace(pictures[0], name=str(path))]
+    if len({one.values.ndim for one in pictures}) > 1:  # frames of an animation, some of them grey
+        coloured = [one.values if one.values.ndim == 3 else np.repeat(one.values[..., None], 3, axis=2) for one in pictures]
+        pictures = [dataclasses.replace(one, values=values) for one, values in zip(pictures, coloured, strict=True)]
+    return pictures
 
 
 def _alpha(image: Image.Image) -> NDArray[np.uint8]:
     return np.array((image if image.mode in ("RGBA", "LA") else image.convert("RGBA")).getchannel("A"))
 
 
-def _about(image: Image.Image) -> dict[str, Any]:
+def _metadata(image: Image.Image) -> dict[str, Any]:
     kept = {
         name: image.info[name] for name in ("icc_profile", "dpi", "compression", "duration", "loop") if image.info.get(name)
     }
-    if max(kept.get("dpi", (1,))) <= 1:  # what Pillow says of a TIFF file that says nothing
+    if max(kept.get("dpi", (1,))) <= 1:  # Pillow's value for a TIFF file without a resolution
         kept.pop("dpi", None)
     if exif := _exif(image):
         kept["exif"] = exif
@@ -149,45 +149,45 @@ def _about(image: Image.Image) -> dict[str, Any]:
         "text": any(name != "XML:com.adobe.xmp" for name in getattr(image, "text", {})),
         "comment": "comment" in image.info,
     }
-    return kept | ({"dropped": words} if (words := [name for name, is_there in dropped.items() if is_there]) else {})
+    return kept | ({"dropped": names} if (names := [name for name, is_present in dropped.items() if is_present]) else {})
 
 
 def _exif(image: Image.Image) -> bytes:
-    """The image's EXIF without what no longer holds when it is written: its turn, its size, how its pixels lie."""
+    """Return the EXIF data without tags that do not apply to a new file: orientation, size, storage."""
     exif = image.getexif()
-    for tag in (ORIENTATION, *_OF_THE_FILE):
+    for tag in (ORIENTATION, *_STORAGE_TAGS):
         if tag in exif:
             del exif[tag]
-    for tag in _SIDES_IN_EXIF:
+    for tag in _EXIF_SIZE_TAGS:
         exif.get_ifd(_EXIF_IFD).pop(tag, None)
     return exif.tobytes() if exif or exif.get_ifd(_EXIF_IFD) or exif.get_ifd(_GPS_IFD) else b""
 
 
 def common_white(pictures: Sequence[Picture], name: str, white: float | None = None) -> float | None:
-    """What stands for 1 in all `pictures` that are deeper than 8 bits: `white`, or found, with a note; None if none is."""
+    """Return the common white level of pictures deeper than 8 bits: `white`, or inferred with a warning; None without any."""
     deep = [(picture.largest, picture.depth != "float32") for picture in pictures if picture.is_deep]
     return white_of(deep, name, white) if deep else None
 
 
 def largest_values(path: Path, pages: Pages = "all") -> list[tuple[float, bool]]:
-    """Of a file deeper than 8 bits, each image's largest value, and whether it is an integer; else, or if unreadable, none."""
+    """Return (largest value, whether it is an integer) of each image deeper than 8 bits; empty if the file is unreadable."""
     try:
         if not opened(path, holds_deep):
             return []
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", HourglassWarning)  # given when its images are read
+            warnings.simplefilter("ignore", HourglassWarning)  # issued again when the images are read
             pictures = read_pictures(path, pages=pages)
-    except DataError:  # raised when its images are read
+    except DataError:  # raised again when the images are read
         return []
     return [(picture.largest, picture.depth != "float32") for picture in pictures if picture.is_deep]
 
 
 def in_unit(picture: Picture, white: float | None) -> Array:
-    """Its values as models take them: uint8, or float32 in 0..1 if it is deeper than 8 bits."""
+    """Return the values for a model: uint8, or float32 in 0..1 if the picture is deeper than 8 bits."""
     return to_unit(picture.values, white or 1.0, name=picture.name) if picture.is_deep else picture.values
 
 
-# --- written back ------------------------------------------------------------------------------------------------------
+# --- writing back ------------------------------------------------------------------------------------------------------
 
 
 def write_pictures(
@@ -198,64 +198,65 @@ def write_pictures(
     white: float | None = None,
     quality: int | None = None,
 ) -> None:
-    """Write what became of the `pictures` of one file, in their depth, colour mode and profile: beside first, then renamed.
+    """Write processed images with the depth, colour mode and metadata of the `pictures` of one file, atomically.
 
     Parameters
     ----------
     path : Path
-        Its ending names the format.
+        Its suffix selects the format.
     pictures : sequence of Picture
     images : sequence of ndarray (h, w) or (h, w, 3), float in 0..1 or uint8
-        Of any size.
+        The processed images, of any size.
     white : float, optional
-        What 1 is written as where the file holds more than 8 bits.
+        The value that 1 maps to in files deeper than 8 bits.
     quality : int, optional
-        1..100, of JPEG, WebP and AVIF. By default 98, and WebP without loss.
+        Quality of JPEG, WebP and AVIF, 1..100. By default 98, and lossless for WebP.
 
     Raises
     ------
     DataError
-        If the format cannot hold them.
+        If the format cannot store the images.
 
-    Notes
+    Warns
     -----
-    A HourglassWarning says what the format cannot keep.
+    HourglassWarning
+        If the format cannot keep the depth, the colours, the transparency or some metadata.
     """
     kind = IMAGE_FORMATS.get(path.suffix.lower(), "PNG")
-    if len(pictures) > 1 and kind not in _MANY_PAGES:
+    if len(pictures) > 1 and kind not in _MULTI_PAGE:
         raise DataError(
-            f"{pictures[0].name}: one of {len(pictures)} pages, of which {kind} holds one; write TIFF, or read the first."
+            f"{pictures[0].name}: the file has {len(pictures)} pages, but {kind} holds one; write TIFF, or read the first page."
         )
     notes: set[str] = set()
-    made = [_made(picture, image, white, kind, notes) for picture, image in zip(pictures, images, strict=True)]
+    encoded = [_to_pillow(picture, image, white, kind, notes) for picture, image in zip(pictures, images, strict=True)]
     options = _options(pictures[0], kind, quality, notes)
-    if len(made) > 1:
-        options |= {"save_all": True, "append_images": made[1:]} | _timing(pictures)
+    if len(encoded) > 1:
+        options |= {"save_all": True, "append_images": encoded[1:]} | _timing(pictures)
     try:
-        with replace_file(path) as beside:
-            made[0].save(beside, format=kind, **options)
+        with replace_file(path) as temporary:
+            encoded[0].save(temporary, format=kind, **options)
     except BROKEN as error:
-        if getattr(error, "errno", None) is not None:  # of the disk
+        if getattr(error, "errno", None) is not None:  # an error of the disk
             raise
         raise DataError(f"{pictures[0].name}: cannot be written as {kind} ({reason_of(error)}).") from error
     for note in sorted(notes):
         warnings.warn(f"{path}: {note}", HourglassWarning, stacklevel=2)
 
 
-def _made(picture: Picture, image: Array, white: float | None, kind: str, notes: set[str]) -> Image.Image:
-    """What is written of one image; adds to `notes` what cannot be."""
+def _to_pillow(picture: Picture, image: Array, white: float | None, kind: str, notes: set[str]) -> Image.Image:
+    """Convert an image for writing; add messages on lost information to `notes`."""
     if picture.is_deep and kind in _DEPTHS[picture.depth]:
         return _deep(picture, to_float(image), white or 1.0)
     if picture.is_deep:
-        notes.add(f"{kind} holds no {picture.depth}; 8 bits are written.")
+        notes.add(f"{kind} cannot store {picture.depth}; 8 bits are written.")
     if kind == "GIF" and image.ndim == 3 and Image.fromarray(to_uint8(image)).getcolors(256) is None:
-        notes.add("GIF holds 256 colours, of which the nearest are written; --format png or webp keeps all.")
+        notes.add("GIF stores 256 colours; others are replaced by the nearest. --format png or webp keeps all.")
     if picture.mode in ("CMYK", "1"):
         notes.add(f"{picture.mode} is written as {'RGB' if picture.mode == 'CMYK' else '8 bits'}.")
     if picture.alpha is None:
         return Image.fromarray(to_uint8(image))
     if kind not in _ALPHA:
-        notes.add(f"{kind} holds no transparency; it is laid on white.")
+        notes.add(f"{kind} cannot store transparency; the image is composited on white.")
         return Image.fromarray(to_uint8(image))
     return _transparent(picture, to_float(image))
 
@@ -269,35 +270,35 @@ def _deep(picture: Picture, image: Float32, white: float) -> Image.Image:
 
 
 def _transparent(picture: Picture, image: Float32) -> Image.Image:
-    """The image taken off the white that it was laid on, so that it looks there as it was made, with its own alpha."""
+    """Undo the compositing on white and attach the alpha channel, so that the result on white equals `image`."""
     assert picture.alpha is not None
     height, width = image.shape[:2]
     alpha = Image.fromarray(picture.alpha)
     if alpha.size != (width, height):
         alpha = alpha.resize((width, height), Image.Resampling.LANCZOS)
-    share = np.asarray(alpha, dtype=np.float32)[..., None] / 255
-    colour = np.where(share > 0, 1 - (1 - image) / np.maximum(share, 1 / 255), 1)
-    made = Image.fromarray(to_uint8(colour))
+    opacity = np.asarray(alpha, dtype=np.float32)[..., None] / 255
+    colour = np.where(opacity > 0, 1 - (1 - image) / np.maximum(opacity, 1 / 255), 1)
+    transparent = Image.fromarray(to_uint8(colour))
     if picture.mode in ("L", "LA", "La", "1"):
-        made = made.convert("L")
-    made.putalpha(alpha)
-    return made
+        transparent = transparent.convert("L")
+    transparent.putalpha(alpha)
+    return transparent
 
 
 def _options(picture: Picture, kind: str, quality: int | None, notes: set[str]) -> dict[str, Any]:
-    """How Pillow is to write the file, with what is known of the image."""
+    """Return Pillow's options for saving, including the metadata."""
     options: dict[str, Any] = {}
     if "dropped" in picture.about:
         notes.add(f"its {' and '.join(picture.about['dropped'])} is left out.")
-    for name, takers in _KEEPS.items():
+    for name, formats in _METADATA_FORMATS.items():
         if name not in picture.about:
             continue
         if name == "icc_profile" and picture.mode == "CMYK":
-            notes.add("its profile is of CMYK, and left out.")
-        elif kind in takers:
+            notes.add("its CMYK profile is left out.")
+        elif kind in formats:
             options[name] = picture.about[name]
         else:
-            notes.add(f"{kind} holds no {name}; it is left out.")
+            notes.add(f"{kind} cannot store {name}; it is left out.")
     if kind in ("JPEG", "AVIF"):
         sampling = 0 if kind == "JPEG" else "4:4:4" if picture.values.ndim == 3 else "4:0:0"
         options |= {"quality": QUALITY if quality is None else quality, "subsampling": sampling}
@@ -309,12 +310,12 @@ def _options(picture: Picture, kind: str, quality: int | None, notes: set[str]) 
 
 
 def _tiff_compression(picture: Picture) -> str | None:
-    given = picture.about.get("compression") if picture.format == "TIFF" else None
-    return given if given in _LOSSLESS_TIFF or given is None else "tiff_adobe_deflate"
+    original = picture.about.get("compression") if picture.format == "TIFF" else None
+    return original if original in _LOSSLESS_TIFF or original is None else "tiff_adobe_deflate"
 
 
 def _timing(pictures: Sequence[Picture]) -> dict[str, Any]:
-    """How long each frame of an animation is shown, and how often all are."""
+    """Return frame durations and loop count of an animation."""
     durations = [picture.about.get("duration") for picture in pictures]
     timing: dict[str, Any] = {"duration": [round(one or 0) for one in durations]} if any(durations) else {}
     return timing | ({"loop": pictures[0].about["loop"]} if "loop" in pictures[0].about else {})

@@ -1,4 +1,4 @@
-"""What could not be read: counted and told once, or listed in a file."""
+"""Rejects: images that could not be read, reported in one warning or listed in a file."""
 
 from __future__ import annotations
 
@@ -13,54 +13,54 @@ from hourglass.data.shards import Piece, Shard
 from hourglass.data.write import replace_file
 from hourglass.errors import DataError, HourglassWarning
 
-_KEPT = 100_000  # names, so that a second reading does not count again
+_MAX_NAMES = 100_000  # names kept, so that a second pass does not count images again
 
 
 def write_rejects(path: Path, rejects: Sequence[tuple[str, str]], what: str = "path") -> None:
-    """List (what each is called, the reason) as CSV. Without any no file is there, nor that of an earlier run."""
+    """Write (name, reason) as CSV; without rejects, remove the file of an earlier run."""
     if not rejects:
         path.unlink(missing_ok=True)
         return
-    with replace_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as stream:
+    with replace_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([(what, "reason"), *((as_text(name), as_text(reason)) for name, reason in rejects)])
 
 
 class Rejects:
-    """The images that were left out, or not read whole; with `strict` the first that was left out is a DataError."""
+    """Collects images that were left out or read incompletely; with `strict`, the first one left out raises DataError."""
 
     def __init__(self, strict: bool) -> None:
         self._strict = strict
         self._counts: dict[str, int] = {}
         self.first = ""
-        self._n_told = 0
+        self._n_reported = 0
         self._notes: dict[str, dict[str, str]] = {}
-        self._notes_told: dict[str, int] = {}
+        self._n_notes_reported: dict[str, int] = {}
 
-    def note(self, shard: Shard, piece: Piece, n_wanted: int) -> None:
-        """Of `n_wanted` images of `shard`, those in `piece` could be read."""
-        for key, sentence in piece.notes:
-            of_kind = self._notes.setdefault(re.sub(r"\d+", "0", sentence), {})
-            if len(of_kind) < _KEPT:
-                of_kind[f"{shard.path} {key}"] = f"{key}: {sentence}"
+    def add(self, shard: Shard, piece: Piece, n_requested: int) -> None:
+        """Record which of `n_requested` images of `shard` are missing in `piece`, and its notes."""
+        for key, message in piece.notes:
+            group = self._notes.setdefault(re.sub(r"\d+", "0", message), {})
+            if len(group) < _MAX_NAMES:
+                group[f"{shard.path} {key}"] = f"{key}: {message}"
         if not piece.rejects:
             return
         key, reason = piece.rejects[0]
         if self._strict:
             raise DataError(f"{key}: {reason}")
         self.first = self.first or f"{key}: {reason}"
-        if len(self._counts) < _KEPT:
-            n_each = (n_wanted - len(piece.rows)) // len(piece.rejects)  # a block that cannot be read at all is one reject
+        if len(self._counts) < _MAX_NAMES:
+            n_each = (n_requested - len(piece.rows)) // len(piece.rejects)  # an unreadable block is one reject
             self._counts.update({f"{shard.path} {name}": n_each for name, _ in piece.rejects})
 
-    def tell(self, n_images: int) -> None:
-        """Say how many there are, if there are more than last time."""
+    def warn(self, n_images: int) -> None:
+        """Warn about rejects and notes, if there are more than at the last call."""
         count = sum(self._counts.values())
-        if count > self._n_told:
-            self._n_told = count
-            words = f"{count:,} of {n_images:,} images cannot be read and are left out; the first: {self.first}"
-            warnings.warn(words, HourglassWarning, stacklevel=3)
-        for kind, of_kind in self._notes.items():
-            if len(of_kind) > self._notes_told.get(kind, 0):
-                self._notes_told[kind] = len(of_kind)
-                more = f" (and {len(of_kind) - 1:,} more like it)" if len(of_kind) > 1 else ""
-                warnings.warn(f"{min(of_kind.values())}{more}", HourglassWarning, stacklevel=3)
+        if count > self._n_reported:
+            self._n_reported = count
+            message = f"{count:,} of {n_images:,} images cannot be read and are left out; the first: {self.first}"
+            warnings.warn(message, HourglassWarning, stacklevel=3)
+        for kind, group in self._notes.items():
+            if len(group) > self._n_notes_reported.get(kind, 0):
+                self._n_notes_reported[kind] = len(group)
+                more = f" (and {len(group) - 1:,} more like it)" if len(group) > 1 else ""
+                warnings.warn(f"{min(group.values())}{more}", HourglassWarning, stacklevel=3)

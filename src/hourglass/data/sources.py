@@ -1,4 +1,4 @@
-"""Where the shards of a source are: in a file, a folder, or what a pattern names."""
+"""Finding the shards of a source: a file, a folder, a pattern, or a list of these."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from hourglass.data.files import IMAGE_FORMATS
-from hourglass.data.shards import FILES_A_SHARD, KINDS, FileNames, FilesShard, Shard
-from hourglass.data.walk import parts_of, walk
+from hourglass.data.shards import FILES_PER_SHARD, KINDS, FileNames, FilesShard, Shard
+from hourglass.data.walk import split_folders, walk
 from hourglass.errors import DataError, HourglassWarning
 
 
 def is_sharded(source: str | Path) -> bool:
-    """Whether `source` is a Parquet or tar file, or a folder or pattern of such files or of npy files, and no images."""
+    """Whether `source` is a Parquet or tar file, or a folder or pattern of such or npy files and not of images."""
     text = os.fspath(source)
     if not text:
         return False
@@ -30,10 +30,10 @@ def is_sharded(source: str | Path) -> bool:
 
 
 def shards_of(source: str | Path | Sequence[str | Path]) -> Sequence[Shard]:
-    """The shards of a source, sorted by name. DataError if there are none, or they are of several kinds."""
+    """Return the shards of a source, sorted by name. Raises DataError if there are none or kinds are mixed."""
     if not isinstance(source, (str, Path)):
         if not isinstance(source, (list, tuple)):
-            raise DataError(f"{source!r} is no source; allowed: a file, a folder, a pattern, or a list of these.")
+            raise DataError(f"{source!r} is not a source; allowed: a file, a folder, a pattern, or a list of these.")
         every = [shard for one in source for shard in shards_of(one)]
         if not every:
             raise DataError("an empty list of sources.")
@@ -41,29 +41,30 @@ def shards_of(source: str | Path | Sequence[str | Path]) -> Sequence[Shard]:
     if not os.fspath(source):
         raise DataError("an empty name; allowed: a file, a folder or a pattern.")
     path = Path(os.path.expanduser(os.fspath(source)))
-    if parts := parts_of(path):
-        words = f"{path}: its part {parts['train'].name} is read, of {', '.join(part.name for part in parts.values())}."
-        warnings.warn(words, HourglassWarning, stacklevel=2)
-        path = parts["train"]
+    if folders := split_folders(path):
+        names = ", ".join(folder.name for folder in folders.values())
+        message = f"{path}: of its splits {names}, only {folders['train'].name} is read."
+        warnings.warn(message, HourglassWarning, stacklevel=2)
+        path = folders["train"]
     files = [path] if path.is_file() else _files_of(str(path))
     if files and all(file.suffix.lower() in IMAGE_FORMATS for file in files):
         root = root_of(source)
-        return _Files(Path(root), [os.path.relpath(file, root) for file in files])
+        return _FolderShards(Path(root), [os.path.relpath(file, root) for file in files])
     kinds = sorted({file.suffix.lower() for file in files})
     if len(kinds) > 1:
         raise DataError(f"{path}: holds {' and '.join(kinds)}; name one kind, as in {path}/*{kinds[0]}.")
     if files:
         if kinds[0].removeprefix(".") not in KINDS:
             allowed = ", ".join(f".{kind}" for kind in KINDS)
-            raise DataError(f"{files[0]}: cannot be read in parts; allowed: {allowed}, or a folder of images or of such files.")
+            raise DataError(f"{files[0]}: cannot be streamed; allowed: {allowed}, or a folder of images or of such files.")
         return [KINDS[kinds[0].removeprefix(".")](str(file)) for file in files]
     if path.is_dir():
-        return _Files(path)
-    raise DataError(f"{path}: no such file or folder{', and no file fits the pattern' if glob.has_magic(str(path)) else ''}.")
+        return _FolderShards(path)
+    raise DataError(f"{path}: no such file or folder{', and no file matches' if glob.has_magic(str(path)) else ''}.")
 
 
 def root_of(source: str | Path | Sequence[str | Path]) -> str:
-    """The folder that shards are named below: the one that was named, or what of a pattern or list is the same for all."""
+    """Return the common folder of a source: the folder itself, or the common prefix of a pattern or list."""
     if not isinstance(source, (str, Path)):
         return os.path.commonpath([os.path.abspath(root_of(one)) for one in source])
     path = Path(os.path.expanduser(os.fspath(source)))
@@ -74,45 +75,46 @@ def root_of(source: str | Path | Sequence[str | Path]) -> str:
 
 
 def _files_of(text: str) -> list[Path]:
-    """The shards below a folder, or those of a pattern; none where a folder holds images."""
+    """Return the shards below a folder, or the matches of a pattern; nothing if a folder holds images."""
     if not Path(text).is_dir():
         return sorted(Path(file) for file in glob.glob(text, recursive=True))
     found: list[Path] = []
     for folder, names in walk(text):
         for name in names:
-            ending = os.path.splitext(name)[1].lower()
-            if ending in IMAGE_FORMATS:
+            suffix = os.path.splitext(name)[1].lower()
+            if suffix in IMAGE_FORMATS:
                 others = [other for other in names if os.path.splitext(other)[1].lower().removeprefix(".") in KINDS]
-                _tell_of_both(text, name, [*(file.name for file in found), *others])
+                _warn_mixed(text, name, [*(file.name for file in found), *others])
                 return []
-            if ending.removeprefix(".") in KINDS:
+            if suffix.removeprefix(".") in KINDS:
                 found.append(Path(folder, name))
     return sorted(found)
 
 
-class _Files(Sequence[Shard]):
-    """The images of a folder, some a shard, each made when it is asked for."""
+class _FolderShards(Sequence[Shard]):
+    """The shards of a folder of images, created on access."""
 
     def __init__(self, folder: Path, names: Sequence[str] | None = None) -> None:
         self.folder, self.names = folder, FileNames(folder) if names is None else names
 
     def __len__(self) -> int:
-        return math.ceil(len(self.names) / FILES_A_SHARD)
+        return math.ceil(len(self.names) / FILES_PER_SHARD)
 
     def __getitem__(self, number: Any) -> Any:
         if isinstance(number, slice):
             return [self[one] for one in range(*number.indices(len(self)))]
         if not 0 <= number < len(self):
             raise IndexError(number)
-        return FilesShard(str(self.folder), tuple(self.names[number * FILES_A_SHARD : (number + 1) * FILES_A_SHARD]), number)
+        first = number * FILES_PER_SHARD
+        return FilesShard(str(self.folder), tuple(self.names[first : first + FILES_PER_SHARD]), number)
 
 
-_told: set[str] = set()
+_warned: set[str] = set()
 
 
-def _tell_of_both(folder: str, image: str, others: list[str]) -> None:
-    """Once for a folder, for many ask what it is."""
-    if others and folder not in _told:
-        _told.add(folder)
-        words = f"{folder}: holds images, as {image}, and files of many images, as {others[0]}: the images are read"
-        warnings.warn(f"{words}. Keep them apart.", HourglassWarning, stacklevel=2)
+def _warn_mixed(folder: str, image: str, others: list[str]) -> None:
+    """Warn once per folder, as a folder is examined several times."""
+    if others and folder not in _warned:
+        _warned.add(folder)
+        message = f"{folder}: holds images, such as {image}, and shards, such as {others[0]}; only the images are read"
+        warnings.warn(f"{message}. Keep them apart.", HourglassWarning, stacklevel=2)

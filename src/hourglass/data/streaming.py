@@ -1,4 +1,4 @@
-"""Sources larger than memory: shards that are read in parts, in order or shuffled, from any position on."""
+"""Streams of sources larger than memory: shards read block by block, in order or shuffled, from any position on."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.data import files
-from hourglass.data.dataset import Split, sides_of
-from hourglass.data.decoding import Wanted, Workers, default_workers, in_order
+from hourglass.data.dataset import Split, parse_size
+from hourglass.data.decoding import Request, Workers, default_workers, read_in_order
 from hourglass.data.depth import check_white, white_of
 from hourglass.data.rejects import Rejects
-from hourglass.data.shards import Block, Form, NpyShard, Piece, Shard, cut
-from hourglass.data.shuffling import BLOCKS_EACH, Batch, Blocks, Gathered, Window, batched, rows_of, spread
+from hourglass.data.shards import Block, Form, NpyShard, Piece, Shard, chunk_ranges
+from hourglass.data.shuffling import BLOCKS_PER_PROCESS, Batch, Blocks, LoadedWindow, Window, allocate, batched, remaining_rows
 from hourglass.data.sources import root_of, shards_of
 from hourglass.errors import DataError, HourglassWarning, WorkerError
 from hourglass.images import Array, to_float, to_uint8
 
 _BUFFER_BYTES, _BUFFER_IMAGES = 64 << 20, 16_384
 _SAMPLED_BLOCKS = 64
-_DRAWN_BYTES = 512 << 20
+_SAMPLED_BYTES = 512 << 20
 _UNITS_IN_BUFFER = 32
 _PROBED_BLOCKS = 8
-_PIECE_BYTES = 32 << 20  # of decoded images of any size
+_PIECE_BYTES = 32 << 20  # target size of a piece of images of different sizes
 
 
 def stream(
@@ -45,41 +45,43 @@ def stream(
     white: float | None = None,
     crop: int | tuple[int, int] | None = None,
 ) -> Stream:
-    """Images that are read as they are needed: for more of them than memory holds.
+    """Stream images from disk as they are needed, for sources larger than memory.
 
     Parameters
     ----------
     source : path, pattern, or sequence of paths
         A folder of images (subfolders are labels); a folder of Parquet, tar or npy files; one such file; or a pattern such as
-        ``"train-*.tar"``. Parquet: a column ``image`` of image files as bytes (or as a struct with ``bytes``) or of pixels as
-        lists; ``label``, and ``key``, ``path`` or ``id``, if there are any. tar: WebDataset's layout, ``0001.png`` beside
-        ``0001.cls``. npy: (n, h, w) or (n, h, w, c), uint8, float in 0..1, or deeper with a white level. Of files of several
-        pages the first is read, with a note.
+        ``"train-*.tar"``. Parquet: a column ``image`` of encoded images as bytes (or a struct with ``bytes``) or of pixels as
+        lists, and optional columns ``label`` and ``key``, ``path`` or ``id``. tar: WebDataset's layout, ``0001.png`` beside
+        ``0001.cls``. npy: (n, h, w) or (n, h, w, c), uint8, float in 0..1, or deeper with a white level. Only the first page of
+        a multi-page file is read, with a warning.
     size : (height, width) or int, optional
-        Resize image files to this; without it they must share the size of the first.
+        Resize image files to this size; otherwise they must have the size of the first.
     buffer : int, optional
-        Images that are shuffled together, from blocks all over the source. By default 64 MiB of pixels, at most 16,384.
+        Number of images that are shuffled together, from blocks all over the source. By default 64 MiB of pixels, at most
+        16,384 images.
     workers : int, optional
-        Processes that read and decode; 0: a thread of this one. By default 0 for arrays, else one fewer than there are cores.
+        Number of worker processes that read and decode; 0 uses a thread of this process. By default 0 for arrays, else one
+        fewer than there are cores.
     strict : bool
-        Raise a DataError for an image that cannot be read, instead of leaving it out with a note.
+        Raise DataError for an image that cannot be read, instead of leaving it out with a warning.
     white : float, above 0, optional
-        The value that stands for 1 in images deeper than 8 bits, as 4095 of 12 bits; what is above is clipped, with a note. By
-        default found from some of the images, and said in a note.
+        The value that maps to 1 in images deeper than 8 bits, such as 4095 for 12 bits; larger values are clipped with a
+        warning. By default inferred from a sample of the images, with a warning.
     crop : (height, width) or int, optional
-        Instead of resizing: cut a random crop of this size, flipped and turned by quarters, out of each image, another one in
-        every epoch of a training. Images may then have any sizes; one that is smaller is mirrored at its borders. Iterating,
-        and all that is held out, has the same crops every time.
+        Instead of resizing, take a random crop of this size from each image, flipped and rotated by multiples of 90 degrees;
+        training draws new crops in every epoch. Images may then have any size; smaller ones are padded by reflection. Iteration
+        and validation splits use fixed crops.
 
     Returns
     -------
     Stream
-        What `fit` takes in place of an array. Iterating gives `Split` after `Split`, in order.
+        Accepted by `fit` in place of an array. Iterating yields one `Split` after another, in order.
 
     Raises
     ------
     DataError
-        If there is no such source, or it holds no image.
+        If the source does not exist or holds no image.
 
     Examples
     --------
@@ -106,7 +108,7 @@ def stream(
 
 
 class Stream:
-    """Images in shards. Like an array it has `shape`, `dtype`, `ndim` and a length; see `stream`."""
+    """Images in shards, with `shape`, `dtype`, `ndim` and a length like an array; see `stream`."""
 
     def __init__(
         self,
@@ -126,20 +128,20 @@ class Stream:
         for name, value, least in (("buffer", buffer, 1), ("workers", workers, 0)):
             if value is not None and (not isinstance(value, Integral) or value < least):
                 raise DataError(f"{name}={value!r}; allowed: a whole number, {least} or more.")
-        self.shards, self.size, self.strict, self.root = shards, sides_of(size, "size"), strict, root
-        self.crop = sides_of(crop, "crop")
+        self.shards, self.size, self.strict, self.root = shards, parse_size(size, "size"), strict, root
+        self.crop = parse_size(crop, "crop")
         self._buffer, self._workers, self._white = buffer, workers, white
         self._rejects = Rejects(strict)
-        self._is_told_small = False
+        self._has_warned_small = False
 
-    # --- what it holds ----------------------------------------------------------------------------------------------
+    # --- contents ---------------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return int(self._blocks.counts.sum())
 
     def __repr__(self) -> str:
-        sides = "×".join(str(side) for side in self.shape[1:])
-        return f"<{len(self):,} images of {sides}, {self.dtype}, in {len(self.shards):,} shards>"
+        shape = "×".join(str(length) for length in self.shape[1:])
+        return f"<{len(self):,} images of {shape}, {self.dtype}, in {len(self.shards):,} shards>"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -152,21 +154,21 @@ class Stream:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """uint8, or float32 where arrays hold floats."""
+        """uint8, or float32 for arrays of floats and images deeper than 8 bits."""
         return self._first.dtype
 
     @property
     def buffer(self) -> int:
-        """Images that are shuffled together."""
+        """Number of images that are shuffled together."""
         if self._buffer is not None:
             return self._buffer
         return max(1, min(_BUFFER_IMAGES, _BUFFER_BYTES // max(1, int(self._first.nbytes))))
 
     @property
     def fingerprint(self) -> str:
-        """Tells another source from this one, by the names of its shards and how many images each holds."""
+        """Identifies the source by shape, dtype, white level, buffer, and the names and lengths of its shards."""
         digest = 0
-        for shard, count in zip(self.shards, self._blocks.of_shards, strict=True):
+        for shard, count in zip(self.shards, self._blocks.counts_per_shard, strict=True):
             name = f"{Path(shard.path).name} {getattr(shard, 'names', '')} {count}"
             digest = zlib.crc32(name.encode("utf-8", "surrogateescape"), digest)
         white = "" if self.white is None else f" {self.white:g}"
@@ -179,36 +181,36 @@ class Stream:
 
     @cached_property
     def white(self) -> float | None:
-        """The value that stands for 1 in images deeper than 8 bits; None if none of some images is."""
+        """The value that maps to 1 in images deeper than 8 bits; None if no sampled image is."""
         samples = self._samples[0]
         if deep := [(sample.largest, sample.is_integer) for sample in samples if sample.is_deep]:
             return white_of(deep, self.root or self.shards[0].path, self._white)
         are_floats = bool(samples) and not any(sample.is_integer for sample in samples)
-        return None if are_floats else self._white  # of floats up to 1, 1 is white
+        return None if are_floats else self._white  # floats up to 1 need no white level
 
     @cached_property
     def _first(self) -> Array:
-        """One image, black, (1, *shape): in colour if any of the first of some blocks is."""
-        len(self)  # which raises what cannot be read at all
+        """A black image (1, *shape) of the shape and dtype of all images: in colour if any sampled image is."""
+        len(self)  # raises if the source cannot be read at all
         samples, reasons = self._samples
         if not samples:
             raise DataError(f"{self.shards[0].path}: the first of its images cannot be read: {reasons[0]}")
-        found = max(samples, key=lambda sample: len(sample.shape))  # the first of the coloured ones, if there are any
-        is_float = self.white is not None or not found.is_integer
-        return np.zeros(
-            (1, *(self.size or self.crop or found.shape[:2]), *found.shape[2:]), np.float32 if is_float else np.uint8
-        )
+        sample = max(samples, key=lambda sample: len(sample.shape))  # the first coloured one, if there is any
+        is_float = self.white is not None or not sample.is_integer
+        height_width = self.size or self.crop or sample.shape[:2]
+        return np.zeros((1, *height_width, *sample.shape[2:]), np.float32 if is_float else np.uint8)
 
     @cached_property
     def _samples(self) -> tuple[list[_Sample], list[str]]:
-        """(the first images of some blocks, why others cannot be read)"""
+        """(the first images of some blocks, reasons of those that cannot be read)"""
         samples: list[_Sample] = []
         reasons: list[str] = []
-        chosen = _spread(len(self.shards), _PROBED_BLOCKS)
+        chosen = _evenly_spaced(len(self.shards), _PROBED_BLOCKS)
+        n_blocks = math.ceil(_PROBED_BLOCKS / max(1, len(chosen)))
         for shard in (self.shards[number] for number in chosen):
             try:
                 blocks = shard.blocks()
-                for block in (blocks[number] for number in _spread(len(blocks), math.ceil(_PROBED_BLOCKS / len(chosen)))):
+                for block in (blocks[number] for number in _evenly_spaced(len(blocks), n_blocks)):
                     piece = shard.read(block, np.arange(min(4, block.n_images)), Form(None, named=False, white=0))
                     reasons += [": ".join(reject) for reject in piece.rejects]
                     samples += [self._sample(shard, image) for image in piece.images]
@@ -218,13 +220,13 @@ class Stream:
 
     def _sample(self, shard: Shard, image: Array) -> _Sample:
         is_integer, largest = image.dtype.kind != "f", float(image.max())
-        is_refused = not is_integer and isinstance(shard, NpyShard) and self._white is None  # floats beyond 1 in arrays
+        is_refused = not is_integer and isinstance(shard, NpyShard) and self._white is None  # arrays of floats above 1
         return _Sample(image.shape, is_integer, largest, largest > (255 if is_integer else 1) and not is_refused)
 
     @cached_property
     def _units(self) -> Blocks:
-        """What is shuffled: blocks, or parts of them where a buffer of large images would hold only a few."""
-        return self._blocks if self._buffer is not None else self._blocks.parted(max(1, self.buffer // _UNITS_IN_BUFFER))
+        """The units of shuffling: blocks, or parts of blocks if the buffer would hold only a few blocks of large images."""
+        return self._blocks if self._buffer is not None else self._blocks.subdivided(max(1, self.buffer // _UNITS_IN_BUFFER))
 
     @property
     def _form(self) -> Form:
@@ -243,97 +245,100 @@ class Stream:
     # --- in order ---------------------------------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[Split]:
-        """All images that can be read, in order, some hundred at a time, with their labels."""
+        """Iterate over all readable images with their labels, in order, a few hundred at a time."""
         form = self._form._replace(named=True)
         for shard in self.shards:
-            for n_wanted, piece in self.pieces(shard, form):
-                self._rejects.note(shard, piece, n_wanted)
+            for n_requested, piece in self.pieces(shard, form):
+                self._rejects.add(shard, piece, n_requested)
                 if piece.rows:
-                    yield Split(self._typed(piece.images), _known(piece.labels), None, tuple(piece.keys), self.white)
-        self._rejects.tell(len(self))
+                    yield Split(self._cast(piece.images), _label_array(piece.labels), None, tuple(piece.keys), self.white)
+        self._rejects.warn(len(self))
 
     def pieces(self, shard: Shard, form: Form) -> Iterator[tuple[int, Piece]]:
-        """A shard from its first image to its last, in the wanted form, each piece with the number of images that were to be in
-        it; a block that cannot be read is one reject.
+        """Yield the images of a shard in order as (number of requested images, piece).
+
+        A block that cannot be read is one reject.
         """
         blocks = shard.blocks()
         if not blocks:
             return
         form = form._replace(white=self.white)
-        at_once = blocks[0].n_images if form.shape is not None else _at_once(shard, blocks[0])
+        limit = blocks[0].n_images if form.shape is not None else _images_per_piece(shard, blocks[0])
 
-        def requests() -> Iterator[Wanted]:
+        def requests() -> Iterator[Request]:
             for block in blocks:
-                if block.n_images <= at_once or form.shape is not None:
-                    yield Wanted(shard, block, None, form)
+                if block.n_images <= limit or form.shape is not None:
+                    yield Request(shard, block, None, form)
                     continue
-                for first, count in cut(block.n_images, at_once):
-                    yield Wanted(shard, block, np.arange(first, first + count), form)
+                for first, count in chunk_ranges(block.n_images, limit):
+                    yield Request(shard, block, np.arange(first, first + count), form)
 
-        for wanted, future in in_order(self._readers, requests()):
-            yield wanted.size, _piece(wanted, future)
+        for request, future in read_in_order(self._readers, requests()):
+            yield request.size, _result(request, future)
 
     def in_memory(self) -> Split:
-        """All images that can be read, as one array. DataError if that is more than `files.MAX_BYTES`."""
+        """Read all readable images into one array. Raises DataError if it exceeds `files.MAX_BYTES`."""
         n_bytes = len(self) * int(self._first.nbytes)
         if n_bytes > files.MAX_BYTES:
             raise DataError(
                 f"{self.shards[0].path}: {len(self):,} images are {n_bytes:,} bytes; the limit is {files.MAX_BYTES:,}. "
-                "Use stream(…), on the command line --stream."
+                "Use stream(…), or --stream on the command line."
             )
-        parts = list(self)
-        labels = None if any(part.labels is None for part in parts) else np.concatenate([part.known_labels for part in parts])
-        keys = tuple(key for part in parts for key in part.keys or ())
-        return Split(np.concatenate([part.images for part in parts]), labels, None, keys, self.white)
+        splits = list(self)
+        has_labels = not any(split.labels is None for split in splits)
+        labels = np.concatenate([split.known_labels for split in splits]) if has_labels else None
+        keys = tuple(key for split in splits for key in split.keys or ())
+        return Split(np.concatenate([split.images for split in splits]), labels, None, keys, self.white)
 
     def draw(self, n: int, seed: int) -> NDArray[np.int64]:
-        """Numbers of `n` images (or all), sorted, from some blocks all over the source, for each block is read.
+        """Draw the sorted indices of `n` random images (or all), from a few blocks all over the source to limit reading.
 
-        Of large images only as many as take 512 MiB.
+        Large images are limited to 512 MiB in total.
         """
         rng, blocks = np.random.default_rng(seed), self._units
-        n = min(n, max(1, _DRAWN_BYTES // max(1, int(self._first.nbytes))))
+        n = min(n, max(1, _SAMPLED_BYTES // max(1, int(self._first.nbytes))))
         n_blocks = max(_SAMPLED_BLOCKS, math.ceil(2 * n / blocks.counts.mean()))
         chosen = np.sort(rng.permutation(len(blocks.counts))[:n_blocks])
-        each = spread(min(n, int(blocks.counts[chosen].sum())), blocks.counts[chosen])
+        allocated = allocate(min(n, int(blocks.counts[chosen].sum())), blocks.counts[chosen])
         rows = [
             blocks.starts[block] + np.sort(rng.permutation(int(blocks.counts[block]))[:count])
-            for block, count in zip(chosen, each, strict=True)
+            for block, count in zip(chosen, allocated, strict=True)
         ]
         return np.concatenate(rows)
 
     def take(self, numbers: NDArray[np.int64], *, named: bool = True) -> Split:
-        """The images of these sorted numbers that can be read, `named` with labels and keys. DataError if none can be."""
+        """Read the images with these sorted indices, with labels and keys if `named`.
+
+        Images that cannot be read are left out. Raises DataError if none can be read.
+        """
         units = self._units
-        owners = np.searchsorted(units.starts, numbers, side="right") - 1
+        unit_indices = np.searchsorted(units.starts, numbers, side="right") - 1
         form = self._form._replace(named=named)
 
-        def requests() -> Iterator[Wanted]:
-            for some in np.split(numbers, np.flatnonzero(np.diff(owners)) + 1):
-                number = int(np.searchsorted(units.starts, some[0], side="right")) - 1
-                shard, block, offset = units[number]
-                yield Wanted(shard, block, some - units.starts[number] + offset, form)
+        def requests() -> Iterator[Request]:
+            for in_unit in np.split(numbers, np.flatnonzero(np.diff(unit_indices)) + 1):
+                index = int(np.searchsorted(units.starts, in_unit[0], side="right")) - 1
+                shard, block, offset = units[index]
+                yield Request(shard, block, in_unit - units.starts[index] + offset, form)
 
         images = np.empty((len(numbers), *self._first.shape[1:]), self.dtype)
         n_read, labels, keys = 0, [], []
-        for wanted, future in in_order(self._readers, requests()):
-            piece = _piece(wanted, future)
-            self._rejects.note(wanted.shard, piece, wanted.size)
+        for request, future in read_in_order(self._readers, requests()):
+            piece = _result(request, future)
+            self._rejects.add(request.shard, piece, request.size)
             if piece.rows:
-                images[n_read : n_read + len(piece.rows)] = self._typed(piece.images)
+                images[n_read : n_read + len(piece.rows)] = self._cast(piece.images)
             n_read += len(piece.rows)
             labels += piece.labels or [None] * len(piece.rows)
             keys += piece.keys
         if not n_read:
-            words = (
-                f"none of {len(numbers)} images that were drawn can be read; {self._rejects.first} If sizes differ, give one."
-            )
-            raise DataError(f"{self.shards[0].path}: {words}")
-        return Split(images[:n_read], _known(labels) if named else None, None, tuple(keys), self.white)
+            message = f"none of {len(numbers)} sampled images can be read; {self._rejects.first} If sizes differ, set size."
+            raise DataError(f"{self.shards[0].path}: {message}")
+        return Split(images[:n_read], _label_array(labels) if named else None, None, tuple(keys), self.white)
 
     def __array__(self, *_: Any, **__: Any) -> Array:
         raise DataError(
-            "a stream is not held in memory: fit on it, and pass on its parts, as in [model.encode(p.images) for p in it]."
+            "a stream is not held in memory: pass it to fit, or iterate over it: [model.encode(s.images) for s in stream]."
         )
 
     __getitem__ = __array__
@@ -343,149 +348,147 @@ class Stream:
     def batches(
         self, size: int, seed: int, *, first: int = 0, part: tuple[int, int] = (0, 1), without: NDArray[np.int64] | None = None
     ) -> Iterator[Batch]:
-        """The batches of one epoch, in an order that `seed` alone decides; which process reads what does not change it.
+        """Yield the batches of one epoch, in an order that depends on `seed` alone and not on the number of processes.
 
-        Blocks are shuffled; so many of them as fill the buffer are a window, whose images are shuffled among each other.
+        Blocks are shuffled. As many of them as fill the buffer form a window, whose images are shuffled together.
 
         Parameters
         ----------
         size : int
-            Images a batch, of all processes together.
+            Batch size over all processes.
         seed : int
-            Fixes the order of blocks and of the images in them.
+            Determines the order of blocks and of the images in them.
         first : int
-            The number of the batch to begin with.
-        part : (number, how many)
-            Which part of every batch is read here.
+            Index of the first batch.
+        part : (rank, number of processes)
+            The share of every batch to read.
         without : ndarray of int, sorted, optional
-            Images that are left out.
+            Indices of images to exclude.
         """
-        left_out = np.empty(0, np.int64) if without is None else without
-        total = len(self) - len(left_out)
-        self._tell_if_small(part[1])
+        excluded = np.empty(0, np.int64) if without is None else without
+        total = len(self) - len(excluded)
+        self._warn_if_small(part[1])
         form = self._form if self.crop is None else self._form._replace(crop=seed)
-        return batched(self._ahead(self._windows(seed, left_out), form, size, total, first, part), size, total, first)
+        return batched(self._load(self._windows(seed, excluded), form, size, total, first, part), size, total, first)
 
-    def _tell_if_small(self, how_many: int) -> None:
+    def _warn_if_small(self, n_processes: int) -> None:
         blocks = self._units.counts
-        n_together = min(len(blocks), self.buffer // int(blocks.mean()))
-        is_small = n_together < BLOCKS_EACH * how_many <= len(blocks)
-        if how_many > 1 and is_small and not self._is_told_small:
-            self._is_told_small = True
-            words = f"a buffer of {self.buffer:,} images holds {n_together} blocks or so, too few for {how_many} processes"
-            warnings.warn(
-                f"{words}: each reads all that the others do. Use a larger buffer, or smaller row groups.", HourglassWarning, 2
-            )
+        n_in_buffer = min(len(blocks), self.buffer // int(blocks.mean()))
+        is_small = n_in_buffer < BLOCKS_PER_PROCESS * n_processes <= len(blocks)
+        if n_processes > 1 and is_small and not self._has_warned_small:
+            self._has_warned_small = True
+            message = f"a buffer of {self.buffer:,} images has about {n_in_buffer} blocks, too few for {n_processes} processes"
+            warnings.warn(f"{message}: each reads every block. Use a larger buffer or smaller row groups.", HourglassWarning, 2)
 
-    def _ahead(
+    def _load(
         self, windows: Iterator[Window], form: Form, size: int, total: int, first: int, part: tuple[int, int]
-    ) -> Iterator[Gathered]:
-        """Each window's images, while the next one's are being read."""
-        waiting: list[_Reading] = []
+    ) -> Iterator[LoadedWindow]:
+        """Yield the images of each window while those of the next are being read."""
+        pending: list[_PendingWindow] = []
         try:
             for window in windows:
                 if window.end <= first * size:
                     continue
-                waiting.append(self._reading(window, form, window.lanes(size), window.shared(size, total, first, part)))
-                if len(waiting) > 1:
-                    yield self._gathered(waiting[0])
-                    waiting.pop(0)
-            while waiting:
-                yield self._gathered(waiting[0])
-                waiting.pop(0)
-            self._rejects.tell(len(self))
+                pending.append(self._request(window, form, window.lanes(size), window.local_images(size, total, first, part)))
+                if len(pending) > 1:
+                    yield self._receive(pending[0])
+                    pending.pop(0)
+            while pending:
+                yield self._receive(pending[0])
+                pending.pop(0)
+            self._rejects.warn(len(self))
         finally:
-            for reading in waiting:
-                for _, _, future in reading.parts:
+            for unread in pending:
+                for _, _, future in unread.requests:
                     future.cancel()
 
-    def _windows(self, seed: int, left_out: NDArray[np.int64]) -> Iterator[Window]:
-        """Blocks in an order drawn with `seed`, as many together as fill the buffer."""
+    def _windows(self, seed: int, excluded: NDArray[np.int64]) -> Iterator[Window]:
+        """Yield shuffled blocks in groups that fill the buffer, with their images shuffled."""
         blocks, begin, number = self._units, 0, 0
         order = np.random.default_rng([seed, 0]).permutation(len(blocks.counts))
         while len(order):
             n = 1 + int(np.searchsorted(np.cumsum(blocks.counts[order[: self.buffer]]), self.buffer))
             chosen, order, number = order[:n], order[n:], number + 1
             n = len(chosen)
-            rows = [rows_of(int(blocks.starts[block]), int(blocks.counts[block]), left_out) for block in chosen]
-            turns = np.repeat(np.arange(n), [len(some) for some in rows])
-            drawn = np.random.default_rng([seed, number]).permutation(len(turns))
-            yield Window(begin, chosen, turns[drawn], np.concatenate(rows)[drawn])
-            begin += len(turns)
+            rows = [remaining_rows(int(blocks.starts[block]), int(blocks.counts[block]), excluded) for block in chosen]
+            block_indices = np.repeat(np.arange(n), [len(in_block) for in_block in rows])
+            shuffled = np.random.default_rng([seed, number]).permutation(len(block_indices))
+            yield Window(begin, chosen, block_indices[shuffled], np.concatenate(rows)[shuffled])
+            begin += len(block_indices)
 
-    def _reading(self, window: Window, form: Form, lanes: NDArray[np.int64], chosen: NDArray[np.int64]) -> _Reading:
-        """Ask for the `chosen` images of `window`, block by block."""
-        owners, rows = window.blocks[window.turns[chosen]], window.rows[chosen]
-        sorted_places = np.lexsort((rows, owners))
-        edges = np.flatnonzero(np.diff(owners[sorted_places])) + 1
-        parts = []
-        for places in np.split(sorted_places, edges) if len(chosen) else []:
-            shard, block, offset = self._units[int(owners[places[0]])]
-            wanted = Wanted(shard, block, rows[places] + offset, form)
-            parts.append((places, wanted, self._readers.read(wanted)))
-        return _Reading(window.begin, window.end, lanes, window.begin + chosen, parts)
+    def _request(self, window: Window, form: Form, lanes: NDArray[np.int64], chosen: NDArray[np.int64]) -> _PendingWindow:
+        """Request the `chosen` images of `window`, block by block."""
+        block_indices, rows = window.blocks[window.block_indices[chosen]], window.rows[chosen]
+        order = np.lexsort((rows, block_indices))
+        edges = np.flatnonzero(np.diff(block_indices[order])) + 1
+        requests = []
+        for places in np.split(order, edges) if len(chosen) else []:
+            shard, block, offset = self._units[int(block_indices[places[0]])]
+            request = Request(shard, block, rows[places] + offset, form)
+            requests.append((places, request, self._readers.read(request)))
+        return _PendingWindow(window.begin, window.end, lanes, window.begin + chosen, requests)
 
-    def _gathered(self, reading: _Reading) -> Gathered:
-        """What was asked for, in the order of the epoch, without what cannot be read."""
-        images = np.empty((len(reading.positions), *self._first.shape[1:]), self.dtype)
+    def _receive(self, window: _PendingWindow) -> LoadedWindow:
+        """Wait for the requested images; return those that can be read, in the order of the epoch."""
+        images = np.empty((len(window.positions), *self._first.shape[1:]), self.dtype)
         is_read = np.zeros(len(images), bool)
-        while reading.parts:  # so that each part's memory goes as it is taken
-            places, wanted, future = reading.parts.pop(0)
-            piece = _piece(wanted, future)
-            self._rejects.note(wanted.shard, piece, wanted.size)
+        while window.requests:  # pop, so that the memory of each piece is freed after copying
+            places, request, future = window.requests.pop(0)
+            piece = _result(request, future)
+            self._rejects.add(request.shard, piece, request.size)
             if not piece.rows:
                 continue
-            assert wanted.rows is not None
-            known = places[np.isin(wanted.block.first + wanted.rows, piece.rows)]
-            images[known] = self._typed(piece.images)
-            is_read[known] = True
-        positions = reading.positions
+            assert request.rows is not None
+            received = places[np.isin(request.block.first + request.rows, piece.rows)]
+            images[received] = self._cast(piece.images)
+            is_read[received] = True
+        positions = window.positions
         if not is_read.all():
             positions, images = positions[is_read], images[is_read]
-        return Gathered(reading.begin, reading.end, reading.lanes, positions, images)
+        return LoadedWindow(window.begin, window.end, window.lanes, positions, images)
 
-    def _typed(self, images: Array | list[Array]) -> Array:
-        """Images of a shard as those of the others: some arrays may hold bytes, some floats."""
+    def _cast(self, images: Array | list[Array]) -> Array:
+        """Convert images to `dtype`, as shards may hold different dtypes."""
         assert isinstance(images, np.ndarray)
         return to_uint8(images) if self.dtype == np.uint8 else to_float(images)
 
 
-def _at_once(shard: Shard, block: Block) -> int:
-    """How many images of their own sizes may be decoded together, if the others are like the first."""
+def _images_per_piece(shard: Shard, block: Block) -> int:
+    """Estimate from the first images how many of different sizes to decode per piece."""
     try:
         first = shard.read(block, np.arange(min(4, block.n_images)), Form(None, named=False, white=0))
-    except DataError:  # which is told when it is read in its turn
+    except DataError:  # raised again when the block is read
         return block.n_images
     return max(1, _PIECE_BYTES // max((image.nbytes for image in first.images), default=1))
 
 
-def _piece(wanted: Wanted, future: Future[Piece]) -> Piece:
-    """What was read; of a block that cannot be read at all, one reject. WorkerError if nobody can tell."""
+def _result(request: Request, future: Future[Piece]) -> Piece:
+    """Return the piece, or one with a single reject if the block cannot be read. Raises WorkerError if a worker died."""
     try:
         return future.result()
     except WorkerError:
         raise
     except DataError as error:
-        rows = range(wanted.block.n_images) if wanted.rows is None else wanted.rows.tolist()
-        key = f"{wanted.shard.path}#{wanted.block.first + rows[0]}..{wanted.block.first + rows[-1]}"
-        return Piece([], [], rejects=[(key, str(error).removeprefix(f"{wanted.shard.path}: "))])
+        rows = range(request.block.n_images) if request.rows is None else request.rows.tolist()
+        key = f"{request.shard.path}#{request.block.first + rows[0]}..{request.block.first + rows[-1]}"
+        return Piece([], [], rejects=[(key, str(error).removeprefix(f"{request.shard.path}: "))])
 
 
-def _known(labels: list[Any] | None) -> NDArray[Any] | None:
-    """Labels of images, if each has one; those that are no single numbers or words are their text."""
+def _label_array(labels: list[Any] | None) -> NDArray[Any] | None:
+    """Return labels as an array if every image has one; mixed or compound labels become text."""
     if labels is None or any(label is None for label in labels):
         return None
     is_plain = all(isinstance(label, (str, int, float)) for label in labels) and len({type(label) for label in labels}) == 1
     return np.array(labels if is_plain else [str(label) for label in labels])
 
 
-def _spread(n: int, at_most: int) -> list[int]:
-    """Up to `at_most` of the numbers below `n`, from the first to the last."""
+def _evenly_spaced(n: int, at_most: int) -> list[int]:
+    """Up to `at_most` evenly spaced integers from 0 to `n` - 1."""
     return [int(number) for number in np.unique(np.linspace(0, n - 1, min(n, at_most)).astype(int))]
 
 
 class _Sample(NamedTuple):
-    """What is seen of one image, to know what to expect of all."""
+    """Properties of a sampled image, from which those of the stream are inferred."""
 
     shape: tuple[int, ...]
     is_integer: bool
@@ -493,12 +496,12 @@ class _Sample(NamedTuple):
     is_deep: bool
 
 
-class _Reading(NamedTuple):
-    """A `Gathered` to come."""
+class _PendingWindow(NamedTuple):
+    """A `LoadedWindow` whose images are being read."""
 
     begin: int
     end: int
     lanes: NDArray[np.int64]
     positions: NDArray[np.int64]
-    parts: list[tuple[NDArray[np.int64], Wanted, Future[Piece]]]
-    """(which of the positions, what was asked for, what comes)"""
+    requests: list[tuple[NDArray[np.int64], Request, Future[Piece]]]
+    """(indices into `positions`, request, future)"""

@@ -1,4 +1,4 @@
-"""What is made of a file's content may fail in any way; whoever reads it hears of one."""
+"""Conversion of any failure over untrusted file content into a FormatError."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from hourglass.errors import FormatError, HourglassError
 
 _FAILURES = (
     *(KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError),
-    *(AssertionError, RuntimeError, MemoryError),  # of torch, on sizes; of too deep a nesting
+    *(AssertionError, RuntimeError, MemoryError),  # from torch for invalid sizes, and for too deep nesting
 )
 
 
 @contextlib.contextmanager
 def untrusted(what: str) -> Iterator[None]:
-    """Within it, what goes wrong over a file's content is a FormatError that begins with `what`; our own errors stay."""
+    """Raise FormatError, with a message that begins with `what`, for any failure in the context except Hourglass's errors."""
     try:
         yield
     except HourglassError:

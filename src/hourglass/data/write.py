@@ -1,13 +1,14 @@
-"""Writing so that nothing half-written stays behind: write beside, then rename; and one process an output.
+"""Atomic writing (write to a temporary path, then rename), and exclusive outputs.
 
-A process that is killed leaves its `.<name>.<eight digits>.part`, which the next one that writes `<name>` removes: whoever
-writes holds a lock on its part, and the system lets it go with the process. Where there are no such locks (Windows), parts
-of killed processes stay, and two processes may write one output.
+A killed process leaves a temporary `.<name>.<eight digits>.part`, which the next process that writes `<name>` removes: a writer
+locks its temporary path, and the operating system releases the lock when the process ends. Without such locks (Windows),
+temporary paths of killed processes stay, and two processes may write to one output.
 """
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
 import shutil
@@ -27,62 +28,62 @@ try:
 except ModuleNotFoundError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
-_NEW = 1.0  # second after it was made, in which a part may not be locked yet
-_LONGEST = 200  # bytes of a name that its part's name repeats; file systems allow 255
+_GRACE_PERIOD = 1.0  # seconds in which a new temporary path may not be locked yet
+_MAX_NAME = 200  # bytes of the target's name in a temporary name; file systems allow 255
 
 
 @contextlib.contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; it takes `path`'s place when the block ends well, else it is removed.
+    """Yield a temporary path next to `path`. It replaces `path` if the context succeeds, and is removed otherwise.
 
-    Where `path` is a link, the file that it leads to is replaced.
+    If `path` is a link, its target is replaced.
     """
     path = path.resolve() if path.is_symlink() else path
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path)
-    beside = _beside(path)
-    beside.touch()
+    _remove_leftovers(path)
+    temporary = _temporary_path(path)
+    temporary.touch()
     try:
-        with _held(beside):
-            yield beside
-            _flush(beside)
-            os.replace(beside, path)
+        with _locked(temporary):
+            yield temporary
+            _flush(temporary)
+            os.replace(temporary, path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def replace_folder(path: Path) -> Iterator[Path]:
-    """Yield a new folder beside `path` to write into; it takes `path`'s place when the block ends well.
+    """Yield a temporary folder next to `path`. It replaces `path` if the context succeeds, and is removed otherwise.
 
-    A folder cannot be renamed over one that holds files, so the old one first steps aside as `.<name>.old`; `standing_folder`
-    finds it there if the process ended between the two renames.
+    A folder cannot be renamed over a non-empty one, so the old one is first renamed to `.<name>.old`; `standing_folder` finds
+    it there if the process ended between the two renames.
     """
     path = path.resolve() if path.is_symlink() else path
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path)
-    beside, aside = _beside(path), _aside(path)
-    beside.mkdir()
+    _remove_leftovers(path)
+    temporary, backup = _temporary_path(path), _backup_path(path)
+    temporary.mkdir()
     try:
-        with _held(beside):
-            yield beside
-            for file in beside.iterdir():
+        with _locked(temporary):
+            yield temporary
+            for file in temporary.iterdir():
                 _flush(file)
             with in_turn(path, writes=True):
                 if path.exists():
-                    shutil.rmtree(aside, ignore_errors=True)
-                    os.replace(path, aside)
-                os.replace(beside, path)
-                shutil.rmtree(aside, ignore_errors=True)
+                    shutil.rmtree(backup, ignore_errors=True)
+                    os.replace(path, backup)
+                os.replace(temporary, path)
+                shutil.rmtree(backup, ignore_errors=True)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def in_turn(path: Path, *, writes: bool = False) -> Iterator[None]:
-    """Within it nobody else takes a folder's place beside `path`; whoever reads several files of one stands in it too.
+    """Lock `path` against replacement: shared for reading several files of a folder, exclusive with `writes`.
 
-    The lock is one on the folder around, held for a moment; where that cannot be opened for reading there is none.
+    The lock is on the parent folder and held briefly. There is none if the parent folder cannot be opened for reading.
     """
     try:
         handle = os.open(path.parent, os.O_RDONLY) if fcntl is not None else -1
@@ -98,20 +99,19 @@ def in_turn(path: Path, *, writes: bool = False) -> Iterator[None]:
 
 
 def standing_folder(path: Path) -> Path:
-    """`path`; or, with a note, the old folder, if an interrupted `replace_folder` left only that."""
-    aside = _aside(path)
-    if not path.name or path.exists() or not aside.is_dir():
+    """Return `path`, or with a warning its backup if an interrupted `replace_folder` left only that."""
+    backup = _backup_path(path)
+    if not path.name or path.exists() or not backup.is_dir():
         return path
-    warnings.warn(f"{path} is missing; {aside} is taken, which a process that was killed had put aside.", HourglassWarning, 2)
-    return aside
+    warnings.warn(f"{path} is missing; {backup}, the backup of an interrupted write, is used instead.", HourglassWarning, 2)
+    return backup
 
 
 @contextlib.contextmanager
 def claimed(path: Path) -> Iterator[None]:
-    """Within it no other process of this user on this machine can claim the output `path`. ParameterError if one has.
+    """Claim the output `path` against other processes of this user on this machine. Raises ParameterError if it is claimed.
 
-    The lock is a file in the user's cache, not beside the output: nothing has to be there yet. Where there can be no such
-    file, a note says so.
+    The lock is a file in the user's cache, so that `path` need not exist. Warns if no such file can be created.
     """
     name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
     lock = user_cache_path("hourglass") / "locks" / name
@@ -119,54 +119,49 @@ def claimed(path: Path) -> Iterator[None]:
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
             lock.touch()
-            stack.enter_context(_held(lock))
+            stack.enter_context(_locked(lock))
         except BlockingIOError as error:
-            raise ParameterError(f"{path}: another run is writing to it; wait for its end, or choose another -o.") from error
+            raise ParameterError(f"{path}: another run is writing to it; wait until it ends, or choose another -o.") from error
         except OSError as error:
-            words = f"no lock can be had in the user's cache ({error.strerror}): a second run into {path} would not be noticed."
-            warnings.warn(words, HourglassWarning, stacklevel=2)
+            message = f"cannot create a lock in the user's cache ({error.strerror}); a second run into {path} may go unnoticed"
+            warnings.warn(f"{message}.", HourglassWarning, stacklevel=2)
         yield
 
 
-def _named(path: Path) -> str:
-    """What the names beside it are made of: its own, or if that is long its digest."""
+def _stem(path: Path) -> str:
+    """The base of temporary names: the target's name, or its digest if that is long."""
     name = os.fsencode(path.name)
-    return path.name if len(name) <= _LONGEST else hashlib.sha256(name).hexdigest()[:32]
+    return path.name if len(name) <= _MAX_NAME else hashlib.sha256(name).hexdigest()[:32]
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{_named(path)}.{uuid.uuid4().hex[:8]}.part")
+def _temporary_path(path: Path) -> Path:
+    return path.with_name(f".{_stem(path)}.{uuid.uuid4().hex[:8]}.part")
 
 
-def _aside(path: Path) -> Path:
-    return path.with_name(f".{_named(path)}.old") if path.name else path
+def _backup_path(path: Path) -> Path:
+    return path.with_name(f".{_stem(path)}.old") if path.name else path
 
 
-def _sweep(path: Path) -> None:
-    """Remove what killed processes have left of writing `path`, as far as it is there for us to remove."""
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary paths of killed processes that wrote `path`, if they belong to this user."""
     if fcntl is None:
         return
-    for part in path.parent.glob(f".{_literally(_named(path))}.????????.part"):
-        with contextlib.suppress(OSError):  # someone writes it, or has removed it, or it is another's: a courtesy ends there
-            told = part.lstat()
-            is_ours = told.st_uid == os.getuid() and (stat.S_ISREG(told.st_mode) or stat.S_ISDIR(told.st_mode))
-            if not is_ours or time.time() - told.st_mtime < _NEW:
+    for leftover in path.parent.glob(f".{glob.escape(_stem(path))}.????????.part"):
+        with contextlib.suppress(OSError):  # locked by a writer, removed meanwhile, or not ours: removal is a courtesy
+            status = leftover.lstat()
+            is_ours = status.st_uid == os.getuid() and (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode))
+            if not is_ours or time.time() - status.st_mtime < _GRACE_PERIOD:
                 continue
-            with _held(part):
-                if part.is_dir():
-                    shutil.rmtree(part)
+            with _locked(leftover):
+                if leftover.is_dir():
+                    shutil.rmtree(leftover)
                 else:
-                    part.unlink()
-
-
-def _literally(name: str) -> str:
-    """`name` as a pattern that means just it."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+                    leftover.unlink()
 
 
 @contextlib.contextmanager
-def _held(path: Path) -> Iterator[None]:
-    """A lock on an existing file or folder, which ends with the process. BlockingIOError if another holds it."""
+def _locked(path: Path) -> Iterator[None]:
+    """Lock an existing file or folder until the process ends. Raises BlockingIOError if another process holds the lock."""
     if fcntl is None:
         yield
         return
@@ -179,6 +174,6 @@ def _held(path: Path) -> Iterator[None]:
 
 
 def _flush(file: Path) -> None:
-    """Bring a written file to the disk before its name points to it."""
+    """Flush a written file to disk before the rename."""
     with file.open("rb") as stream:
         os.fsync(stream.fileno())

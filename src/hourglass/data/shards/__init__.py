@@ -1,16 +1,16 @@
-"""Shards: files of many images each, read in parts. A new kind is a class, and a line in `KINDS`."""
+"""Shards: files of many images each, read block by block. A new kind is a class and an entry in `KINDS`."""
 
 from hourglass.data.shards.arrays import NpyShard
-from hourglass.data.shards.base import Block, Form, Piece, Shard, cut
-from hourglass.data.shards.folder import FILES_A_SHARD, FileNames, FilesShard
+from hourglass.data.shards.base import Block, Form, Piece, Shard, chunk_ranges
+from hourglass.data.shards.folder import FILES_PER_SHARD, FileNames, FilesShard
 from hourglass.data.shards.parquet import ParquetShard
 from hourglass.data.shards.tar import TarShard
 
 KINDS: dict[str, type[Shard]] = {kind.kind: kind for kind in (NpyShard, ParquetShard, TarShard)}
-"""By the ending of the file."""
+"""Shard classes by file suffix."""
 
 __all__ = [
-    "FILES_A_SHARD",
+    "FILES_PER_SHARD",
     "KINDS",
     "Block",
     "FileNames",
@@ -21,5 +21,5 @@ __all__ = [
     "Piece",
     "Shard",
     "TarShard",
-    "cut",
+    "chunk_ranges",
 ]

@@ -1,4 +1,4 @@
-"""What a shard is: one file of many images, or some files of a folder, of which any part can be read alone."""
+"""The base class of shards: one file of many images, or some files of a folder, whose blocks can be read independently."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from hourglass.data.names import as_text
 from hourglass.errors import DataError, HourglassError, WorkerError
 from hourglass.images import Array, crop_at, to_unit, with_channels
 
-IMAGES_A_BLOCK = 256
-"""Images that are read together: few enough to lie in a processor's cache, enough to make a call worth its cost."""
+IMAGES_PER_BLOCK = 256
+"""Images per read: few enough for a processor's cache, enough to amortise the cost of a call."""
 MAX_ENCODED = 256 << 20
-"""The largest image file inside a shard, in bytes."""
+"""Largest encoded image, in bytes."""
 _ROUNDING = 1e-6
-_NO_FAULT_OF_THE_IMAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
+_SYSTEM_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)  # not caused by the image
 
 
 class Block(NamedTuple):
@@ -33,34 +33,34 @@ class Block(NamedTuple):
 
     Attributes
     ----------
-    place : int
-        Where the shard finds them; each kind has its own way to count.
+    position : int
+        Where the block is in the file; each kind of shard defines its meaning.
     first, n_images : int
-        The number of the first image in the shard, and how many there are.
+        Index of the first image in the shard, and the number of images.
     """
 
-    place: int
+    position: int
     first: int
     n_images: int
 
 
 class Form(NamedTuple):
-    """How images come out.
+    """The requested shape, range and metadata of images.
 
     Attributes
     ----------
     shape : tuple of int, optional
-        (h, w) or (h, w, c): grey and coloured are made each other; what has other sides is rejected. None: as they are.
+        (h, w) or (h, w, c): grey and colour are converted; other heights and widths are rejected. None keeps every shape.
     resize : bool
-        Encoded images are resized to the sides of `shape` instead.
+        Resize encoded images to the height and width of `shape` instead of rejecting them.
     named : bool
-        Whether keys and labels are asked for.
+        Whether to read keys and labels.
     white : float, optional
-        The value that stands for 1 in images deeper than 8 bits, which become float32 in 0..1. None: integers beyond 255 and
-        floats beyond 1 are rejected. 0: all stay in units of their own.
+        The value that maps to 1 in images deeper than 8 bits, which become float32 in 0..1. None rejects integers above 255 and
+        floats above 1. 0 keeps all values in their own units.
     crop : int, optional
-        A seed: a random crop of the height and width of `shape` is cut out of each image, at a place that this and the
-        image's key decide.
+        Seed of random crops: each image is cropped to the height and width of `shape`, at a position that depends on the seed
+        and the image's key.
     """
 
     shape: tuple[int, ...] | None = None
@@ -70,19 +70,19 @@ class Form(NamedTuple):
     crop: int | None = None
 
     def apply(self, image: Array, key: str = "") -> Array:
-        """One image (h, w) or (h, w, c) in this form; DataError if it cannot be."""
+        """Convert one image (h, w) or (h, w, c) to `shape`. Raises DataError if its height or width differs."""
         if self.shape is None:
             return image
         if self.crop is not None:
-            place = np.random.default_rng([self.crop, zlib.crc32(key.encode("utf-8", "surrogateescape"))]).random(3)
-            image = crop_at(image, (self.shape[0], self.shape[1]), place.tolist())
+            position = np.random.default_rng([self.crop, zlib.crc32(key.encode("utf-8", "surrogateescape"))]).random(3)
+            image = crop_at(image, (self.shape[0], self.shape[1]), position.tolist())
         if image.shape[:2] != self.shape[:2]:
             raise DataError(f"is {image.shape[1]}×{image.shape[0]}; {self.shape[1]}×{self.shape[0]} is needed.")
-        channelled: Array = with_channels(image[None], self.shape)[0]
-        return channelled
+        converted: Array = with_channels(image[None], self.shape)[0]
+        return converted
 
     def in_unit(self, images: Array) -> Array:
-        """Images of any shape that lie within `range_of` their dtype, as they are passed on: uint8, or float32 in 0..1."""
+        """Convert images whose values are within `range_of` their dtype to uint8, or float32 in 0..1."""
         if images.dtype == np.uint8 or self.white == 0:
             return images
         if self.white is not None and images.dtype != np.bool_:
@@ -90,7 +90,7 @@ class Form(NamedTuple):
         return images.astype(np.uint8 if images.dtype.kind in "iu" else np.float32, copy=False)
 
     def range_of(self, dtype: np.dtype[Any]) -> float:
-        """The largest value that images of `dtype` may have; those beyond a white level are clipped to it."""
+        """Return the largest allowed value of images of `dtype`; values above a white level are allowed and clipped."""
         if self.white is not None:
             return math.inf
         return 255.0 if dtype.kind in "iu" else 1 + _ROUNDING
@@ -98,20 +98,20 @@ class Form(NamedTuple):
 
 @dataclass
 class Piece:
-    """Images that were read of a block.
+    """Images read from a block.
 
     Attributes
     ----------
     rows : list of int
-        Their numbers in the shard.
+        Their indices in the shard.
     images : ndarray (n, h, w) or (n, h, w, c), or a list of images of several sizes
     keys : list of str
-        What each is called.
+        Their names.
     labels : list, optional
     rejects : list of (key, reason)
-        What could not be read.
-    notes : list of (key, sentence)
-        What of an image that was read is not there: other pages, values above white.
+        Images that could not be read.
+    notes : list of (key, message)
+        Warnings about images that were read incompletely: further pages, values above the white level.
     """
 
     rows: list[int]
@@ -122,10 +122,10 @@ class Piece:
     notes: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Names that are no text, as files may have, become text: they are written to tables and models."""
+        """Convert names to valid text, as they are written to tables and models."""
         self.keys = [as_text(key) for key in self.keys]
         self.rejects = [(as_text(key), reason) for key, reason in self.rejects]
-        self.notes = [(as_text(key), sentence) for key, sentence in self.notes]
+        self.notes = [(as_text(key), message) for key, message in self.notes]
         if self.labels is not None:
             self.labels = [as_text(label) if isinstance(label, str) else label for label in self.labels]
 
@@ -141,48 +141,48 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True)
 class Shard(ABC):
-    """One shard; `path` as the user named it. Small: it travels to the processes that decode."""
+    """One shard; `path` is as the user gave it. Instances are small, as they are sent to worker processes."""
 
     path: str
     kind: ClassVar[str]
-    reads_apart: ClassVar[bool] = True
-    """Whether some images of a block can be read without the others."""
+    has_random_access: ClassVar[bool] = True
+    """Whether images of a block can be read without the others."""
 
     @abstractmethod
     def blocks(self) -> list[Block]:
-        """Its images in parts that can be read alone, none if it is empty. DataError if it is not what its name says."""
+        """Return the blocks, which can be read independently; none if empty. Raises DataError for invalid content."""
 
     @abstractmethod
     def read(self, block: Block, rows: NDArray[np.int64] | None, form: Form) -> Piece:
-        """The images of `block`, or those of its `rows` (numbers in the block, sorted). DataError if none can be read."""
+        """Read the images of `block`, or of its `rows` (sorted indices in the block). Raises DataError if none can be read."""
 
     def fingerprint(self) -> str:
-        """Tells whether the shard has changed: its size, and when it was written."""
-        told = Path(self.path).stat()
-        return f"{told.st_size} {told.st_mtime_ns}"
+        """Return size and modification time, which change with the shard."""
+        status = Path(self.path).stat()
+        return f"{status.st_size} {status.st_mtime_ns}"
 
     def key(self, row: int) -> str:
-        """What an image is called that has no name of its own."""
+        """Return the name of an image that has none in the file."""
         return f"{self.path}#{row}"
 
 
-def decoded(files: Iterable[Encoded], form: Form) -> Piece:
-    """Decode image files one by one; those that cannot be are rejects."""
+def decode_files(files: Iterable[Encoded], form: Form) -> Piece:
+    """Decode image files one by one; collect those that fail as rejects."""
     size = (form.shape[0], form.shape[1]) if form.resize and form.shape is not None else None
     rows, keys, labels, rejects, notes = [], [], [], [], []
     images: list[Array] = []
     for file in files:
-        lost: set[str] = set()
+        messages: set[str] = set()
         try:
             content = file.read()
             if len(content) > MAX_ENCODED:
                 raise DataError(f"{len(content):,} bytes; the limit is {MAX_ENCODED:,}.")
-            raw = decode_image(io.BytesIO(content), file.key, size, notes=lost)
-            if raw.dtype != np.uint8 and (fault := _fault(float(raw.min()), float(raw.max()), raw.dtype, form, lost)):
-                raise DataError(fault)
+            raw = decode_image(io.BytesIO(content), file.key, size, notes=messages)
+            if raw.dtype != np.uint8:
+                _check_range(float(raw.min()), float(raw.max()), raw.dtype, form, messages)
             image = form.apply(form.in_unit(raw), file.key)
         except (DataError, OSError) as error:
-            if getattr(error, "errno", None) in _NO_FAULT_OF_THE_IMAGE:
+            if getattr(error, "errno", None) in _SYSTEM_ERRORS:
                 raise WorkerError(f"{file.key}: cannot be read for now ({error}).") from error
             rejects.append((file.key, str(error).removeprefix(f"{file.key}: ")))
             continue
@@ -190,18 +190,19 @@ def decoded(files: Iterable[Encoded], form: Form) -> Piece:
         images.append(image)
         keys.append(file.key)
         labels.append(file.label)
-        notes += [(file.key, sentence) for sentence in sorted(lost)]
-    whole = np.stack(images) if images and form.shape is not None else images
-    return Piece(rows, whole, keys, labels if any(label is not None for label in labels) else None, rejects, notes)
+        notes += [(file.key, message) for message in sorted(messages)]
+    stacked = np.stack(images) if images and form.shape is not None else images
+    return Piece(rows, stacked, keys, labels if any(label is not None for label in labels) else None, rejects, notes)
 
 
-def fitted(images: Array, rows: NDArray[np.int64], key: Callable[[int], str], form: Form) -> Piece:
-    """Arrays (n, h, w) or (n, h, w, c), numbers `rows` in their shard, in the wanted form, without those whose values are none
-    of an image's. `rejects` names them; labels are the caller's.
+def convert_arrays(images: Array, rows: NDArray[np.int64], key: Callable[[int], str], form: Form) -> Piece:
+    """Convert arrays (n, h, w) or (n, h, w, c), with indices `rows` in their shard, to `form`.
+
+    Images with values out of range become rejects. Labels are left to the caller.
     """
     if form.crop is not None:
         images = np.stack([form.apply(image, key(int(row))) for row, image in zip(rows, images, strict=True)])
-    form.apply(images[0])  # all have this shape
+    form.apply(images[0])  # raises for a wrong shape, which all share
     if form.shape is not None:
         images = with_channels(images, form.shape)
     rejects: list[tuple[str, str]] = []
@@ -210,30 +211,32 @@ def fitted(images: Array, rows: NDArray[np.int64], key: Callable[[int], str], fo
         images = images.astype(np.float32)
     if images.dtype != np.uint8:
         flat = images.reshape(len(images), -1)
-        good = np.ones(len(images), bool)
+        is_valid = np.ones(len(images), bool)
         for row, (low, high) in enumerate(zip(flat.min(1).tolist(), flat.max(1).tolist(), strict=True)):
-            lost: set[str] = set()
-            if fault := _fault(low, high, images.dtype, form, lost):
-                good[row] = False
-                rejects.append((key(int(rows[row])), fault))
-            notes += [(key(int(rows[row])), sentence) for sentence in lost]
-        images, rows = form.in_unit(images[good]) if good.any() else images[good], rows[good]
+            messages: set[str] = set()
+            try:
+                _check_range(low, high, images.dtype, form, messages)
+            except DataError as error:
+                is_valid[row] = False
+                rejects.append((key(int(rows[row])), str(error)))
+            notes += [(key(int(rows[row])), message) for message in messages]
+        images, rows = form.in_unit(images[is_valid]) if is_valid.any() else images[is_valid], rows[is_valid]
     keys = [key(int(row)) for row in rows] if form.named else []
     return Piece(rows.tolist(), images, keys, None, rejects, notes)
 
 
-def _fault(low: float, high: float, dtype: np.dtype[Any], form: Form, notes: set[str]) -> str:
-    """Why an image with values from `low` to `high` is rejected, or "". Adds to `notes` that it is clipped."""
+def _check_range(low: float, high: float, dtype: np.dtype[Any], form: Form, notes: set[str]) -> None:
+    """Raise DataError for values from `low` to `high` out of range. Adds a message to `notes` if they will be clipped."""
     if form.white and high > form.white:
-        notes.add(f"has values up to {high:g}, above the white level {form.white:g}, to which they are clipped (white=).")
+        notes.add(f"has values up to {high:g}, which are clipped to the white level {form.white:g} (white=).")
     if low >= -_ROUNDING and math.isfinite(high) and high <= form.range_of(dtype):  # false for NaN
-        return ""
-    hint = " Deeper ones need a white level (white=, on the command line --white)." if math.isfinite(high) and low >= 0 else ""
-    return f"has values from {low:g} to {high:g}; an image's are 0..255 or, floats, 0..1.{hint}"
+        return
+    hint = " Deeper images need a white level (white=, or --white)." if math.isfinite(high) and low >= 0 else ""
+    raise DataError(f"has values from {low:g} to {high:g}; allowed: 0..255, or 0..1 for floats.{hint}")
 
 
-def readable(path: str, what: str, read: Callable[[], Any]) -> Any:
-    """`read()`; whatever goes wrong over the content of `path` is a DataError."""
+def read_checked(path: str, what: str, read: Callable[[], Any]) -> Any:
+    """Return `read()`, and convert any failure over the content of `path` to DataError."""
     try:
         return read()
     except HourglassError:
@@ -244,6 +247,6 @@ def readable(path: str, what: str, read: Callable[[], Any]) -> Any:
         raise DataError(f"{path}: not a readable {what} ({reason_of(error)}).") from error
 
 
-def cut(count: int, size: int) -> list[tuple[int, int]]:
-    """(first, how many) of parts of `size` of `count`; the last may be smaller."""
+def chunk_ranges(count: int, size: int) -> list[tuple[int, int]]:
+    """Divide `count` into chunks of `size`, the last of which may be smaller: (first, length) of each."""
     return [(first, min(size, count - first)) for first in range(0, count, size)]

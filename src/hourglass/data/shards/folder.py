@@ -1,4 +1,4 @@
-"""Folders of images: some thousand of their files are a shard."""
+"""Folders of images: about a thousand files form a shard."""
 
 from __future__ import annotations
 
@@ -16,28 +16,38 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hourglass.data.files import IMAGE_FORMATS, UNREAD, say_unread
-from hourglass.data.shards.base import IMAGES_A_BLOCK, MAX_ENCODED, Block, Encoded, Form, Piece, Shard, cut, decoded
-from hourglass.data.walk import Place, is_file, leads_above, place_of
+from hourglass.data.files import IMAGE_FORMATS, UNREAD, warn_unread
+from hourglass.data.shards.base import (
+    IMAGES_PER_BLOCK,
+    MAX_ENCODED,
+    Block,
+    Encoded,
+    Form,
+    Piece,
+    Shard,
+    chunk_ranges,
+    decode_files,
+)
+from hourglass.data.walk import FolderId, folder_id, is_file, leads_above
 from hourglass.errors import DataError, HourglassWarning
 
-FILES_A_SHARD = 1024
+FILES_PER_SHARD = 1024
 
 
 @dataclass(frozen=True)
 class FilesShard(Shard):
-    """Files of the folder `path`, by their names below it. A block's place is the number of its first file."""
+    """Some files of the folder `path`, with names relative to it. The position of a block is the index of its first file."""
 
     names: tuple[str, ...]
     number: int
     kind = "files"
 
     def blocks(self) -> list[Block]:
-        return [Block(first, first, count) for first, count in cut(len(self.names), IMAGES_A_BLOCK)]
+        return [Block(first, first, count) for first, count in chunk_ranges(len(self.names), IMAGES_PER_BLOCK)]
 
     def read(self, block: Block, rows: NDArray[np.int64] | None, form: Form) -> Piece:
         numbers = block.first + (np.arange(block.n_images) if rows is None else rows)
-        return decoded((self._file(int(number)) for number in numbers), form)
+        return decode_files((self._file(int(number)) for number in numbers), form)
 
     def _file(self, number: int) -> Encoded:
         path = Path(self.path, self.names[number])
@@ -45,11 +55,11 @@ class FilesShard(Shard):
         return Encoded(number, str(path), folder if rest else None, partial(_content, path))
 
     def fingerprint(self) -> str:
-        """Of the files' names, sizes, and when they were written."""
+        """Return a digest of the files' names, sizes and modification times."""
         digest = 0
         for name in self.names:
-            told = Path(self.path, name).stat()
-            digest = zlib.crc32(f"{name} {told.st_size} {told.st_mtime_ns}".encode("utf-8", "surrogateescape"), digest)
+            status = Path(self.path, name).stat()
+            digest = zlib.crc32(f"{name} {status.st_size} {status.st_mtime_ns}".encode("utf-8", "surrogateescape"), digest)
         return f"{len(self.names)} {digest:08x}"
 
 
@@ -62,7 +72,7 @@ def _content(path: Path) -> bytes:
 
 
 class FileNames(Sequence[str]):
-    """The names of all images below a folder, sorted as `find_images` sorts them, in a few bytes each."""
+    """The names of all images below a folder, in the order of `find_images`, stored compactly."""
 
     def __init__(self, folder: Path) -> None:
         self._encoded, self._ends = bytearray(), array("Q", [0])
@@ -71,10 +81,10 @@ class FileNames(Sequence[str]):
             self._encoded += name
             self._ends.append(len(self._encoded))
             n_above += os.fsencode(os.sep) not in name
-        say_unread(str(folder), unread)
+        warn_unread(str(folder), unread)
         if 0 < n_above < len(self):
-            words = f"{n_above} of {len(self)} images lie in no subfolder: they, and those of their block, have no label."
-            warnings.warn(f"{folder}: {words}", HourglassWarning, stacklevel=2)
+            message = f"{n_above} of {len(self)} images lie in no subfolder: they, and those of their block, have no label."
+            warnings.warn(f"{folder}: {message}", HourglassWarning, stacklevel=2)
         if not len(self):
             raise DataError(f"{folder}: holds no image; looked for {', '.join(sorted(IMAGE_FORMATS))}.")
 
@@ -87,22 +97,22 @@ class FileNames(Sequence[str]):
         return os.fsdecode(bytes(self._encoded[self._ends[row] : self._ends[row + 1]]))
 
 
-_FOLDER = b"\1"  # after a folder's name, and before all that a longer name could have there
-_LISTED = 10_000
-_ENDINGS, _UNREAD = (frozenset(os.fsencode(ending) for ending in endings) for endings in (IMAGE_FORMATS, UNREAD))
+_FOLDER = b"\1"  # marks the end of a folder's name; sorts before any other character
+_NAMES_PER_CHUNK = 10_000
+_SUFFIXES, _UNREAD = (frozenset(os.fsencode(suffix) for suffix in suffixes) for suffixes in (IMAGE_FORMATS, UNREAD))
 
 
-def _names_below(folder: bytes, prefix: bytes, unread: Counter[str], above: tuple[Place, ...] = ()) -> Iterator[bytes]:
-    """Names of images, relative, in order, a folder at a time; numpy holds them in a tenth of what they take in Python.
+def _names_below(folder: bytes, prefix: bytes, unread: Counter[str], above: tuple[FolderId, ...] = ()) -> Iterator[bytes]:
+    """Yield relative names of images, sorted, one folder at a time. numpy needs a tenth of the memory of Python strings.
 
-    Counts in `unread` the endings of images that are not read.
+    Counts suffixes of images in unsupported formats in `unread`.
     """
     with os.scandir(folder) as entries:
-        found = (entry.name + (b"" if is_file(entry) else _FOLDER) for entry in entries if _may_be(entry, unread))
-        parts = [np.array(some) for some in iter(lambda: list(itertools.islice(found, _LISTED)), [])]
-    names = np.concatenate(parts) if parts else np.empty(0, "S1")
+        found = (entry.name + (b"" if is_file(entry) else _FOLDER) for entry in entries if _is_candidate(entry, unread))
+        chunks = [np.array(chunk) for chunk in iter(lambda: list(itertools.islice(found, _NAMES_PER_CHUNK)), [])]
+    names = np.concatenate(chunks) if chunks else np.empty(0, "S1")
     names.sort()
-    chain = (*above, place_of(folder))
+    chain = (*above, folder_id(folder))
     for name in names:
         if name.endswith(_FOLDER):
             below = name.removesuffix(_FOLDER)
@@ -112,11 +122,11 @@ def _names_below(folder: bytes, prefix: bytes, unread: Counter[str], above: tupl
             yield prefix + name
 
 
-def _may_be(entry: os.DirEntry[bytes], unread: Counter[str]) -> bool:
+def _is_candidate(entry: os.DirEntry[bytes], unread: Counter[str]) -> bool:
     if entry.name.startswith(b"."):
         return False
     if not is_file(entry):
         return entry.is_dir()
-    ending = os.path.splitext(entry.name)[1].lower()
-    unread.update([os.fsdecode(ending)] if ending in _UNREAD else [])
-    return ending in _ENDINGS
+    suffix = os.path.splitext(entry.name)[1].lower()
+    unread.update([os.fsdecode(suffix)] if suffix in _UNREAD else [])
+    return suffix in _SUFFIXES
