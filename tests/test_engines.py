@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 import hourglass as hg
 from hourglass.corruption import CORRUPTIONS, Choice, seeded
+from hourglass.estimators.checks import Pairs
+from hourglass.estimators.fitting import Fit
 from hourglass.images import Sample
 from hourglass.networks import NETWORKS, Network, answer, build, product
 from hourglass.objectives import LOSSES, Objective
@@ -426,14 +428,18 @@ def test_a_batch_larger_than_the_data_takes_the_memory_of_the_data(digits: np.nd
     assert len(model.history_) == 2
 
 
-def test_a_fixed_damage_is_rounded_by_half_a_grey_level(digits: np.ndarray) -> None:
-    noise, denoiser = hg.GaussianNoise(), hg.Denoiser()
-    denoiser.sample_ = Sample.of(digits)
-    fixed = denoiser._damaged(digits, noise, seeded(3))
+def test_a_fixed_corruption_is_rounded_by_half_a_grey_level(digits: np.ndarray) -> None:
+    noise = hg.GaussianNoise()
+
+    def corrupted(images: np.ndarray) -> np.ndarray:
+        fit = Fit(hg.Denoiser(), Pairs(images))
+        fit.seeds = [3] * 6
+        return fit._corrupted_once(fit.source, noise)
+
+    fixed, exact = corrupted(digits), noise(digits, 3)
     assert fixed.dtype == np.uint8
-    exact = noise(digits, 3)
     assert np.abs(fixed / 255 - exact).max() <= 0.5 / 255 + 1e-6
-    assert denoiser._damaged(digits / np.float32(255), noise, seeded(3)).dtype == np.float16
+    assert corrupted(digits / np.float32(255)).dtype == np.float16
 
 
 def test_an_interrupted_training_leaves_nothing_joined(digits: np.ndarray) -> None:

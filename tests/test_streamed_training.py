@@ -318,7 +318,7 @@ def test_a_strict_stream_ends_the_run() -> None:
 
 
 def test_a_damaged_copy_of_all_is_refused_in_words(source: Path) -> None:
-    with pytest.raises(hg.ParameterError, match="a stream needs redraw=True"):
+    with pytest.raises(hg.ParameterError, match="streams and crops need redraw=True"):
         hg.Denoiser(preset="chapter", epochs=1).fit(stream(source, workers=0))
 
 

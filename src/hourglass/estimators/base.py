@@ -300,6 +300,8 @@ class ImageEstimator(BaseEstimator):
 
     def _check(self, X: Any) -> Any:
         """`X` checked against the fitted samples."""
+        if isinstance(X, Stream):
+            X = np.asarray(X)  # which says that it cannot be
         return check_samples(self, X, self._model.sample, None)[0]
 
     # --- saving -------------------------------------------------------------------------------------------------------

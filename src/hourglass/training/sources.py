@@ -28,6 +28,7 @@ from hourglass.training.distribution import ALONE, Processes
 _PIECE = 4096  # samples at once
 _MOST_HELD_OUT = 10_000  # of a stream; they are kept in memory
 _FINGERPRINTED = 64
+_SOME = 1000  # of a stream, for all that asks before the first step
 
 
 class Drawn(NamedTuple):
@@ -298,7 +299,7 @@ class Streamed(Source):
     def __init__(self, sample: Sample, stream: Stream, without: NDArray[np.int64] | None = None) -> None:
         self.sample, self.stream = sample, stream
         self.without = np.empty(0, np.int64) if without is None else without
-        self._some: Rows | None = None
+        self._some: list[Rows] = []  # shared by what is split of it, so that these few are read once
 
     def __len__(self) -> int:
         return len(self.stream) - len(self.without)
@@ -307,14 +308,15 @@ class Streamed(Source):
         """At most 10,000 images are held out, and read once."""
         rows = self.stream.draw(min(int(share * len(self.stream)), _MOST_HELD_OUT), seed)
         training = Streamed(self.sample, self.stream, rows)
+        training._some = self._some
         if not len(rows):
             return training, None, rows
         return training, Rows(self.sample, self.stream.take(rows, named=False).images), rows
 
     def some(self, count: int) -> Rows:
-        if self._some is None or len(self._some) < count:
-            self._some = Rows(self.sample, self.stream.take(self.stream.draw(count, 0), named=False).images)
-        return self._some.some(count)
+        if not self._some:
+            self._some.append(Rows(self.sample, self.stream.take(self.stream.draw(_SOME, 0), named=False).images))
+        return self._some[0].some(count)
 
     def batches(self, epoch: Epoch) -> Iterator[Drawn]:
         seed = int(torch.randint(2**62, (), generator=epoch.order, device=epoch.order.device))
