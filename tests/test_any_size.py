@@ -150,6 +150,7 @@ def test_a_folder_of_many_sizes_trains_and_comes_back(channels: tuple[int, ...],
     maps = ae.model_.encode(images[0][None])
     assert maps.shape == (1, 4, 10, 9)
     assert np.allclose(ae.inverse_transform(maps)[0, :40, :33], made[0], atol=1e-6)
+    assert np.array_equal(hg.Retriever.from_autoencoder(alone, images).encode(images), ae.encode(images))
     with pytest.raises(hg.DataError, match=r"as model_\.encode gives them"):
         ae.inverse_transform(ae.transform(images))
 

@@ -379,13 +379,13 @@ class Downstream(ImageEstimator):
     """Base of the estimators that learn something more from the trained network: a density, an index, a threshold."""
 
     @classmethod
-    def from_autoencoder(cls, autoencoder: ImageEstimator, X: Any = None, y: Any = None, **parameters: Any) -> Self:
+    def from_autoencoder(cls, autoencoder: ImageEstimator | Trained, X: Any = None, y: Any = None, **parameters: Any) -> Self:
         """An estimator that uses the trained model of a fitted one: its `fit` trains none.
 
         Parameters
         ----------
-        autoencoder : fitted estimator
-            Its `model_` is shared, not copied. Its arguments are taken over. A clone of the new estimator, or one that was
+        autoencoder : fitted estimator, or Trained
+            Its `model_` is shared, not copied. Its arguments are taken over, or of a `Trained` its settings. A clone of the new estimator, or one that was
             saved and loaded, trains a network of its own in `fit`.
         X, y : array-like, optional
             What to `fit` at once; without them, call `fit` before anything but `encode`, `reconstruct` and `inverse_transform`.
@@ -398,14 +398,17 @@ class Downstream(ImageEstimator):
         ModelError
             For a generator or compressor, if the network has connections past its code, or its code is maps.
         """
-        check_is_fitted(autoencoder, "model_")
         taken = {*FIRST, *OPTIONS}
         foreign = sorted(taken & set(parameters))
         if foreign:
             raise ParameterError(f"{foreign[0]} comes with the network; from_autoencoder takes the other arguments.")
-        arguments = {name: value for name, value in autoencoder.get_params(deep=False).items() if name in taken}
-        model = cls(**arguments | parameters)
-        model.model_ = model._given = autoencoder.model_
+        if isinstance(autoencoder, Trained):
+            given, trained = autoencoder.settings, autoencoder
+        else:
+            check_is_fitted(autoencoder, "model_")
+            given, trained = autoencoder.get_params(deep=False), autoencoder.model_
+        model = cls(**{name: value for name, value in given.items() if name in taken} | parameters)
+        model.model_ = model._given = trained
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(autoencoder, name):
                 setattr(model, name, getattr(autoencoder, name))

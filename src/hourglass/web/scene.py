@@ -62,6 +62,8 @@ class Scene:
         self.model, self.title, self.seed = model, title, seed
         if not model.sample_.is_image:
             raise ModelError("the explorer shows images; this model was fitted on flat features.")
+        if model.network_.code.is_map:
+            raise ModelError("the explorer decodes vectors; the codes of this model are maps.")
         self.shape, self._samples = model.sample_.size, split.images
         self.n_codes = model.encode(split.images[:1]).shape[1]  # what does not fit is refused now
         self.images: Uint8 = to_uint8(split.images)
