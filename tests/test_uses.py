@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 import hourglass as hg
 from hourglass.estimators import ESTIMATORS
-from hourglass.estimators.base import Downstream
+from hourglass.estimators.downstream import Downstream
 from hourglass.estimators.refinement import refine
 from hourglass.estimators.tiles import cut, join
 from hourglass.images import windows, with_channels

@@ -327,6 +327,11 @@ class Sample:
         return self.shape[0] is None
 
     @property
+    def n_features(self) -> int:
+        """Values of a sample; of images of any size, their channels."""
+        return self.channels if self.is_any_size else math.prod(self.size)
+
+    @property
     def channels(self) -> int:
         """Of an image; 1 for grey ones without an axis of channels."""
         return self.shape[2] or 1 if len(self.shape) == 3 else 1

@@ -14,9 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from hourglass.corruption import GaussianNoise
 from hourglass.errors import DataError, HourglassError, ParameterError
-from hourglass.estimators.base import Downstream
 from hourglass.estimators.checks import Pairs
 from hourglass.estimators.documentation import documented
+from hourglass.estimators.downstream import Downstream
 from hourglass.estimators.fitting import VALIDATION_SHARE, Fit
 from hourglass.estimators.settings import Circumstances
 from hourglass.estimators.thresholds import above, bound, supports

@@ -12,8 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from hourglass.codec import Container, Tables, count, dequantise, pack, quantise, unpack
 from hourglass.errors import DataError, FormatError, ParameterError
-from hourglass.estimators.base import Downstream
 from hourglass.estimators.documentation import documented
+from hourglass.estimators.downstream import Downstream
 from hourglass.estimators.refinement import refine
 from hourglass.estimators.settings import Circumstances, network_kind
 from hourglass.estimators.tiles import cut, join

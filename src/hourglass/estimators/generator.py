@@ -11,8 +11,8 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted, check_random_state
 
 from hourglass.errors import DataError, ParameterError
-from hourglass.estimators.base import Downstream
 from hourglass.estimators.documentation import documented
+from hourglass.estimators.downstream import Downstream
 from hourglass.images import Array, Float32
 from hourglass.latent import Mixture, fit_mixture, interpolate, traverse
 from hourglass.options import Option, TrainingOptions, whole

@@ -13,8 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 from hourglass.data import Stream
 from hourglass.data.shards import Form
 from hourglass.errors import DataError, HourglassWarning, ModelError, ParameterError
-from hourglass.estimators.base import Downstream
 from hourglass.estimators.documentation import documented
+from hourglass.estimators.downstream import Downstream
 from hourglass.images import Array, Float32
 from hourglass.latent import BACKENDS, METRICS, GrowingArray, NeighbourIndex
 from hourglass.options import Option, TrainingOptions, one_of

@@ -1,0 +1,56 @@
+"""What it takes to put a trained autoencoder to a use that learns something more from it."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from sklearn.utils.validation import check_is_fitted
+
+from hourglass.errors import ModelError, ParameterError
+from hourglass.estimators.base import ImageEstimator
+from hourglass.options import FIRST, OPTIONS
+from hourglass.trained import Trained
+
+
+class Downstream(ImageEstimator):
+    """Base of the estimators that learn something more from the trained network: a density, an index, a threshold."""
+
+    @classmethod
+    def from_autoencoder(cls, autoencoder: ImageEstimator | Trained, X: Any = None, y: Any = None, **parameters: Any) -> Self:
+        """An estimator that uses the trained model of a fitted one: its `fit` trains none.
+
+        Parameters
+        ----------
+        autoencoder : fitted estimator, or Trained
+            Its `model_` is shared, not copied. Its arguments are taken over, or of a `Trained` its settings. A clone of the
+            new estimator, or one that was saved and loaded, trains a network of its own in `fit`.
+        X, y : array-like, optional
+            What to `fit` at once; without them, call `fit` before anything but `encode`, `reconstruct` and `inverse_transform`.
+        **parameters : keyword arguments
+            Arguments that only this class has.
+
+        Raises
+        ------
+        NotFittedError, DataError, ParameterError
+        ModelError
+            For a generator or compressor, if the network has connections past its code, or its code is maps.
+        """
+        taken = {*FIRST, *OPTIONS}
+        foreign = sorted(taken & set(parameters))
+        if foreign:
+            raise ParameterError(f"{foreign[0]} comes with the network; from_autoencoder takes the other arguments.")
+        if isinstance(autoencoder, Trained):
+            given, trained = autoencoder.settings, autoencoder
+        else:
+            check_is_fitted(autoencoder, "model_")
+            given, trained = autoencoder.get_params(deep=False), autoencoder.model_
+        model = cls(**{name: value for name, value in given.items() if name in taken} | parameters)
+        model.model_ = model._given = trained
+        model.n_features_in_ = trained.sample.n_features
+        if hasattr(autoencoder, "feature_names_in_"):
+            model.feature_names_in_ = autoencoder.feature_names_in_
+        if cls._decodes_codes and model.network_.bypasses_code:
+            raise ModelError(f"{cls.__name__} decodes codes alone; this network passes detail beside its code.")
+        if cls._decodes_codes and model.network_.code.is_map:
+            raise ModelError(f"{cls.__name__} decodes codes alone; this network's are maps, which no vector stands for.")
+        return model if X is None else model.fit(X, y)
