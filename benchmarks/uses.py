@@ -17,8 +17,8 @@ from benchmarks.task import N_COMPONENTS, NOISE, Task
 from hourglass.errors import HourglassError
 from hourglass.estimators import AnomalyDetector, Autoencoder, Compressor, Denoiser, Enhancer, Generator, Retriever
 from hourglass.evaluation.baselines import MedianDenoiser, PrincipalComponents
-from hourglass.evaluation.uses.compress import FORMATS, encoded
-from hourglass.evaluation.uses.enhance import FILTERS, enlarged
+from hourglass.evaluation.uses.compress import FORMATS, encode_as
+from hourglass.evaluation.uses.enhance import FILTERS, resize
 from hourglass.images import Array, Float32, to_float, to_uint8
 
 _FITTED_ON = (1000, 10_000)  # images: quick or not
@@ -163,11 +163,11 @@ def _neighbours(images: Array, seed: int, epochs: int | None) -> Any:
 
 
 def _webp(fitted: Any, images: Array) -> list[bytes]:
-    return [encoded(image, "WEBP", FORMATS["WEBP"]) for image in to_uint8(images)]
+    return [encode_as(image, "WEBP", FORMATS["WEBP"]) for image in to_uint8(images)]
 
 
 def _bicubic(fitted: Any, images: Array) -> Array:
-    return enlarged(images, (2 * images.shape[1], 2 * images.shape[2]), FILTERS["bicubic"])
+    return resize(images, (2 * images.shape[1], 2 * images.shape[2]), FILTERS["bicubic"])
 
 
 def _nothing(images: Array, seed: int, epochs: int | None) -> None:

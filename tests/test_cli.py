@@ -350,7 +350,7 @@ def test_the_parsers_choices_are_the_librarys() -> None:
     from hourglass.cli import options
     from hourglass.cli.suites import FREE_SUITES
     from hourglass.estimators import ESTIMATORS, PRESETS
-    from hourglass.evaluation.uses.suite import USES
+    from hourglass.evaluation.uses.suite import EVALUATIONS
     from hourglass.latent import BACKENDS, METRICS
     from hourglass.networks import NETWORKS
     from hourglass.objectives import LOSSES
@@ -368,7 +368,7 @@ def test_the_parsers_choices_are_the_librarys() -> None:
         (options.BACKENDS, BACKENDS),
         (options.METRICS, METRICS),
         (options.SUITES, ("denoise", *FREE_SUITES)),
-        (options.USES, USES),
+        (options.USES, EVALUATIONS),
     ):
         assert sorted(names) == sorted(known)
 

@@ -10,7 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from hourglass.data import Dataset
-    from hourglass.evaluation import Comparison, Row, Setting
+    from hourglass.evaluation import Comparison, Measurement, Setting
 
 
 def presets_suite(dataset: Dataset, presets: tuple[str, ...], device: str, seed: int) -> Comparison:
@@ -30,13 +30,13 @@ def uses(dataset: Dataset, chosen: tuple[str, ...], output: Path | None, device:
     from hourglass.cli.output import print_json, print_table
     from hourglass.cli.progress import ShowProgress
     from hourglass.data.write import replace_file
-    from hourglass.evaluation import USES, Setting, machine, uses_content, uses_page, uses_suite, uses_table
+    from hourglass.evaluation import EVALUATIONS, Setting, machine, uses_content, uses_page, uses_suite, uses_table
     from hourglass.report import image_rows, planes, save
 
     setting = Setting(dataset, seed, device, lambda name: [ShowProgress(name)])
     standing = _standing(output, setting, chosen)
-    rows = uses_suite(setting, chosen or tuple(USES))
-    rows = sorted(rows + standing, key=lambda row: list(USES).index(row.use))
+    rows = uses_suite(setting, chosen or tuple(EVALUATIONS))
+    rows = sorted(rows + standing, key=lambda row: list(EVALUATIONS).index(row.use))
     command = click.get_current_context().obj or "hourglass evaluate --suite uses"
     content = uses_content(setting, rows, command, machine())
     if output is not None:
@@ -56,9 +56,9 @@ def uses(dataset: Dataset, chosen: tuple[str, ...], output: Path | None, device:
         click.echo(note)
 
 
-def _standing(output: Path | None, setting: Setting, chosen: tuple[str, ...]) -> list[Row]:
+def _standing(output: Path | None, setting: Setting, chosen: tuple[str, ...]) -> list[Measurement]:
     """With --use: the rows of the other uses in uses.json, if data and seed are the same."""
-    from hourglass.evaluation import Row
+    from hourglass.evaluation import Measurement
 
     file = None if output is None else output / "uses.json"
     if not chosen or file is None or not file.exists():
@@ -67,7 +67,7 @@ def _standing(output: Path | None, setting: Setting, chosen: tuple[str, ...]) ->
     same = {"data": setting.dataset.name, "seed": setting.seed, "train_images": len(setting.dataset.train)}
     if any(content[key] != value for key, value in same.items()):
         return []
-    kept = [Row.from_content(row) for row in content["rows"] if row["use"] not in chosen]
+    kept = [Measurement.from_content(row) for row in content["rows"] if row["use"] not in chosen]
     setting.notes += [note for note in content["notes"] if not note.startswith(tuple(f"{use}:" for use in chosen))]
     return kept
 

@@ -1,12 +1,12 @@
-"""Evaluation: metrics, the trivial baseline of every task, and tables of both."""
+"""Evaluation: metrics, baselines for every task, and tables of both."""
 
 from hourglass.evaluation.metrics import Metrics, image_metrics
 from hourglass.evaluation.suites import BARS, denoise_suite, machine
 from hourglass.evaluation.tables import cells, markdown
 from hourglass.evaluation.tasks import Comparison, compare_autoencoders, compare_denoisers
 from hourglass.evaluation.uses import (
-    USES,
-    Row,
+    EVALUATIONS,
+    Measurement,
     Setting,
     rate_distortion,
     uses_content,
@@ -17,10 +17,10 @@ from hourglass.evaluation.uses import (
 
 __all__ = [
     "BARS",
-    "USES",
+    "EVALUATIONS",
     "Comparison",
+    "Measurement",
     "Metrics",
-    "Row",
     "Setting",
     "cells",
     "compare_autoencoders",

@@ -1,4 +1,4 @@
-"""What a task is worth without an autoencoder: the trivial answers that every figure stands beside."""
+"""Baselines without an autoencoder, to compare every result with."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from hourglass.images import Array, Float32, to_float
 
 _BATCH = 1024
 MAX_VALUES = 4096
-"""Largest number of values an image for the exact linear baselines, whose matrices have the square of it."""
+"""Largest number of values per image for exact linear baselines, whose matrices grow with its square."""
 
 
 class LinearDenoiser:
-    """The best linear map from damaged to clean images: ridge regression, solved exactly, in pieces of the data.
+    """The best linear map from corrupted to clean images: exact ridge regression.
 
-    Gram matrices are summed up over batches, so that memory does not grow with the number of images (scikit-learn's Ridge
-    would hold several copies of all of them). The strength of the ridge is the best of `strengths` on held-out images.
+    Gram matrices are accumulated over batches, so that memory does not grow with the number of images, while scikit-learn's
+    Ridge would copy all of them several times. The regularisation strength is the best of `strengths` on held-out images.
     """
 
     def __init__(self, strengths: Sequence[float] = (1.0, 10.0, 100.0, 1000.0)) -> None:
         self.strengths = strengths
 
     def fit(self, clean: Array, corruption: Corruption, seed: int) -> Self:
-        """Fit on `clean` (n, h, w[, c]), damaged once by `corruption`; a tenth of the images choose the strength.
+        """Fit on `clean` (n, h, w[, c]), corrupted once by `corruption`; a tenth of the images selects the strength.
 
         Raises
         ------
@@ -37,20 +37,20 @@ class LinearDenoiser:
         """
         values = int(np.prod(clean.shape[1:]))
         if values > MAX_VALUES:
-            raise DataError(f"{values:,} values an image; the linear denoiser is fitted on {MAX_VALUES:,} at most.")
+            raise DataError(f"{values:,} values per image; the linear denoiser takes at most {MAX_VALUES:,}.")
         order = np.random.default_rng(seed).permutation(len(clean))
         held_out, rows = order[: max(1, len(clean) // 10)], order[len(clean) // 10 :]
         gram, cross = np.zeros((values + 1, values + 1)), np.zeros((values + 1, values))
         generator = seeded(seed)
         for start in range(0, len(rows), _BATCH):
             targets = to_float(clean[rows[start : start + _BATCH]])
-            inputs = _with_one(corruption(targets, generator))
+            inputs = _with_constant(corruption(targets, generator))
             gram += inputs.T @ inputs
             cross += inputs.T @ targets.reshape(len(targets), -1)
         targets = to_float(clean[held_out])
         inputs = corruption(targets, generator)
         ridge = np.ones(values + 1)
-        ridge[-1] = 0  # the constant is free
+        ridge[-1] = 0  # the intercept is not regularised
         fits = []
         for strength in self.strengths:
             self.weights = np.linalg.solve(gram + np.diag(strength * ridge), cross).astype(np.float32)
@@ -58,42 +58,42 @@ class LinearDenoiser:
         _, self.strength, self.weights = min(fits, key=lambda fit: fit[0])
         return self
 
-    def transform(self, damaged: Array) -> Float32:
-        """Clean images for `damaged`, same shape, clipped to 0..1."""
-        made = np.empty(damaged.shape, dtype=np.float32)
-        for start in range(0, len(damaged), _BATCH):
-            batch = damaged[start : start + _BATCH]
-            made[start : start + _BATCH] = np.clip(_with_one(batch) @ self.weights, 0, 1).reshape(batch.shape)
-        return made
+    def transform(self, corrupted: Array) -> Float32:
+        """Denoise images; same shape, clipped to 0..1."""
+        denoised = np.empty(corrupted.shape, dtype=np.float32)
+        for start in range(0, len(corrupted), _BATCH):
+            batch = corrupted[start : start + _BATCH]
+            denoised[start : start + _BATCH] = np.clip(_with_constant(batch) @ self.weights, 0, 1).reshape(batch.shape)
+        return denoised
 
 
 class MedianDenoiser:
-    """Each pixel becomes the median of its neighbourhood; the size of it is the best of `sizes` on the given images."""
+    """A median filter whose size is the best of `sizes` on the training images."""
 
     def __init__(self, sizes: Sequence[int] = (3, 5)) -> None:
         self.sizes = sizes
 
     def fit(self, clean: Array, corruption: Corruption, seed: int) -> Self:
         targets = to_float(clean[:500])
-        damaged = corruption(targets, seed)
+        corrupted = corruption(targets, seed)
         errors = []
         for size in self.sizes:
             self.size = size
-            errors.append(float(np.square(self.transform(damaged) - targets).mean()))
+            errors.append(float(np.square(self.transform(corrupted) - targets).mean()))
         self.size = self.sizes[int(np.argmin(errors))]
         return self
 
-    def transform(self, damaged: Array) -> Float32:
-        """Filtered images, same shape."""
+    def transform(self, corrupted: Array) -> Float32:
+        """Filter images; same shape."""
         from scipy.ndimage import median_filter
 
-        neighbourhood = (1, self.size, self.size, 1)[: damaged.ndim]
-        filtered: Float32 = median_filter(to_float(damaged), size=neighbourhood)
+        neighbourhood = (1, self.size, self.size, 1)[: corrupted.ndim]
+        filtered: Float32 = median_filter(to_float(corrupted), size=neighbourhood)
         return filtered
 
 
 class MeanImage:
-    """Every image is answered with the mean of the training images: what a code of no numbers at all can do."""
+    """Reconstructs every image as the mean of the training images, like a code of zero dimensions."""
 
     def fit(self, images: Array) -> Self:
         self.mean: NDArray[np.float64] = images.mean(axis=0, dtype=np.float64) / (255 if images.dtype == np.uint8 else 1)
@@ -104,7 +104,7 @@ class MeanImage:
 
 
 class PrincipalComponents:
-    """scikit-learn's PCA with as many components as the autoencoder's code: the best linear code."""
+    """scikit-learn's PCA, the best linear code of `n_components` dimensions."""
 
     def __init__(self, n_components: int) -> None:
         self.n_components = n_components
@@ -113,7 +113,7 @@ class PrincipalComponents:
         from sklearn.decomposition import PCA
 
         flat = to_float(images).reshape(len(images), -1)
-        exact = "covariance_eigh" if flat.shape[1] <= len(flat) else "full"  # "auto" may draw at random, and be a little worse
+        exact = "covariance_eigh" if flat.shape[1] <= len(flat) else "full"  # "auto" may be randomised and less accurate
         solver = exact if min(flat.shape) <= MAX_VALUES else "auto"
         self.pca = PCA(min(self.n_components, *flat.shape), svd_solver=solver, random_state=0).fit(flat)
         return self
@@ -124,11 +124,11 @@ class PrincipalComponents:
 
     def reconstruct(self, images: Array) -> Float32:
         flat = to_float(images).reshape(len(images), -1)
-        made: Float32 = np.clip(self.pca.inverse_transform(self.pca.transform(flat)), 0, 1).reshape(images.shape)
-        return made
+        reconstructions: Float32 = np.clip(self.pca.inverse_transform(self.pca.transform(flat)), 0, 1).reshape(images.shape)
+        return reconstructions
 
 
-def _with_one(images: Array) -> Float32:
-    """Images as rows, and a last column of ones for the constant."""
+def _with_constant(images: Array) -> Float32:
+    """Flatten images to rows and append a column of ones for the intercept."""
     flat = images.reshape(len(images), -1)
     return np.concatenate([flat, np.ones((len(flat), 1), dtype=np.float32)], axis=1)

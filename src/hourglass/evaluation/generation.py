@@ -1,4 +1,4 @@
-"""How good generated images are: by the features and the verdicts of a classifier that never saw one."""
+"""Metrics of generated images, in the feature space of a classifier trained on real images."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from hourglass.corruption import Warp
 from hourglass.images import Array, Float32, to_float
 
 _EPOCHS = 12
-_NEAREST = 3
+_N_NEIGHBOURS = 3
 
 
-class Judge:
-    """A classifier (scikit-learn's MLPClassifier) fitted on real images, warped anew in every epoch.
+class ReferenceClassifier:
+    """A classifier (scikit-learn's MLPClassifier) fitted on real images with random warps.
 
-    It reads generated images, and its last hidden layer is the feature space in which sets of images are compared.
+    It classifies generated images, and its last hidden layer is the feature space in which sets of images are compared.
     """
 
     def __init__(self, hidden: tuple[int, ...] = (512, 64), epochs: int = _EPOCHS) -> None:
@@ -35,18 +35,18 @@ class Judge:
             rows = order.permutation(len(images))
             _set_rate(self.classifier, 2e-3 * (1 - epoch / self.epochs) + 1e-4)
             for start in range(0, len(rows), 10_000):
-                part = np.sort(rows[start : start + 10_000])
-                warped = warp(images[part], seed + 1 + epoch * 1000 + start)
-                self.classifier.partial_fit(warped.reshape(len(part), -1), labels[part], classes=classes)
+                chunk = np.sort(rows[start : start + 10_000])
+                warped = warp(images[chunk], seed + 1 + epoch * 1000 + start)
+                self.classifier.partial_fit(warped.reshape(len(chunk), -1), labels[chunk], classes=classes)
         return self
 
     def predict(self, images: Array) -> NDArray[Any]:
-        """The label that each image is read as: (n,)."""
-        read: NDArray[Any] = self.classifier.predict(to_float(images).reshape(len(images), -1))
-        return read
+        """Predict the label of each image (n,)."""
+        labels: NDArray[Any] = self.classifier.predict(to_float(images).reshape(len(images), -1))
+        return labels
 
     def features(self, images: Array) -> Float32:
-        """The last hidden layer: float32 (n, width)."""
+        """Return the activations of the last hidden layer, float32 (n, width)."""
         values = to_float(images).reshape(len(images), -1)
         for weights, biases in list(zip(self.classifier.coefs_, self.classifier.intercepts_, strict=True))[:-1]:
             values = np.maximum(values @ weights + biases, 0)
@@ -54,9 +54,9 @@ class Judge:
 
 
 def _set_rate(classifier: Any, rate: float) -> None:
-    """Change the learning rate, of a training that has begun too.
+    """Set the learning rate, also during training.
 
-    For that scikit-learn has only a private way; where it is missing, the rate stays as it is.
+    During training that takes a private attribute of scikit-learn; without it the learning rate stays constant.
     """
     for holder in (classifier, getattr(classifier, "_optimizer", None)):
         if holder is not None:
@@ -74,14 +74,14 @@ def frechet_distance(features: Float32, others: Float32) -> float:
         warnings.simplefilter("ignore", DeprecationWarning)  # raised inside torchmetrics' own imports
         from torchmetrics.image.fid import FrechetInceptionDistance
 
-    metric = FrechetInceptionDistance(feature=_Given(features.shape[1]))
+    metric = FrechetInceptionDistance(feature=_Identity(features.shape[1]))
     metric.update(torch.from_numpy(features), real=True)
     metric.update(torch.from_numpy(others), real=False)
     return float(metric.compute())
 
 
-class _Given(torch.nn.Module):
-    """Stands where torchmetrics has the Inception network: the features are given."""
+class _Identity(torch.nn.Module):
+    """Replaces torchmetrics' Inception network, since the inputs are features already."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -94,18 +94,18 @@ class _Given(torch.nn.Module):
 def precision_and_recall(real: Float32, generated: Float32) -> tuple[float, float]:
     """Improved precision and recall (Kynkäänniemi et al. 2019, equation 2, k = 3).
 
-    Precision is the share of generated features inside the balls around real ones that reach to their third nearest real
-    neighbour; recall the same with the roles exchanged.
+    Precision is the share of generated features within the k-th nearest neighbour distance of a real feature; recall is the
+    same with the roles exchanged.
 
     Parameters
     ----------
     real, generated : ndarray (n, d), float32
     """
-    one, other = torch.from_numpy(real), torch.from_numpy(generated)
-    between = torch.cdist(one, other)
-    reach_one, reach_other = (
-        torch.cdist(points, points).kthvalue(_NEAREST + 1, dim=1).values for points in (one, other)
+    real_points, generated_points = torch.from_numpy(real), torch.from_numpy(generated)
+    distances = torch.cdist(real_points, generated_points)
+    real_radii, generated_radii = (
+        torch.cdist(points, points).kthvalue(_N_NEIGHBOURS + 1, dim=1).values for points in (real_points, generated_points)
     )  # + 1: the nearest is the point itself
-    precision = (between <= reach_one[:, None]).any(0).float().mean()
-    recall = (between <= reach_other[None, :]).any(1).float().mean()
+    precision = (distances <= real_radii[:, None]).any(0).float().mean()
+    recall = (distances <= generated_radii[None, :]).any(1).float().mean()
     return float(precision), float(recall)

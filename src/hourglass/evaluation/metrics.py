@@ -1,4 +1,4 @@
-"""How far reconstructions are from the images they should be."""
+"""Metrics of reconstructions against their targets."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from hourglass.errors import DataError
 from hourglass.images import Array, Sample, to_float
 from hourglass.objectives import ssim_deviation
 
-_BATCH = 100  # larger ones take more memory, and no less time
+_BATCH = 100  # larger batches take more memory and are not faster
 
 
 class Metrics(TypedDict):
-    """mse: mean squared error in squared units of 0..1; psnr: dB, of that error; ssim: -1..1, the mean over images."""
+    """mse: mean squared error in squared units of 0..1; psnr: dB, from that error; ssim: -1..1, the mean over images."""
 
     mse: float
     psnr: float
@@ -35,8 +35,8 @@ def image_metrics(reconstructions: Array, images: Array) -> Metrics:
     Returns
     -------
     Metrics
-        PSNR = 10 log10(1 / MSE) over all pixels of all images; SSIM as Wang et al. (2004), by torchmetrics, with
-        a Gaussian window of 11 pixels (smaller in images with a side below 6).
+        PSNR = 10 log10(1 / MSE) over all pixels of all images; SSIM of Wang et al. (2004), by torchmetrics, with a Gaussian
+        window of 11 pixels, or smaller if the height or width is below 6 pixels.
 
     Raises
     ------
@@ -49,18 +49,18 @@ def image_metrics(reconstructions: Array, images: Array) -> Metrics:
         warnings.simplefilter("ignore", DeprecationWarning)  # raised inside torchmetrics' own imports
         from torchmetrics.functional.image import structural_similarity_index_measure
 
-    layout = Sample(images.shape[1:])
-    deviation = ssim_deviation(images.shape[1:3])
+    sample = Sample(images.shape[1:])
+    sigma = ssim_deviation(images.shape[1:3])
     squares, similarity = 0.0, 0.0
     for start in range(0, len(images), _BATCH):
-        made, wanted = (_tensor(part[start : start + _BATCH], layout) for part in (reconstructions, images))
-        squares += float(((made - wanted).double() ** 2).sum())
-        scores = structural_similarity_index_measure(made, wanted, sigma=deviation, data_range=1.0, reduction="sum")
-        assert isinstance(scores, Tensor)  # a pair only if asked for the whole image
+        predictions, targets = (_tensor(array[start : start + _BATCH], sample) for array in (reconstructions, images))
+        squares += float(((predictions - targets).double() ** 2).sum())
+        scores = structural_similarity_index_measure(predictions, targets, sigma=sigma, data_range=1.0, reduction="sum")
+        assert isinstance(scores, Tensor)  # it is a tuple only with return_full_image
         similarity += float(scores)
     mse = squares / images.size
     return Metrics(mse=mse, psnr=-10 * math.log10(mse) if mse else math.inf, ssim=similarity / len(images))
 
 
-def _tensor(images: Array, layout: Sample) -> Tensor:
-    return torch.from_numpy(layout.to_network(to_float(np.asarray(images))))
+def _tensor(images: Array, sample: Sample) -> Tensor:
+    return torch.from_numpy(sample.to_network(to_float(np.asarray(images))))

@@ -1,4 +1,4 @@
-"""Suites: everything that a page of results needs, trained and measured in one run."""
+"""Suites: training and evaluation of all models of a page of results in one run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hourglass.evaluation.tasks import Comparison, compare_denoisers
 from hourglass.training import Callback
 
 BARS = {"chapter": 0.0260, "default": 0.0180, "best": 0.0120, "skip": 0.0068}
-"""The largest test MSE on MNIST with the chapter's noise that each preset is held to."""
+"""Upper bound on each preset's test MSE on MNIST with the chapter's noise."""
 
 
 def denoise_suite(
@@ -26,17 +26,19 @@ def denoise_suite(
     device: str = "auto",
     callbacks: Callable[[str], Sequence[Callback]] = lambda name: (),
 ) -> tuple[Comparison, dict[str, Denoiser]]:
-    """Train each preset as a denoiser on the training images, and measure all on the test images.
+    """Train each preset as a denoiser on the training split and evaluate all on the test split.
 
     Parameters
     ----------
-    dataset : Dataset with a test part
+    dataset : Dataset with a test split
     seed : int
-        Of training; the test images' damage is drawn from seed + 1.
-    presets : names in BARS
+        Seed of training; the corruption of the test images uses seed + 1.
+    presets : sequence of str
+        Names in BARS.
     device : str
-        Where to train: "auto", "cpu", "cuda", …
-    callbacks : preset -> callbacks of its training
+        Device for training: "auto", "cpu", "cuda", …
+    callbacks : callable
+        Returns the callbacks for training a preset, by its name.
     """
     models = {}
     for preset in presets:
@@ -52,7 +54,7 @@ def denoise_suite(
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Return the versions and hardware on which results were measured."""
     return {
         "hourglass": __version__,
         "torch": torch.__version__,

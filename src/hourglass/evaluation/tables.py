@@ -1,4 +1,4 @@
-"""A comparison as text, and as what JSON can hold."""
+"""Comparisons as tables of text."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ COLUMNS: dict[str, tuple[str, str]] = {  # key -> heading, format
 
 
 def cells(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """(headings, rows of formatted cells), for the columns that any row has."""
+    """Return (headings, rows of formatted cells) for the columns that have a value in any row."""
     keys = [key for key in COLUMNS if any(row.get(key) is not None for row in rows)]
     return [COLUMNS[key][0] for key in keys], [[_cell(row.get(key), COLUMNS[key][1]) for key in keys] for row in rows]
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """A Markdown table, figures to the right."""
+    """Format rows as a Markdown table with right-aligned numbers."""
     headings, body = cells(rows)
     lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *body]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"

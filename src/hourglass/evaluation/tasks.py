@@ -1,4 +1,4 @@
-"""Each task's table: models beside their baselines, on images none of them was fitted on."""
+"""Comparisons of models with baselines on held-out images."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ from hourglass.images import Array, Float32, to_float
 
 @dataclass
 class Comparison:
-    """A table and what it was made from.
+    """A table of results with example images.
 
     Attributes
     ----------
     rows : list of dict
-        name, mse, psnr (dB; None for an MSE of 0), ssim, seconds (to fit; None where that was done before).
+        name, mse, psnr (dB; None for an MSE of 0), ssim, seconds (to fit; None for models fitted before).
     notes : list of str
-        What was left out, and why.
+        Baselines that were left out, and why.
     images : dict of str to ndarray
-        Name -> what that row made of the test images, the originals and damaged ones included.
+        Output for the first test images by row name, and the original and corrupted images.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     images: dict[str, Array] = field(default_factory=dict)
 
-    def add(self, name: str, made: Float32, originals: Array, seconds: float | None = None, keep: int = 10) -> None:
-        metrics = image_metrics(made, originals)
-        psnr = metrics["psnr"] if metrics["mse"] else None  # JSON knows no infinity
+    def add(self, name: str, outputs: Float32, targets: Array, seconds: float | None = None, keep: int = 10) -> None:
+        metrics = image_metrics(outputs, targets)
+        psnr = metrics["psnr"] if metrics["mse"] else None  # JSON cannot represent infinity
         self.rows.append({"name": name, **metrics, "psnr": psnr, "seconds": seconds})
-        self.images[name] = made[:keep].copy()  # a view would keep all of them in memory
+        self.images[name] = outputs[:keep].copy()  # a view would keep the whole array alive
 
 
 def compare_denoisers(
     models: Mapping[str, Denoiser], train: Array, test: Array, corruption: Corruption, seed: int
 ) -> Comparison:
-    """Every model on the same damaged `test` images, beside the damage itself, a median filter and the best linear map.
+    """Evaluate models on the same corrupted `test` images, with the corrupted images, a median filter and the best linear map.
 
     Parameters
     ----------
     models : dict of str to fitted Denoiser
     train, test : ndarray (n, h, w) or (n, h, w, c)
-        What the baselines are fitted on, and what all are measured on.
+        Images to fit the baselines on, and to evaluate on.
     corruption : Corruption
     seed : int
-        The test damage's; the baselines are fitted with damage drawn from seed + 1.
+        Seed of the test images' corruption; the baselines are fitted with corruption drawn from seed + 1.
     """
     comparison = Comparison(images={"original": to_float(test[:10])})
-    damaged = corruption(test, seed)
-    comparison.add("noisy input", damaged, test)
+    corrupted = corruption(test, seed)
+    comparison.add("noisy input", corrupted, test)
     baselines: dict[str, MedianDenoiser | LinearDenoiser] = {
         "median filter": MedianDenoiser(),
         "best linear map (ridge)": LinearDenoiser(),
@@ -64,19 +64,19 @@ def compare_denoisers(
     for name, baseline in baselines.items():
         start = time.perf_counter()
         try:
-            baseline.fit(train, corruption, seed + 1)  # the test's own draw is `seed`
+            baseline.fit(train, corruption, seed + 1)
         except DataError as error:
             comparison.notes.append(f"{name} left out: {error}")
             continue
         seconds = time.perf_counter() - start
-        comparison.add(name, baseline.transform(damaged), test, seconds)
+        comparison.add(name, baseline.transform(corrupted), test, seconds)
     for name, model in models.items():
-        comparison.add(name, model.transform(damaged), test)
+        comparison.add(name, model.transform(corrupted), test)
     return comparison
 
 
 def compare_autoencoders(models: Mapping[str, Autoencoder], train: Array, test: Array) -> Comparison:
-    """Every model's reconstruction of `test`, beside the mean image and as many principal components as its code has."""
+    """Evaluate reconstructions of `test`, with the mean image and PCA of the same dimensions as baselines."""
     comparison = Comparison(images={"original": to_float(test[:10])})
     comparison.add("mean image", MeanImage().fit(train).reconstruct(test), test)
     for n_components in sorted({model.settings_["n_components"] for model in models.values()}):

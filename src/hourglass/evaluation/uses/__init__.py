@@ -1,7 +1,7 @@
-"""The six uses, measured: each estimator as its constructor makes it, beside honest baselines, in one run."""
+"""Evaluation of the six uses: each estimator with its default arguments, compared with baselines in the same run."""
 
 from hourglass.evaluation.uses.compress import rate_distortion
-from hourglass.evaluation.uses.rows import Row, Setting, uses_content, uses_page, uses_table
-from hourglass.evaluation.uses.suite import USES, uses_suite
+from hourglass.evaluation.uses.measurements import Measurement, Setting, uses_content, uses_page, uses_table
+from hourglass.evaluation.uses.suite import EVALUATIONS, uses_suite
 
-__all__ = ["USES", "Row", "Setting", "rate_distortion", "uses_content", "uses_page", "uses_suite", "uses_table"]
+__all__ = ["EVALUATIONS", "Measurement", "Setting", "rate_distortion", "uses_content", "uses_page", "uses_suite", "uses_table"]

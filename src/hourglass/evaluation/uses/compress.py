@@ -1,4 +1,4 @@
-"""Compression: bytes an image and the error they cost, all bytes counted."""
+"""Evaluation of compression: bytes per image, counting the whole file, and reconstruction error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from hourglass.estimators import Autoencoder, Compressor
-from hourglass.evaluation.uses.rows import Row, Setting
+from hourglass.evaluation.uses.measurements import Measurement, Setting
 from hourglass.images import Array, to_float, to_uint8
 
 FORMATS: dict[str, dict[str, int | bool]] = {
@@ -16,40 +16,41 @@ FORMATS: dict[str, dict[str, int | bool]] = {
     "WEBP": {"quality": 0, "method": 6},
     "PNG": {"optimize": True},
 }
-"""The fields' formats at their smallest."""
+"""Common formats at their smallest settings."""
 
 
-def compress(setting: Setting) -> list[Row]:
-    """Bytes an image of the whole file, and mean squared error, over all test images, beside JPEG, WebP and PNG."""
+def compress(setting: Setting) -> list[Measurement]:
+    """Bytes per image and mean squared error on the test images, compared with JPEG, WebP and PNG."""
     train, test = setting.dataset.train, setting.dataset.test
     ours, seconds = setting.fit(Compressor(), train.images, name="compress")
     plain, _ = setting.fit(Autoencoder(), train.images, name="plain autoencoder, quantised")
-    found = {
-        name: by_model(model, test.images)
+    results = {
+        name: evaluate_compressor(model, test.images)
         for name, model in (("ours", ours), ("plain autoencoder, quantised", Compressor.from_autoencoder(plain, train.images)))
     }
-    setting.pictures["compress"] = {"original": test.images[:10], "Compressor": decoded(ours, ours.compress(test.images[:10]))}
+    shown = test.images[:10]
+    setting.pictures["compress"] = {"original": shown, "Compressor": decompress(ours, ours.compress(shown))}
     for name, options in FORMATS.items():
-        made = [np.asarray(Image.open(io.BytesIO(encoded(image, name, options)))) for image in to_uint8(test.images[:10])]
-        setting.pictures["compress"][name] = np.stack(made)
+        images = [np.asarray(Image.open(io.BytesIO(encode_as(image, name, options)))) for image in to_uint8(shown)]
+        setting.pictures["compress"][name] = np.stack(images)
         label = name.title() if name == "WEBP" else name
-        size, error, header = by_format(test.images, name, options)
-        found[label] = (size, error)
+        size, error, header = evaluate_format(test.images, name, options)
+        results[label] = (size, error)
         setting.notes.append(
             f"compress: {label} without its header (that of a black image of the same size): {size - header:.1f} bytes."
         )
     weights = sum(parameter.numel() for parameter in ours.decoder_.parameters())
     setting.notes.append(
-        f"compress: The decoder has {weights:,} weights, {4 * weights / 1e6:.1f} MB; they are no part of the file."
+        f"compress: The decoder has {weights:,} weights ({4 * weights / 1e6:.1f} MB), which the file does not include."
     )
     bars = (("≤", 12.0), ("≤", 0.0049)) if setting.has_bars else (None, None)
     return [
-        Row(
+        Measurement(
             "compress",
             measure,
-            found["ours"][index],
+            results["ours"][index],
             form,
-            {name: values[index] for name, values in found.items() if name != "ours"},
+            {name: values[index] for name, values in results.items() if name != "ours"},
             setting.seed,
             seconds,
             bar,
@@ -60,38 +61,38 @@ def compress(setting: Setting) -> list[Row]:
     ]
 
 
-def by_model(model: Compressor, images: Array) -> tuple[float, float]:
-    """(bytes an image, mean squared error of the decompressed uint8 images in squared units of 0..1)"""
+def evaluate_compressor(model: Compressor, images: Array) -> tuple[float, float]:
+    """Return (bytes per image, mean squared error of the decompressed uint8 images in squared units of 0..1)."""
     blob = model.compress(images)
-    made = decoded(model, blob)
-    return len(blob) / len(images), float(np.square(to_float(made) - to_float(images), dtype=np.float64).mean())
+    decompressed = decompress(model, blob)
+    return len(blob) / len(images), float(np.square(to_float(decompressed) - to_float(images), dtype=np.float64).mean())
 
 
-def decoded(model: Compressor, blob: bytes) -> Array:
-    made = model.decompress(blob)
-    assert isinstance(made, np.ndarray)  # all of one size
-    return made
+def decompress(model: Compressor, blob: bytes) -> Array:
+    images = model.decompress(blob)
+    assert isinstance(images, np.ndarray)  # a list only for images of several sizes
+    return images
 
 
-def by_format(images: Array, name: str, options: dict[str, int | bool]) -> tuple[float, float, int]:
-    """(bytes an image, mean squared error, bytes of a black image of that size), each image a file of its own."""
+def evaluate_format(images: Array, name: str, options: dict[str, int | bool]) -> tuple[float, float, int]:
+    """Return (bytes per image, mean squared error, bytes of a black image of that size), with a file per image."""
     sizes, squares = [], 0.0
     for image in to_uint8(images):
-        blob = encoded(image, name, options)
+        blob = encode_as(image, name, options)
         sizes.append(len(blob))
-        made = np.asarray(Image.open(io.BytesIO(blob)).convert("L" if image.ndim == 2 else "RGB"))
-        squares += float(np.square(made / 255 - image / 255).sum())
-    return float(np.mean(sizes)), squares / images.size, len(encoded(np.zeros_like(to_uint8(images[0])), name, options))
+        decoded = np.asarray(Image.open(io.BytesIO(blob)).convert("L" if image.ndim == 2 else "RGB"))
+        squares += float(np.square(decoded / 255 - image / 255).sum())
+    return float(np.mean(sizes)), squares / images.size, len(encode_as(np.zeros_like(to_uint8(images[0])), name, options))
 
 
-def encoded(image: Array, name: str, options: dict[str, int | bool]) -> bytes:
+def encode_as(image: Array, name: str, options: dict[str, int | bool]) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image).save(stream, name, **options)
     return stream.getvalue()
 
 
 QUALITIES = (30.0, 50.0, 70.0)
-"""Of the Compressors on the rate-distortion curve, each trained for its own."""
+"""Qualities on the rate-distortion curve; a Compressor is trained for each."""
 SETTINGS: dict[str, list[dict[str, int | bool]]] = {
     "JPEG": [{"quality": quality} for quality in (1, 5, 10, 20, 35, 50, 75)],
     "WEBP": [{"quality": quality, "method": 6} for quality in (0, 10, 25, 50, 75)],
@@ -100,18 +101,18 @@ SETTINGS: dict[str, list[dict[str, int | bool]]] = {
 
 
 def rate_distortion(setting: Setting) -> dict[str, list[tuple[float, float]]]:
-    """(bytes an image, mean squared error) of the test images, for several qualities of Compressor, JPEG, WebP and PNG.
+    """Rate-distortion curves of Compressor, JPEG, WebP and PNG: (bytes per image, mean squared error) of the test images.
 
-    Each format stands there twice: with the bytes of its headers, and without them, taken as those of a black image.
+    Each format has two curves, with and without headers. The size of the header is estimated by a black image.
     """
     train, test = setting.dataset.train.images, setting.dataset.test.images
     curves: dict[str, list[tuple[float, float]]] = {"Compressor": []}
     for quality in QUALITIES:
         model, _ = setting.fit(Compressor(quality=quality), train, name=f"quality {quality:g}")
-        curves["Compressor"].append(by_model(model, test))
-    for name, several in SETTINGS.items():
-        for options in several:
-            size, error, header = by_format(test, name, options)
+        curves["Compressor"].append(evaluate_compressor(model, test))
+    for name, all_options in SETTINGS.items():
+        for options in all_options:
+            size, error, header = evaluate_format(test, name, options)
             curves.setdefault(name, []).append((size, error))
             curves.setdefault(f"{name} without headers", []).append((size - header, error))
     return curves

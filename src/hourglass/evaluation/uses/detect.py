@@ -1,4 +1,4 @@
-"""Detection: one class is normal, all others are not; each class in turn."""
+"""Evaluation of anomaly detection: each class in turn is the normal one."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from hourglass.estimators import AnomalyDetector, Autoencoder
 from hourglass.evaluation.baselines import PrincipalComponents
-from hourglass.evaluation.uses.rows import Row, Setting
+from hourglass.evaluation.uses.measurements import Measurement, Setting
 from hourglass.images import Array, to_float
 
 
-def detect(setting: Setting) -> list[Row]:
-    """Area under the ROC curve of every class as the normal one, beside an isolation forest, PCA and a plain autoencoder."""
+def detect(setting: Setting) -> list[Measurement]:
+    """AUROC with each class as the normal one, compared with an isolation forest, PCA and a plain autoencoder."""
     from sklearn.ensemble import IsolationForest
     from sklearn.metrics import roc_auc_score
 
@@ -27,9 +27,9 @@ def detect(setting: Setting) -> list[Row]:
         def measure(name: str, scores: NDArray[np.float64], abnormal: NDArray[np.bool_] = abnormal) -> None:
             areas.setdefault(name, []).append(float(roc_auc_score(abnormal, scores)))
 
-        detector, took = setting.fit(AnomalyDetector(), normal, name=f"detect {label}")
-        seconds.append(took)
-        _show(setting, label, detector)
+        detector, duration = setting.fit(AnomalyDetector(), normal, name=f"detect {label}")
+        seconds.append(duration)
+        _keep_pictures(setting, label, detector)
         measure("ours", -detector.score_samples(test.images))
         flat = to_float(normal).reshape(len(normal), -1)
         forest = IsolationForest(random_state=seed).fit(flat)
@@ -42,29 +42,30 @@ def detect(setting: Setting) -> list[Row]:
     setting.notes.append("detect: AUROC of each class as the normal one: " + ", ".join(f"{area:.3f}" for area in ours) + ".")
     bars = {"mean": ("≥", 0.975), "least": ("≥", 0.93)} if setting.has_bars else {}
     return [
-        Row(
+        Measurement(
             "detect",
             f"AUROC, {word} of {len(ours)} classes as the normal one",
-            float(fold(ours)),
+            float(aggregate(ours)),
             ".3f",
-            {name: float(fold(values)) for name, values in areas.items()},
+            {name: float(aggregate(values)) for name, values in areas.items()},
             seed,
             max(seconds),
             bars.get(word),
         )
-        for word, fold in (("mean", np.mean), ("least", np.min))
+        for word, aggregate in (("mean", np.mean), ("least", np.min))
     ]
 
 
-def _show(setting: Setting, label: Any, detector: AnomalyDetector) -> None:
-    """Keep the strangest of the normal class's own test images, and the least strange of the others, with their verdicts."""
+def _keep_pictures(setting: Setting, label: Any, detector: AnomalyDetector) -> None:
+    """Keep the most anomalous test images of the normal class and the least anomalous ones of the others."""
     test = setting.dataset.test
     scores = detector.score_samples(test.images)
-    own, others = np.flatnonzero(test.known_labels == label), np.flatnonzero(test.known_labels != label)
-    rows = np.concatenate([own[np.argsort(scores[own])[:5]], others[np.argsort(-scores[others])[:5]]])
+    normal, abnormal = np.flatnonzero(test.known_labels == label), np.flatnonzero(test.known_labels != label)
+    rows = np.concatenate([normal[np.argsort(scores[normal])[:5]], abnormal[np.argsort(-scores[abnormal])[:5]]])
     setting.pictures.setdefault("detect", {})[f"{label} is normal"] = test.images[rows]
 
 
-def _errors(made: Array, images: Array) -> NDArray[np.float64]:
-    errors: NDArray[np.float64] = np.square(made - to_float(images), dtype=np.float64).reshape(len(images), -1).mean(1)
+def _errors(reconstructions: Array, images: Array) -> NDArray[np.float64]:
+    squares: NDArray[np.float64] = np.square(reconstructions - to_float(images), dtype=np.float64)
+    errors: NDArray[np.float64] = squares.reshape(len(images), -1).mean(1)
     return errors

@@ -1,4 +1,4 @@
-"""Features: how well codes that were learned without labels serve simple classifiers."""
+"""Evaluation of features: accuracy of simple classifiers on codes that were learned without labels."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 from hourglass.estimators import Autoencoder
 from hourglass.evaluation.baselines import PrincipalComponents
-from hourglass.evaluation.uses.rows import Row, Setting
+from hourglass.evaluation.uses.measurements import Measurement, Setting
 from hourglass.images import Float32
 
 _BARS = {(32, "5-NN"): 0.983, (32, "logistic regression"): 0.96, (2, "5-NN"): 0.90}
 
 
-def features(setting: Setting) -> list[Row]:
-    """Accuracy of 5 nearest neighbours and of logistic regression on codes, beside PCA and a plain autoencoder's codes."""
+def features(setting: Setting) -> list[Measurement]:
+    """Accuracy of 5 nearest neighbours and logistic regression on codes, compared with PCA and a plain autoencoder."""
     train, test = setting.dataset.train, setting.dataset.test
     rows = []
     for n_components in (32, 2):
@@ -23,7 +23,7 @@ def features(setting: Setting) -> list[Row]:
         )
         plain, _ = setting.fit(Autoencoder(n_components), train.images, name=f"plain, {n_components} codes")
         pca = PrincipalComponents(n_components).fit(train.images)
-        accuracies = {
+        results = {
             name: accuracies(encode(train.images), encode(test.images), train.known_labels, test.known_labels)
             for name, encode in (
                 ("ours", ours.transform),
@@ -38,25 +38,29 @@ def features(setting: Setting) -> list[Row]:
                 ("PCA", pca.transform),
             ):
                 setting.planes[name] = (encode(test.images), test.known_labels)
-        for reader in accuracies["ours"]:
-            bar = _BARS.get((n_components, reader)) if setting.has_bars else None
-            others = {name: found[reader] for name, found in accuracies.items() if name != "ours"}
-            measure = f"accuracy of {reader} on {n_components} codes"
-            value = accuracies["ours"][reader]
-            rows.append(
-                Row("features", measure, value, ".4f", others, setting.seed, seconds, None if bar is None else ("≥", bar))
-            )
+        for classifier, value in results["ours"].items():
+            threshold = _BARS.get((n_components, classifier)) if setting.has_bars else None
+            bar = None if threshold is None else ("≥", threshold)
+            baselines = {name: values[classifier] for name, values in results.items() if name != "ours"}
+            measure = f"accuracy of {classifier} on {n_components} codes"
+            rows.append(Measurement("features", measure, value, ".4f", baselines, setting.seed, seconds, bar))
     return rows
 
 
-def accuracies(known: Float32, asked: Float32, labels: NDArray[np.int64], answers: NDArray[np.int64]) -> dict[str, float]:
+def accuracies(
+    train_codes: Float32, test_codes: Float32, train_labels: NDArray[np.int64], test_labels: NDArray[np.int64]
+) -> dict[str, float]:
+    """Return the test accuracy of each classifier."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    readers = {
+    classifiers = {
         "5-NN": KNeighborsClassifier(5, algorithm="brute"),
         "logistic regression": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
     }
-    return {name: float(reader.fit(known, labels).score(asked, answers)) for name, reader in readers.items()}
+    return {
+        name: float(classifier.fit(train_codes, train_labels).score(test_codes, test_labels))
+        for name, classifier in classifiers.items()
+    }

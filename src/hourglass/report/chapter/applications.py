@@ -14,10 +14,10 @@ from hourglass.estimators.presets import CHAPTER_NOISE
 from hourglass.evaluation import image_metrics
 from hourglass.evaluation.baselines import PrincipalComponents
 from hourglass.evaluation.generation import frechet_distance
-from hourglass.evaluation.uses.compress import FORMATS, by_format, by_model, decoded, encoded
-from hourglass.evaluation.uses.enhance import FILTERS, enlarged
+from hourglass.evaluation.uses.compress import FORMATS, decompress, encode_as, evaluate_compressor, evaluate_format
+from hourglass.evaluation.uses.enhance import FILTERS, resize
 from hourglass.evaluation.uses.features import accuracies
-from hourglass.evaluation.uses.search import directions, rank_metrics
+from hourglass.evaluation.uses.search import rank_metrics, unit_vectors
 from hourglass.images import Array, to_float, to_uint8
 from hourglass.objectives import Rate
 from hourglass.report.chapter.laboratory import PRESET_NAMES, Findings, Laboratory, Topic, rows_of
@@ -139,15 +139,15 @@ def _generate(lab: Laboratory) -> _Use:
     n = min(2000, len(test))
     prior = np.random.default_rng(lab.seed).standard_normal((n, same["n_components"])).astype(np.float32)
     sets = {"Generator": ours.sample(n, random_state=lab.seed), "variational, prior": vae.inverse_transform(prior)}
-    real = lab.judge.features(test.images[:n])
-    distances = {name: frechet_distance(real, lab.judge.features(images)) for name, images in sets.items()}
+    real = lab.classifier.features(test.images[:n])
+    distances = {name: frechet_distance(real, lab.classifier.features(images)) for name, images in sets.items()}
     labels = np.resize(ours.classes_, 1000)
-    read = float((lab.judge.predict(ours.sample(len(labels), label=labels, random_state=lab.seed)) == labels).mean())
+    read = float((lab.classifier.predict(ours.sample(len(labels), label=labels, random_state=lab.seed)) == labels).mean())
     rows = {
         "Generator": sets["Generator"][:10],
         **{f"label {label}": ours.sample(10, label=label, random_state=lab.seed) for label in ours.classes_[:4]},
     }
-    actual = float((lab.judge.predict(test.images) == test.known_labels).mean())
+    actual = float((lab.classifier.predict(test.images) == test.known_labels).mean())
     return _Use(
         Picture(
             "generate",
@@ -180,7 +180,7 @@ def _features(lab: Laboratory) -> _Use:
     retriever = Retriever.from_autoencoder(ours, known)
     queries, wanted = test.images[:_QUERIES], test.known_labels[:_QUERIES]
     ranked = {
-        name: rank_metrics(directions(encode(known)), directions(encode(queries)), labels, wanted)["mean average precision"]
+        name: rank_metrics(unit_vectors(encode(known)), unit_vectors(encode(queries)), labels, wanted)["mean average precision"]
         for name, encode in (("ours", ours.transform), ("PCA-32", pca.transform))
     }
     nearest = retriever.kneighbors(lab.examples[:5], 9)[1]
@@ -208,13 +208,13 @@ def _compress(lab: Laboratory) -> _Use:
     test = lab.dataset.test.images
     ours, _ = lab.fit(Compressor(epochs=lab.passes(10, 20)), lab.dataset.train.images, name="compress")
     sizes, errors = {}, {}
-    rows: dict[str, Array] = {"original": lab.examples, "Compressor": decoded(ours, ours.compress(lab.examples))}
+    rows: dict[str, Array] = {"original": lab.examples, "Compressor": decompress(ours, ours.compress(lab.examples))}
     for label, name in {"JPEG": "JPEG", "WebP": "WEBP"}.items():
-        sizes[label], errors[label], _ = by_format(test, name, FORMATS[name])
+        sizes[label], errors[label], _ = evaluate_format(test, name, FORMATS[name])
         rows[label] = np.stack(
-            [np.asarray(Image.open(io.BytesIO(encoded(image, name, FORMATS[name])))) for image in to_uint8(lab.examples)]
+            [np.asarray(Image.open(io.BytesIO(encode_as(image, name, FORMATS[name])))) for image in to_uint8(lab.examples)]
         )
-    size, error = by_model(ours, test)
+    size, error = evaluate_compressor(ours, test)
     return _Use(
         Picture("compress", image_rows(rows), f"Compress: {size:.1f} bytes an image, beside JPEG and WebP at their smallest."),
         [
@@ -231,12 +231,12 @@ def _enhance(lab: Laboratory) -> _Use:
     )
     ours, _ = lab.fit(Enhancer(factor=2, epochs=lab.passes(1, 2)), train, name="enhance")
     low = ours.reduce(test)
-    bicubic = enlarged(low, test.shape[1:3], FILTERS["bicubic"])
+    bicubic = resize(low, test.shape[1:3], FILTERS["bicubic"])
     values = {name: image_metrics(made, test)["psnr"] for name, made in (("ours", ours.transform(low)), ("bicubic", bicubic))}
     small = ours.reduce(examples)
     rows = {
-        "given": enlarged(small, test.shape[1:3], Image.Resampling.NEAREST),
-        "bicubic": enlarged(small, test.shape[1:3], FILTERS["bicubic"]),
+        "given": resize(small, test.shape[1:3], Image.Resampling.NEAREST),
+        "bicubic": resize(small, test.shape[1:3], FILTERS["bicubic"]),
         "Enhancer": ours.transform(small),
         "original": examples,
     }

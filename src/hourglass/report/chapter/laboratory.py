@@ -12,7 +12,7 @@ import numpy as np
 from hourglass.errors import DataError
 from hourglass.estimators import Denoiser
 from hourglass.evaluation import Comparison, Setting, denoise_suite
-from hourglass.evaluation.generation import Judge
+from hourglass.evaluation.generation import ReferenceClassifier
 from hourglass.images import Array, Float32, to_float
 from hourglass.report.sections import Picture, Table
 
@@ -75,9 +75,9 @@ class Laboratory(Setting):
         return comparison, {preset: models[name] for preset, name in PRESET_NAMES.items()}
 
     @cached_property
-    def judge(self) -> Judge:
+    def classifier(self) -> ReferenceClassifier:
         """A classifier of the real training images, which reads what is generated and is no part of what generates."""
-        return Judge().fit(self.dataset.train.images, self.dataset.train.known_labels, self.seed)
+        return ReferenceClassifier().fit(self.dataset.train.images, self.dataset.train.known_labels, self.seed)
 
     @cached_property
     def examples(self) -> Array:

@@ -90,7 +90,7 @@ def _read(lab: Laboratory, generator: Generator, n: int = 200) -> dict[str, Any]
     test = lab.dataset.test
 
     def share(images: Array, label: Any) -> float:
-        return float((lab.judge.predict(images) == label).mean())
+        return float((lab.classifier.predict(images) == label).mean())
 
     labels = {str(label): label for label in generator.classes_}
     inside = {

@@ -1,4 +1,4 @@
-"""What one measured bar is, and the table of them."""
+"""Measurements of the uses, and the table of all."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ Fitted = TypeVar("Fitted")
 
 
 @dataclass
-class Row:
-    """One measure of one use.
+class Measurement:
+    """One metric of one use.
 
     Attributes
     ----------
     use, measure : str
     value : float
-        Ours, on the test images.
+        Result of our estimator on the test images.
     form : str
-        How values are written.
+        Format specification of the values.
     baselines : dict of str to float
-        The same measure, of others, in the same run.
-    bar : (sign, float), optional
-        ("≥", 0.975): what it is held to on MNIST.
+        Results of baselines in the same run.
     seed : int
     seconds : float
-        To fit ours.
+        Time to fit our estimator.
+    bar : (sign, float), optional
+        The required value on MNIST, such as ("≥", 0.975).
     """
 
     use: str
@@ -47,7 +47,7 @@ class Row:
 
     @property
     def is_reached(self) -> bool | None:
-        """Whether the bar is; None without one."""
+        """Whether the bar is reached; None without one."""
         if self.bar is None:
             return None
         return self.value >= self.bar[1] if self.bar[0] == "≥" else self.value <= self.bar[1]
@@ -55,32 +55,34 @@ class Row:
     def cells(self) -> list[str]:
         bar = "" if self.bar is None else f"{self.bar[0]} {self.bar[1]:{self.form}}"
         mark = "" if self.is_reached is not False else " (missed)"
-        others = "; ".join(f"{name} {value:{self.form}}" for name, value in self.baselines.items())
-        return [self.use, self.measure, bar, f"{self.value:{self.form}}{mark}", others, str(self.seed), f"{self.seconds:.0f}"]
+        value = f"{self.value:{self.form}}{mark}"
+        baselines = "; ".join(f"{name} {value:{self.form}}" for name, value in self.baselines.items())
+        return [self.use, self.measure, bar, value, baselines, str(self.seed), f"{self.seconds:.0f}"]
 
     @classmethod
-    def from_content(cls, content: dict[str, Any]) -> Row:
-        """A row as `uses_content` wrote it."""
+    def from_content(cls, content: dict[str, Any]) -> Measurement:
+        """Return the measurement that `uses_content` wrote."""
         fields = {key: value for key, value in content.items() if key != "is_reached"}
         return cls(**fields | {"bar": None if fields["bar"] is None else tuple(fields["bar"])})
 
 
 @dataclass
 class Setting:
-    """What every use is measured with, and what it leaves for the page beside its rows.
+    """The shared setting of all evaluations, which also collects notes and pictures for the page.
 
     Attributes
     ----------
-    dataset : Dataset with a test part
+    dataset : Dataset with a test split
     seed : int
     device : str
-    callbacks : name -> callbacks of a training
+    callbacks : callable
+        Returns the callbacks for a training by its name.
     notes : list of str
-        What was left out and why, and what figures mean.
+        Evaluations that were left out, and remarks on results.
     pictures : dict of str to dict of str to ndarray
-        For each use, rows of images by name.
+        Rows of images by use and name.
     planes : dict of str to (codes (n, 2), labels (n,))
-        Codes of two numbers, by what made them.
+        Two-dimensional codes by the name of their encoder.
     """
 
     dataset: Dataset
@@ -96,20 +98,20 @@ class Setting:
         return self.dataset.name == "mnist"
 
     def fit(self, model: Any, *data: Any, name: str) -> tuple[Any, float]:
-        """(the fitted model, seconds)"""
+        """Fit `model` and return (model, seconds)."""
         model.set_params(random_state=self.seed, device=self.device)
         start = time.perf_counter()
         model.fit(*data, callbacks=self.callbacks(name))
         return model, time.perf_counter() - start
 
 
-def uses_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """(headings, rows of formatted cells)"""
+def uses_table(rows: Sequence[Measurement]) -> tuple[list[str], list[list[str]]]:
+    """Return (headings, rows of formatted cells)."""
     return list(COLUMNS), [row.cells() for row in rows]
 
 
-def uses_content(setting: Setting, rows: Sequence[Row], command: str, machine: dict[str, Any]) -> dict[str, Any]:
-    """All of a run, as JSON can hold it."""
+def uses_content(setting: Setting, rows: Sequence[Measurement], command: str, machine: dict[str, Any]) -> dict[str, Any]:
+    """Return all results of a run as JSON."""
     return {
         "command": command,
         "data": setting.dataset.name,
@@ -122,17 +124,17 @@ def uses_content(setting: Setting, rows: Sequence[Row], command: str, machine: d
     }
 
 
-def uses_page(setting: Setting, rows: Sequence[Row], command: str, machine: dict[str, Any]) -> str:
-    """All of a run as a page of Markdown."""
+def uses_page(setting: Setting, rows: Sequence[Measurement], command: str, machine: dict[str, Any]) -> str:
+    """Return all results of a run as a page of Markdown."""
     headings, body = uses_table(rows)
     lines = [headings, ["---"] * len(headings), *body]
-    told = ", ".join(f"{key} {value}" for key, value in machine.items())
+    versions = ", ".join(f"{key} {value}" for key, value in machine.items())
     return "\n".join(
         [
             f"# The six uses, measured on {setting.dataset.name}\n",
-            f"Made by `{command}`: each estimator as its constructor makes it, fitted on {len(setting.dataset.train):,} "
-            f"training images and measured on {len(setting.dataset.test):,} test images; {told}. With --use, the rows of "
-            "the other uses stand from earlier runs on the same data and seed.\n",
+            f"Made by `{command}`: each estimator with its default arguments, fitted on {len(setting.dataset.train):,} "
+            f"training images and measured on {len(setting.dataset.test):,} test images; {versions}. With --use, the rows of "
+            "the other uses stay from earlier runs with the same data and seed.\n",
             *("| " + " | ".join(line) + " |" for line in lines),
             "",
             *(f"- {note}" for note in setting.notes),
