@@ -22,7 +22,7 @@ from hourglass.corruption import CORRUPTIONS, Choice, seeded
 from hourglass.estimators.checks import Pairs
 from hourglass.estimators.fitting import Fit
 from hourglass.images import Sample
-from hourglass.networks import NETWORKS, Network, answer, build, product
+from hourglass.networks import NETWORKS, Network, build, product, run_layers
 from hourglass.objectives import LOSSES, Objective
 from hourglass.training import OPTIMIZERS, Examples, Rows, Run, as_tensor, network_input
 from hourglass.training.engine import Captured, Dense, Eager, _Graph, engine_for
@@ -140,12 +140,12 @@ def test_answers_by_hand_are_those_of_the_modules() -> None:
                 ((network.decoder,), codes),
                 ((network.encoder, network.decoder), samples),
             ):
-                made, wanted = answer(parts, given), nn.Sequential(*parts)(given)
+                made, wanted = run_layers(parts, given), nn.Sequential(*parts)(given)
                 assert made is not None
                 torch.testing.assert_close(made, wanted.flatten(1), rtol=0, atol=1e-6)
         assert torch.equal(codes, given_codes)  # the decoder begins with an activation, which works in place
-    assert answer([build("conv", (1, 8, 8), 5, (8,)).encoder], samples) is None
-    assert answer([network.encoder], samples[:, :, :4]) is None
+    assert run_layers([build("conv", (1, 8, 8), 5, (8,)).encoder], samples) is None
+    assert run_layers([network.encoder], samples[:, :, :4]) is None
 
 
 def test_parameters_joined_for_adam_part_again_and_it_takes_torchs_steps() -> None:
@@ -207,7 +207,7 @@ class Replayed(Captured):
         loss = torch.zeros(())
         return _Graph(inputs, targets, loss, lambda: loss.copy_(torch.as_tensor(self.eager.step(inputs, targets))))
 
-    def _aside(self, step: Callable[[], float]) -> float:
+    def _on_stream(self, step: Callable[[], float]) -> float:
         return step()
 
 

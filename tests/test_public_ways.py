@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import hourglass as hg
 from hourglass.corruption import seeded
 from hourglass.evaluation import generation
-from hourglass.networks import answer, build, layers, product
+from hourglass.networks import build, layers, product, run_layers
 from hourglass.objectives import LOSSES, Objective
 from hourglass.training import OPTIMIZERS, Run, engine, optimizers
 from hourglass.training.distribution import Processes
@@ -194,7 +194,7 @@ def test_without_onednns_private_product_all_are_torchs_own(monkeypatch: pytest.
         gradients = [parameter.grad.clone() for parameter in network.parameters()]
         directions = optimizers.orthogonalize(well_conditioned)
         with torch.no_grad():
-            made.append([torch.tensor(loss), *gradients, directions, answer([network.encoder], samples)])
+            made.append([torch.tensor(loss), *gradients, directions, run_layers([network.encoder], samples)])
     for one, two in zip(*made, strict=True):
         assert (one - two).norm() <= 1e-5 * one.norm()
 

@@ -28,7 +28,7 @@ from hourglass.estimators.settings import (
     spread_of,
 )
 from hourglass.images import Array, Sample
-from hourglass.networks import center, place
+from hourglass.networks import center, to_device
 from hourglass.objectives import NEED_UNIT_RANGE
 from hourglass.trained import Trained, as_device, build_network
 from hourglass.training import (
@@ -274,7 +274,7 @@ class Fit:
             words = f"{len(examples)} samples in batches of {settings['batch_size']} leave one alone, which has no variance"
             raise ParameterError(f"batch normalisation: {words}; give another batch_size.")
         return Run(
-            place(network, self.device),
+            to_device(network, self.device),
             OPTIMIZERS[settings["optimizer"]](network.parameters(), settings["learning_rate"]),
             order=seeded(order_seed),
             noise=seeded(noise_seed, self.device),

@@ -2,20 +2,20 @@
 
 from hourglass.networks.base import Network, Pair
 from hourglass.networks.code import Code
-from hourglass.networks.layers import answer, is_encoder_then_decoder, layers_of
-from hourglass.networks.registry import NETWORKS, build, center, describe, has_convolution, place
+from hourglass.networks.layers import is_encoder_then_decoder, layers_of, run_layers
+from hourglass.networks.registry import NETWORKS, build, center, describe, has_convolution, to_device
 
 __all__ = [
     "NETWORKS",
     "Code",
     "Network",
     "Pair",
-    "answer",
     "build",
     "center",
     "describe",
     "has_convolution",
     "is_encoder_then_decoder",
     "layers_of",
-    "place",
+    "run_layers",
+    "to_device",
 ]

@@ -1,4 +1,4 @@
-"""What every network is: an encoder x -> y and a decoder y -> z, each a module that can be used alone."""
+"""Base class of networks: an encoder x -> y and a decoder y -> z, each usable alone."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Network(nn.Module, ABC):
     A subclass builds both in its one `__init__(shape, n_components, hidden, bounded)`:
 
     shape : (c, h, w) of an image or (features,)
-        One sample, without the batch axis. A network that takes any size may be given some h and w, and reads c alone.
+        Shape of one sample, without the batch axis. A network that takes any size ignores h and w.
     n_components : int
-        Latent dimensions; the channels of codes that are maps.
+        Number of latent dimensions, or channels if codes are maps.
     hidden : tuple of int
         The widths between input and code, in the encoder's order; the decoder mirrors them.
     bounded : bool
-        Whether samples lie in 0..1; then the decoder ends in a sigmoid.
+        Whether samples lie in 0..1; the decoder then ends in a sigmoid.
     """
 
     encoder: nn.Module
@@ -34,25 +34,25 @@ class Network(nn.Module, ABC):
     decoder: nn.Module
     """codes (n, n_components) -> float32 (n, *shape)"""
     code: Code
-    """What the encoder makes: by default a vector of `n_components` latent dimensions."""
+    """Format of codes: by default a vector of `n_components` latent dimensions."""
     margin: int = 0
-    """The receptive field's reach in pixels, of a network that takes any size: how far a pixel of the input is felt."""
+    """For a network that takes any size: how far its receptive field reaches, in pixels."""
 
     default_hidden: ClassVar[tuple[int, ...]] = ()
     takes_any_size: ClassVar[bool] = False
-    """Whether images of any height and width go in; their code is then maps."""
+    """Whether it takes images of any height and width; codes are then maps."""
     is_local: bool = False
-    """Whether the layers next to the image are convolutions, so that a large image is better cut into tiles than resized."""
+    """Whether the layers next to the image are convolutions: better to tile a large image than to resize it."""
     is_separable: ClassVar[bool] = True
-    """Whether the encoder or decoder may be paired with another network's."""
+    """Whether its encoder or decoder may be paired with another network's."""
     bypasses_code: ClassVar[bool] = False
-    """Whether detail passes beside the code, so that the decoder alone makes little of it."""
+    """Whether skip connections bypass the code; the decoder alone then restores little detail."""
     adds_input: ClassVar[bool] = False
-    """Whether the answer is the input and a correction, which then may leave 0..1 a little."""
+    """Whether the output is the input plus a correction, and so may slightly leave 0..1."""
     draws: bool = False
-    """Whether it draws from torch's own generator in training."""
+    """Whether training draws from torch's global generator."""
     has_rate: ClassVar[bool] = False
-    """Whether `Output.rate` is given: the network then learns nothing sensible without a penalty on it."""
+    """Whether it sets `Output.rate`; training then needs a penalty on the rate."""
 
     def forward(self, samples: Tensor) -> Output:
         codes = self.encoder(samples)
@@ -60,7 +60,7 @@ class Network(nn.Module, ABC):
 
 
 class Pair(Network):
-    """An encoder and a decoder that were made apart: from two networks of the dict, or the user's own modules."""
+    """An encoder and a decoder from two networks in `NETWORKS`, or the user's own modules."""
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, *, is_local: bool, draws: bool = True) -> None:
         super().__init__()
@@ -83,17 +83,17 @@ def image_shape(shape: tuple[int, ...], network: str) -> tuple[int, int, int]:
 
 
 def check_fits(network: Network, shape: tuple[int, ...]) -> None:
-    """Pass two samples through, so that modules that do not fit are refused before training, in one sentence.
+    """Pass two samples through, to reject modules of the wrong shapes before training.
 
     Raises
     ------
     ModelError
-        If encoder or decoder fail on `shape`, or give codes or images of another shape.
+        If encoder or decoder fails on `shape`, or returns another shape than expected.
     """
     first = next(network.parameters(), None)
     if first is None:
         raise ModelError("the network has no weights to train.")
-    if first.is_meta:  # only their sizes are asked for: there are no values to pass through
+    if first.is_meta:  # has shapes, but no values
         return
     sample = torch.full((2, *shape), 0.5, device=first.device, dtype=torch.float32)
     was_training = network.training
@@ -102,7 +102,7 @@ def check_fits(network: Network, shape: tuple[int, ...]) -> None:
             codes = network.eval().encoder(sample)
             wanted = network.code.shape(shape)
             decoded = network.decoder(codes) if codes.shape == (2, *wanted) else None
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:  # whatever a module may trip over
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:  # whatever a user's module may raise
         reason = str(error).split("\n")[0]
         raise ModelError(f"the network cannot take samples of shape {shape}: {reason}") from error
     finally:
@@ -112,7 +112,7 @@ def check_fits(network: Network, shape: tuple[int, ...]) -> None:
             f"the encoder gives codes of shape {tuple(codes.shape[1:])} for n_components={network.code.width}; "
             f"it must give (n, {', '.join(map(str, wanted))})."
         )
-    if network.code.is_map:  # which are decoded whole, and cropped
+    if network.code.is_map:  # decoded at padded height and width
         decoded = decoded[..., : shape[1], : shape[2]]
     if decoded.shape != sample.shape:
         raise ModelError(f"the decoder gives samples of shape {tuple(decoded.shape[1:])}; the images are {shape}.")

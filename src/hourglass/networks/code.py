@@ -1,4 +1,4 @@
-"""What an encoder makes of a sample."""
+"""Format of a code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Code:
     width : int
         Latent dimensions of a vector, or channels of maps.
     stride : int
-        0 for a vector.
+        Pixels a step along height and width; 0 for a vector.
     """
 
     width: int
@@ -25,7 +25,7 @@ class Code:
         return self.stride > 0
 
     def shape(self, sample: tuple[int, ...]) -> tuple[int, ...]:
-        """Of one code: (width,), or (width, h', w') for an image (c, h, w), h' and w' rounded up."""
+        """Shape of one code: (width,), or (width, h', w') for an image (c, h, w), h' and w' rounded up."""
         if not self.is_map:
             return (self.width,)
         return (self.width, -(-sample[1] // self.stride), -(-sample[2] // self.stride))

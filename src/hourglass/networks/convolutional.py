@@ -17,9 +17,9 @@ from hourglass.objectives import Output
 class Conv(Network):
     """Strided 3×3 convolutions down to a dense code; back by nearest-neighbour upsampling and convolutions.
 
-    `hidden` are the channels after each halving of height and width. All of an image passes through `n_components` numbers:
-    for photographs 32 are few, and it blurs; `Skip` keeps their detail. Upsampling and a convolution instead of a transposed
-    convolution: no checkerboard (Odena et al. 2016).
+    `hidden` are the channels after each halving of height and width. The code is the bottleneck: with
+    32 latent dimensions photographs blur; `Skip` keeps their detail. Upsampling and a convolution, in place of a transposed
+    convolution, leave no checkerboard (Odena et al. 2016).
     """
 
     default_hidden = (32, 64)
@@ -45,22 +45,22 @@ class Conv(Network):
 class Enlarging(nn.Conv2d):
     """Nearest-neighbour enlargement by two, a 3×3 convolution, and a crop to `size`: (n, c, h, w) -> (n, fan_out, 2 h, 2 w).
 
-    Computed as one convolution of the small maps, with four results at each place: of three neighbours in an enlarged row two
-    are the same pixel, so each of the four sees 2×2 small pixels, weighted with sums of the weights (as "sub-pixel"
-    convolutions; Shi et al. 2016). The same numbers, but for rounding, and the large maps are never made.
+    Computed as one convolution of the small maps with four outputs per pixel ("sub-pixel" convolution; Shi et al. 2016). Two
+    of three neighbours in an enlarged row are the same pixel, so each output depends on 2×2 small pixels, weighted with sums
+    of the weights. The result is the same to rounding, without the large maps in memory.
     """
 
     def __init__(self, fan_in: int, fan_out: int, size: tuple[int, int] | None = None) -> None:
         super().__init__(fan_in, fan_out, 3, padding=1)
         self.size = size
-        # [a, k, l] = 1: the pixel at place a (left or right) of the two sees, with its weight l, the small pixel at k
-        sees = torch.tensor(
+        # [a, k, l] = 1: output a (left or right) applies its weight l to the small pixel k
+        reads = torch.tensor(
             [[[1, 0, 0], [0, 1, 1], [0, 0, 0]], [[0, 0, 0], [1, 1, 0], [0, 0, 1]]], dtype=torch.float32, device="cpu"
         )
-        self.register_buffer("sums", torch.einsum("akl,bmn->abkmln", sees, sees).reshape(36, 9), persistent=False)
+        self.register_buffer("sums", torch.einsum("akl,bmn->abkmln", reads, reads).reshape(36, 9), persistent=False)
 
     def small_weight(self) -> Tensor:
-        """The convolution's weights on the small maps: (4 fan_out, fan_in, 3, 3), each channel's four in a row."""
+        """Weights of the convolution on the small maps: (4 fan_out, fan_in, 3, 3), four in a row for each channel."""
         fan_out, fan_in = self.weight.shape[:2]
         summed = self.weight.reshape(fan_out, fan_in, 9) @ self.sums.T
         return summed.view(fan_out, fan_in, 4, 9).transpose(1, 2).reshape(4 * fan_out, fan_in, 3, 3)
@@ -86,10 +86,9 @@ def conv_encoder(shape: tuple[int, ...], n_codes: int, hidden: tuple[int, ...]) 
 class Skip(Network):
     """A convolutional encoder and decoder with connections past the code (U-Net; Ronneberger et al. 2015).
 
-    The connections carry detail that no code of `n_components` numbers could, so this network denoises and enhances well and
-    compresses nothing: `forward` uses them; `decoder` alone does without, and then sees zeros in their place.
-    `hidden` are the channels at half, quarter, … resolution: 2×2 pixels become channels first, for a convolution at
-    full resolution costs four times as much.
+    The connections carry detail that does not fit into the code, so this network denoises and enhances well and compresses
+    nothing. `forward` uses them; `decoder` alone replaces them with zeros. `hidden` are the channels at half, quarter, …
+    resolution: 2×2 pixels first become channels, since a convolution at full resolution costs four times as much.
     """
 
     default_hidden = (32, 64)
@@ -114,9 +113,9 @@ class Skip(Network):
 
 
 class Residual(Skip):
-    """`Skip`, answering with its input and a correction: from its first step on it is no worse than doing nothing.
+    """`Skip` that adds a correction to its input, so that training starts near the identity.
 
-    For what is nearly right already, as an enlarged photograph. Without connections, `decoder` alone gives a correction.
+    For inputs close to the target, such as enlarged photographs. `decoder` alone returns a correction.
     """
 
     adds_input = True
@@ -155,7 +154,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         residual: Tensor = self.second(F.leaky_relu_(self.first(F.leaky_relu(maps))))
-        return residual.add_(maps)  # what nobody else holds is changed in place: fresh memory costs more than the sum
+        return residual.add_(maps)  # in place: allocating memory costs more than the sum
 
 
 class _SkipEncoder(nn.Module):
@@ -170,7 +169,7 @@ class _SkipEncoder(nn.Module):
         return self.encode(samples)[0]
 
     def encode(self, samples: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Codes, and the feature maps of every resolution for the decoder."""
+        """Codes, and the feature maps at every resolution."""
         height, width = samples.shape[-2:]
         even = F.pad(samples, (0, width % 2, 0, height % 2), mode="replicate")
         x = self.blocks[0](self.entry(F.pixel_unshuffle(even, 2)))

@@ -11,7 +11,7 @@ from hourglass.networks.base import Network, output_activation
 
 
 class Linear(Network):
-    """y = W x + b, z = V y + c, and no nonlinearity anywhere: its best fit spans the principal subspace.
+    """y = W x + b, z = V y + c, without nonlinearities: the best fit spans the principal subspace.
 
     (Bourlard and Kamp 1988; Baldi and Hornik 1989.) `hidden` and `bounded` have no effect.
     """
@@ -26,8 +26,7 @@ class Linear(Network):
 class MLP(Network):
     """Fully connected layers with LeakyReLU between them: the chapter's 784-128-64-32-64-128-784 by default.
 
-    The code is the layer's value before its LeakyReLU, which opens the decoder: the function is the same, and a code may be
-    any real number.
+    The LeakyReLU after the code belongs to the decoder, so that codes take any real value.
     """
 
     default_hidden = (128, 64)

@@ -1,10 +1,10 @@
-"""A network as plain steps and their weights, for whoever runs it without torch.
+"""A network as a list of steps with weights, to run it without torch.
 
 linear        (…, n) -> (…, m): weight (m, n), bias (m,)
 convolution   (c, h, w) -> (d, h', w'): weight (d, c, k, k), bias (d,); stride, padding
-shuffle       (4 c, h, w) -> (c, height, width): four channels become 2×2 pixels (as `pixel_shuffle`), and a crop
-reshape       the first axis to shape; all axes to one where that is (-1,)
-first         (n,) -> (count,): the first numbers
+shuffle       (4 c, h, w) -> (c, height, width): `pixel_shuffle` by two, then a crop
+reshape       the first axis to shape; (-1,) flattens all axes
+first         (n,) -> (count,): the first `count` values
 affine        x -> scale · x + offset
 leaky_relu    slope; relu, tanh, sigmoid
 """
@@ -28,9 +28,9 @@ class Step:
     Attributes
     ----------
     kind : str
-        One of those above.
+        One of the kinds above.
     options : dict
-        What it needs to know: numbers and lists of numbers.
+        Numbers and lists of numbers.
     weights : dict of str to Tensor, float32
     """
 
@@ -40,7 +40,7 @@ class Step:
 
 
 def steps_of(module: nn.Module) -> list[Step] | None:
-    """`module` in evaluation, step by step; None if some part of it is none of the steps above."""
+    """The steps of `module` in evaluation mode; None if a part of it has no such description."""
     if type(module) is nn.Sequential:
         parts = [steps_of(part) for part in module]
         return None if None in parts else [step for part in parts for step in part or []]
@@ -54,8 +54,8 @@ def _linear(layer: nn.Linear) -> list[Step]:
 
 def _convolution(layer: nn.Conv2d) -> list[Step] | None:
     is_plain = layer.groups == 1 and set(layer.dilation) == {1} and layer.padding_mode == "zeros"
-    sides = [layer.stride, layer.padding, layer.kernel_size]
-    if not is_plain or any(isinstance(side, str) or len(set(side)) > 1 for side in sides):  # "same" is a padding
+    sizes = [layer.stride, layer.padding, layer.kernel_size]
+    if not is_plain or any(isinstance(size, str) or len(set(size)) > 1 for size in sizes):  # padding may be "same"
         return None
     options = {"stride": layer.stride[0], "padding": layer.padding[0]}
     return [Step("convolution", options, _weight_and_bias(layer.weight, layer.bias))]

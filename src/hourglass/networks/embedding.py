@@ -1,4 +1,4 @@
-"""A network for features: codes that are meant to be compared, searched and looked at."""
+"""A network for features: codes to compare, search and plot."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _HEAD = 256
 
 
 class Embedding(Network):
-    """Convolutions down to a code, and a fully connected decoder; a narrow code is a map of a representation of 32 numbers.
+    """Convolutions down to a code, and a fully connected decoder; a narrow code is a projection of 32 dimensions.
 
-    Few numbers cannot be pulled together and pushed apart directly: in a plane, what is in the way stays in the way. So with
-    fewer than 32 the encoder first makes a representation, which penalties shape, and then a map of it
-    (`Output.representations`). Of flat features the encoder is fully connected, eight times as wide.
+    Contrastive penalties work badly in few dimensions, where codes block each other's way. So with fewer than 32 latent
+    dimensions the penalties act on a representation (`Output.representations`), which a head projects to the code. For flat
+    features the encoder is fully connected, eight times as wide.
     """
 
     default_hidden = (24, 48, 96)

@@ -17,8 +17,8 @@ from hourglass.objectives import Output
 class Maps(Network):
     """Strided 3×3 convolutions down to maps of `n_components` channels, and back, for images of any height and width.
 
-    `hidden` are the channels after each halving of height and width, so the code has 1/2, 1/4, … of them. Detail stays where it
-    is: nothing passes through a vector, and an image costs what its pixels do.
+    `hidden` are the channels after each halving of height and width, so the code has 1/2, 1/4, … of them. The code keeps
+    the position of detail, and the cost is proportional to the number of pixels.
     """
 
     default_hidden = (32, 64)
@@ -39,7 +39,7 @@ class Maps(Network):
         for fan_in, fan_out in pairwise(widths[::-1]):
             up += [nn.LeakyReLU(), Enlarging(fan_in, fan_out)]
         self.decoder = nn.Sequential(*up, output_activation(bounded))
-        # A layer's reach in pixels: 1 at the resolution that it reads, of a residual block 2.
+        # Reach of a layer in pixels: 1 at the resolution of its input, 2 for a residual block.
         reach = (stride - 1) + 4 * stride + 2 * (stride - 1)
         self.margin = stride * math.ceil(reach / stride)
 

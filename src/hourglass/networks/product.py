@@ -1,4 +1,4 @@
-"""Matrix products on the CPU, by the faster of the two libraries that torch brings: MKL and oneDNN."""
+"""Matrix products on the CPU, by the faster of the two libraries that torch includes: MKL and oneDNN."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 ONEDNN_FROM = 3_000_000
-"""Multiplications from which oneDNN is worth its dearer call: some 10 µs more than MKL's."""
+"""Multiplications from which oneDNN makes up for its slower call, some 10 µs more than MKL's."""
 ONEDNN_INNER = 64
-"""Inner size from which it is worth a copy of the answer."""
+"""Inner size from which it makes up for a copy of the result."""
 
 
 def is_large(rows: int, inner: int, columns: int) -> bool:
@@ -23,20 +23,20 @@ def is_large(rows: int, inner: int, columns: int) -> bool:
 
 @functools.lru_cache(maxsize=1)
 def prefers_onednn() -> bool:
-    """Whether large products go to oneDNN here.
+    """Whether large products use oneDNN on this machine.
 
-    MKL takes its AVX-512 kernels on Intel's processors alone, oneDNN wherever there is AVX-512: on an AMD EPYC of 2024 it
-    multiplies twice as fast (`make performance` measures both). A rule and no trial: the same seed shall give the same bits.
+    MKL uses its AVX-512 kernels on Intel processors only, oneDNN on any with AVX-512: on an AMD EPYC of 2024 it multiplies
+    twice as fast (`make performance` measures both). A fixed rule, not a timing, so that a seed gives the same bits.
     """
     has_both = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return has_both and _LINEAR is not None and torch.backends.cpu.get_cpu_capability() == "AVX512" and not _is_intel()
 
 
 def product_call(left: Tensor, right: Tensor) -> Callable[[], Tensor]:
-    """Left @ right by oneDNN, for matrices of float32 on the CPU, as a call without arguments; without derivative."""
+    """Left @ right by oneDNN, for float32 matrices on the CPU, as a call without arguments; not differentiable."""
     if left.is_contiguous() or left.numel() <= right.numel():
         return linear_call(left, right.mT)
-    transposed = linear_call(right.mT, left)  # oneDNN copies a left factor that is transposed: the smaller one stands there
+    transposed = linear_call(right.mT, left)  # oneDNN copies a transposed left factor: put the smaller one there
     return lambda: transposed().mT
 
 
@@ -45,14 +45,14 @@ def linear_call(
 ) -> Callable[[], Tensor]:
     """activation(inputs @ weightᵀ + bias) by oneDNN, as a call without arguments.
 
-    `activation` is none, sigmoid or leaky_relu, its slope in `constants`.
+    `activation` is none, sigmoid or leaky_relu; `constants` holds its negative slope.
     """
-    assert _LINEAR is not None  # without it `prefers_onednn` says no
+    assert _LINEAR is not None  # otherwise `prefers_onednn` is False
     return partial(_LINEAR, inputs, weight, bias, activation, list(constants), "")
 
 
 _LINEAR: Callable[..., Tensor] | None = getattr(getattr(torch.ops.mkldnn, "_linear_pointwise", None), "default", None)
-"""What torch's own compiler calls. It is private: where it is missing, all products go torch's public way."""
+"""Private operator of torch's compiler. If it is missing, all products use torch's public functions."""
 
 
 def _is_intel() -> bool:

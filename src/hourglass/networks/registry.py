@@ -1,4 +1,4 @@
-"""Every network by name. A new one is a class and a line here."""
+"""All networks by name. To add one, write a class and add a line here."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ def build(
     Parameters
     ----------
     network : str or (encoder, decoder)
-        A name in `NETWORKS`; or a pair, each part a name (the encoder of one network, the decoder of another) or a module
-        of your own, which is copied: float32 (n, *shape) -> (n, n_components), and back.
+        A name in `NETWORKS`; or a pair, each part a name (the encoder of one network, the decoder of another) or your own
+        module, which is copied: float32 (n, *shape) -> (n, n_components), and back.
     shape : (c, h, w) or (features,)
-        h and w are 0 for a network that is to take images of any size.
+        h and w are 0 for images of any size.
     n_components : int
-        Numbers in a code.
+        Number of latent dimensions.
     hidden : sequence of int, or a pair of such, optional
-        The widths between input and code, in the encoder's order; a pair gives the decoder its own. None takes
-        the network's `default_hidden`.
+        The widths between input and code, in the encoder's order; a pair sets the decoder's separately. None uses the
+        network's `default_hidden`.
     bounded : bool
         Whether samples lie in 0..1.
 
@@ -65,7 +65,7 @@ def build(
     ParameterError
         For an unknown name, or widths below 1.
     ModelError
-        If the network cannot take such samples, or encoder and decoder do not fit each other.
+        If the network does not accept such samples, or encoder and decoder do not match.
     """
     encoder, decoder = (network, network) if isinstance(network, str) else _pair_of(network)
     is_any_size = len(shape) == 3 and not shape[1]
@@ -78,7 +78,7 @@ def build(
         kind = _kind(name)
         try:
             made = kind(shape, n_components, kind.default_hidden if widths is None else widths, bounded)
-        except (RuntimeError, TypeError, MemoryError, OverflowError) as error:  # torch, on sizes beyond memory or int64
+        except (RuntimeError, TypeError, MemoryError, OverflowError) as error:  # from torch, for sizes beyond memory or int64
             reason = str(error).split("\n")[0]
             raise ModelError(f"network={name!r} with n_components={n_components} cannot be made: {reason}") from error
         made.code = getattr(made, "code", None) or Code(n_components)
@@ -90,13 +90,13 @@ def build(
         names = [part for part in (encoder, decoder) if isinstance(part, str)]
         for name in names:
             if not _kind(name).is_separable:
-                raise ParameterError(f'network="{name}" comes as a whole: its two halves share more than the code.')
-        own = copy.deepcopy((encoder, decoder))  # together: weights that they share stay shared
+                raise ParameterError(f'network="{name}" cannot be paired: its encoder and decoder share more than the code.')
+        own = copy.deepcopy((encoder, decoder))  # together, so that shared weights stay shared
         built = Pair(
             whole(encoder, encoder_hidden).encoder if isinstance(encoder, str) else cast(nn.Module, own[0]),
             whole(decoder, decoder_hidden).decoder if isinstance(decoder, str) else cast(nn.Module, own[1]),
             is_local=len(names) == 2 and all(_kind(name).is_local for name in names),
-            draws=len(names) < 2,  # of a module of the user's own nothing is known
+            draws=len(names) < 2,  # a module of the user's may draw
         )
         built.code = Code(n_components)
     stride = built.code.stride
@@ -136,13 +136,13 @@ def _hidden_pair(hidden: object) -> tuple[tuple[int, ...] | None, tuple[int, ...
 def center(network: Network, inputs: Tensor, targets: Tensor) -> None:
     """Shift two biases so that a new network starts at the data's mean (LeCun et al. 1998, "Efficient BackProp", 4.3).
 
-    The first layer, if it is fully connected, then sees inputs with mean zero; the last layer, fully connected or
-    convolutional, begins by answering the mean target. Training need not spend its first steps on finding them.
+    A fully connected first layer then has pre-activations of mean zero. The last layer, fully connected or convolutional,
+    starts by returning the mean target. Training need not spend its first steps on either.
 
     Parameters
     ----------
     inputs, targets : Tensor of shape (n, *shape), float32
-        A batch as training will see it.
+        A training batch.
     """
     first = next(iter(_layers(network.encoder)), None)
     if isinstance(first, nn.Linear) and first.bias is not None:
@@ -155,7 +155,7 @@ def center(network: Network, inputs: Tensor, targets: Tensor) -> None:
 
 
 def _layers(part: nn.Module) -> list[nn.Linear | nn.Conv2d]:
-    """The layers with weights, in the order in which they were made."""
+    """The layers with weights, in order of definition."""
     return [module for module in part.modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
 
 
@@ -163,15 +163,15 @@ def has_convolution(network: nn.Module) -> bool:
     return any(isinstance(module, nn.Conv2d) for module in network.modules())
 
 
-def place(network: Network, device: torch.device) -> Network:
-    """Bring the network to `device`; convolutions with channels last, which their kernels prefer on CPUs and GPUs alike."""
-    layout = torch.channels_last if has_convolution(network) else torch.contiguous_format
-    placed: Network = network.to(device, memory_format=layout)  # type: ignore[call-overload]  # missing from torch's stubs
-    return placed
+def to_device(network: Network, device: torch.device) -> Network:
+    """Move the network to `device`, convolutions in channels-last format, which is faster on CPUs and GPUs."""
+    memory_format = torch.channels_last if has_convolution(network) else torch.contiguous_format
+    moved: Network = network.to(device, memory_format=memory_format)  # type: ignore[call-overload]  # missing from torch's stubs
+    return moved
 
 
 def describe(network: Network, shape: tuple[int, ...]) -> list[dict[str, Any]]:
-    """The layers of both parts in the order in which they run on one sample of `shape`.
+    """The layers of encoder and decoder, in the order in which they run on a sample of `shape`.
 
     Returns
     -------
@@ -194,7 +194,7 @@ def describe(network: Network, shape: tuple[int, ...]) -> list[dict[str, Any]]:
         if next(module.children(), None) is None
     ]
     was_training = network.training
-    network.eval()  # of a batch of one, normalisation learns nothing, and torch refuses it
+    network.eval()  # torch refuses batch normalisation of one sample in training
     with torch.inference_mode():
         network.decoder(network.encoder(next(network.parameters()).new_zeros(1, *shape)))
     network.train(was_training)

@@ -1,6 +1,6 @@
-"""Networks that know what a code costs: variational ones, and one whose codes are rounded to integers.
+"""Networks with a rate: variational ones, and one whose codes are rounded to integers.
 
-All are fully connected, draw noise in training alone, and give `Output.rate` in nats.
+All are fully connected, draw noise in training only, and return `Output.rate` in nats.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from hourglass.objectives import Output
 class Variational(Network):
     """A variational autoencoder: a code is a Gaussian, the prior N(0, I) (Kingma and Welling 2014; Rezende et al. 2014).
 
-    `encoder` gives the Gaussian's mean, which is the code; training decodes a draw from it. The rate is its KL divergence from
-    the prior: ½ Σ(μ² + σ² - 1 - log σ²). Without the penalty `Rate` the noise would vanish.
+    `encoder` returns the mean as the code; training decodes a sample of the Gaussian. The rate is its KL divergence from
+    the prior: ½ Σ(μ² + σ² - 1 - log σ²). Without the penalty `Rate` the variance would vanish.
     """
 
     default_hidden = (512, 256)
@@ -55,7 +55,7 @@ class Posterior(nn.Module):
 
 
 class _MLPWithRate(Network):
-    """Fully connected layers, as in MLP, for a network that says what its codes cost."""
+    """Fully connected layers, as in MLP, for networks with a rate."""
 
     is_separable = False
     has_rate = True
@@ -72,8 +72,8 @@ class _MLPWithRate(Network):
 class Noisy(_MLPWithRate):
     """A variational autoencoder whose noise is the same for every code, N(0, I): constant variance (Ghosh et al. 2020).
 
-    Training decodes y + noise; the rate is ½ Σ y², which keeps codes no farther apart than the noise makes needful. Codes fill
-    their space smoothly, and a density fitted to them afterwards generates.
+    Training decodes y + noise; the rate ½ Σ y² keeps codes no farther apart than the noise requires. The latent space is
+    smooth, and images are generated from a density fitted to the codes after training.
     """
 
     default_hidden = (512, 256)
@@ -85,10 +85,10 @@ class Noisy(_MLPWithRate):
 
 
 class Quantised(_MLPWithRate):
-    """An autoencoder whose codes are to be rounded to integers and entropy-coded (Ballé et al. 2017, 2018).
+    """An autoencoder whose codes are rounded to integers and entropy-coded (Ballé et al. 2017, 2018).
 
-    Training adds noise from U(-½, ½) in place of rounding; outside it, codes are rounded before they are decoded. `density`
-    learns how likely each integer is, one mixture of three logistics a number of the code; the rate is -log of that.
+    Training adds noise from U(-½, ½) in place of rounding; in evaluation codes are rounded before decoding. The entropy
+    model `density` has a mixture of three logistics for each latent dimension; the rate is its negative log-likelihood.
     """
 
     default_hidden = (768, 384)
@@ -96,7 +96,7 @@ class Quantised(_MLPWithRate):
     def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
         super().__init__(shape, n_components, hidden, bounded)
         self.density = _LogisticMixture(n_components)
-        with torch.no_grad():  # codes start a few steps wide: within half a step all integers would be 0
+        with torch.no_grad():  # spread initial codes over a few integers; otherwise all would round to 0
             last = self.encoder[-1]
             assert isinstance(last, nn.Linear)
             last.weight.mul_(8)
@@ -108,7 +108,7 @@ class Quantised(_MLPWithRate):
 
 
 class _LogisticMixture(nn.Module):
-    """Log of the probability of the unit interval around each number, in nats: (n, d) -> (n, d)."""
+    """Log-probability of the unit interval around each value, in nats: (n, d) -> (n, d)."""
 
     def __init__(self, n_components: int, n_logistics: int = 3) -> None:
         super().__init__()
@@ -118,7 +118,9 @@ class _LogisticMixture(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         scales = self.log_scales.clamp(-5, 10).exp()
-        distances = -(codes[:, None] - self.means).abs()  # by symmetry; keeps both sigmoids away from 1, where float32 ends
+        distances = -(
+            codes[:, None] - self.means
+        ).abs()  # by symmetry; keeps both sigmoids away from 1, where float32 is coarse
         upper, lower = (torch.sigmoid((distances + half) / scales) for half in (0.5, -0.5))
         probabilities = (F.softmax(self.weights, dim=0) * (upper - lower)).sum(1)
         return probabilities.clamp(min=1e-9).log()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hourglass.data.untrusted import untrusted
 from hourglass.errors import FormatError, ParameterError
 from hourglass.images import Array, Float32, Sample
-from hourglass.networks import Network, answer, build, has_convolution, is_encoder_then_decoder, place
+from hourglass.networks import Network, build, has_convolution, is_encoder_then_decoder, run_layers, to_device
 from hourglass.objectives import Output
 from hourglass.trained.files import Face, read_model, restore_history, restore_sample, restore_settings, write_model
 from hourglass.trained.windows import windows_of
@@ -81,7 +81,7 @@ class Trained:
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise FormatError(f"the saved weights do not fit the network ({reason[:200]}).") from error
-        return cls(place(network, device or torch.device("cpu")), sample, settings, history)
+        return cls(to_device(network, device or torch.device("cpu")), sample, settings, history)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Trained:
@@ -222,7 +222,7 @@ class Trained:
         network = self.network
         parts = (network.encoder, network.decoder) if module is network and is_encoder_then_decoder(network) else (module,)
         with torch.inference_mode():
-            made = answer(parts, batch)
+            made = run_layers(parts, batch)
             if made is None:
                 output = module(batch.to(self.device))
                 made = output.reconstructions if isinstance(output, Output) else output
