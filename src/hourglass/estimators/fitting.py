@@ -88,7 +88,7 @@ class Fit:
         self.estimator, self.pairs = estimator, pairs
         self.arguments: dict[str, Any] = estimator.get_params(deep=False)
         self.processes: Processes = current()
-        self.processes.gather()  # some have a longer way to their data
+        self.processes.barrier()  # some have a longer way to their data
         self.seeds: list[int] = self.processes.from_first(lambda: seeds_of(self.arguments["random_state"]))
         self.crop = self._crop()
         self.sample = self._sample()
@@ -112,7 +112,7 @@ class Fit:
         run = self._new_run(training)
         callbacks = [*callbacks, *([PrintEpochs()] if self.arguments["verbose"] else [])]
         identity = self._identity()
-        self.processes.gather()
+        self.processes.barrier()
         self.processes.check_alike({**identity, "resume": resume})
         saving: list[Callback] = []
         if checkpoint is not None:

@@ -128,5 +128,5 @@ def spread_of(source: Source) -> float:
     """
     if source.sample.is_by_column:
         return _SPREAD_OF_COLUMNS
-    seen = source.sample.to_network(source.some(_FEW).at_all())
+    seen = source.sample.to_network(source.some(_FEW).all_targets())
     return min(1.0, float(seen.var(0, dtype=np.float64).mean()) / _USUAL_VARIANCE) or 1.0

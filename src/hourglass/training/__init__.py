@@ -1,4 +1,4 @@
-"""Training: the one loop, its optimisers, what it is fed, and checkpoints."""
+"""Training: the loop, engines, optimisers, sources of samples, and checkpoints."""
 
 from hourglass.training.arrays import as_tensor, network_input
 from hourglass.training.callbacks import PrintEpochs, WriteHistory, describe_epoch

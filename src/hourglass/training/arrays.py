@@ -1,4 +1,4 @@
-"""From numpy's arrays to what a network sees."""
+"""From numpy arrays to network input."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from hourglass.images import Array, Sample
 
 
 def network_input(sample: Sample, samples: Tensor, out: Tensor | None = None) -> Tensor:
-    """`Sample.to_network` in torch: samples (n, *shape) as float32 (n, c, h, w) or (n, features), contiguous, always a copy;
-    in `out`, of any shape of the same size, if given.
+    """`Sample.to_network` in torch: samples (n, *shape) as a contiguous float32 copy (n, c, h, w) or (n, features).
+
+    `out` may have any shape of the same size.
     """
     if sample.is_image:
         ordered = samples.unsqueeze(1) if samples.ndim == 3 else samples.movedim(3, 1)
@@ -23,7 +24,7 @@ def network_input(sample: Sample, samples: Tensor, out: Tensor | None = None) ->
 
 
 def as_tensor(array: Array) -> Tensor:
-    """`array` without a copy where torch knows its dtype and strides; other numbers become float64. For reading only."""
+    """`array` as a tensor to read from, without a copy if torch supports its dtype and strides; other dtypes become float64."""
     if array.dtype not in (np.uint8, np.float16, np.float32, np.float64):
         array = array.astype(np.float64)
     if any(stride < 0 or stride % array.itemsize for stride in array.strides):
@@ -32,13 +33,12 @@ def as_tensor(array: Array) -> Tensor:
 
 
 class _Writeable:
-    """The memory of a read-only array as numpy takes it for one that can be written to; nobody does.
+    """Presents a read-only array as writeable; nothing writes to it.
 
-    Of the other torch warns, and a warning cannot be held back in one thread alone: `warnings.catch_warnings` changes filters
-    that all threads share.
+    torch warns of read-only arrays, and `warnings.catch_warnings` would change the filters of all threads.
     """
 
     def __init__(self, array: Array) -> None:
-        self.array = array  # which must live as long as what is made of it
+        self.array = array  # keeps the memory alive
         interface = array.__array_interface__
         self.__array_interface__ = interface | {"data": (interface["data"][0], False)}

@@ -1,4 +1,4 @@
-"""What is written beside training, by callbacks."""
+"""Callbacks that report progress."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from hourglass.training.run import Callback, Run
 
 
 def describe_epoch(row: dict[str, Any]) -> str:
-    """A row of history in words."""
+    """Format a row of the history."""
     validation = "" if row["validation_loss"] is None else f", validation loss {row['validation_loss']:.5f}"
     return f"epoch {row['epoch']}: loss {row['loss']:.5f}{validation}"
 
 
 class PrintEpochs(Callback):
-    """One line an epoch on standard error."""
+    """Print a line to standard error after every epoch."""
 
     writes = True
 
@@ -27,7 +27,7 @@ class PrintEpochs(Callback):
 
 
 class WriteHistory(Callback):
-    """The history as JSON lines, one a finished epoch, in the file `path`."""
+    """Append a JSON line to the file `path` after every epoch."""
 
     writes = True
 

@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file that holds all of a run, checked by SHA-256, replaced in one step."""
+"""Checkpoints: a safetensors file with the state of a run and its SHA-256, replaced atomically."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from hourglass.training.run import Callback, Mean, Run
 
 FORMAT = 3
 SECONDS = 60.0
-"""An epoch that lasts longer than this is saved in its midst, so often. Assign to it to change it."""
+"""Interval of checkpoints within an epoch. Assign to it to change it."""
 _ROW = ("epoch", "loss", "validation_loss", "learning_rate", "seconds", "images_per_second")
 
 
 class WriteCheckpoint(Callback):
-    """Save the run to the file `path` after every epoch, and in long ones every `seconds`; `identity` is what a run must share
-    to go on from it.
+    """Save the run to the file `path` after every epoch, and every `seconds` within one.
+
+    A run must have the same `identity` to resume from it.
     """
 
     writes = True
@@ -47,7 +48,7 @@ class WriteCheckpoint(Callback):
         self._save(run)
 
     def _save(self, run: Run) -> None:
-        """A run that diverges leaves the last good checkpoint."""
+        """Save unless the run diverged: the last good checkpoint then stays."""
         if math.isfinite(float(run.losses.total)) and all(bool(p.isfinite().all()) for p in run.network.parameters()):
             save_checkpoint(self.path, run, self.identity)
         self._saved = time.monotonic()
@@ -80,9 +81,9 @@ def save_checkpoint(path: Path, run: Run, identity: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path, run: Run, identity: dict[str, Any]) -> None:
-    """Bring `run`, freshly made with the same settings, to where the checkpoint left off; nothing where there is none yet.
+    """Restore the checkpoint, if it exists, into `run`, a new run with the same settings.
 
-    Of several processes the first reads it, for all: other hosts need not have the file.
+    Rank 0 reads it for all processes: other hosts need not have the file.
 
     Raises
     ------
@@ -106,7 +107,7 @@ def load_checkpoint(path: Path, run: Run, identity: dict[str, Any]) -> None:
 
 
 def _read(path: Path) -> bytes | None:
-    """All of the file; None if there is none."""
+    """The content of the file; None if it does not exist."""
     try:
         return path.read_bytes() if path.exists() else None
     except OSError as error:
@@ -129,24 +130,24 @@ def _restore(path: Path, run: Run, state: dict[str, Any], identity: dict[str, An
     def part(prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
-    run.optimizer.begin()  # which shows what it keeps
-    weights, kept = run.network.state_dict(), _kept(run)
+    run.optimizer.begin()  # creates the state to compare with
+    weights, own = run.network.state_dict(), _optimizer_state(run)
     _check_like(part("network."), weights, path)
-    _check_like(part("optimizer."), kept, path)
+    _check_like(part("optimizer."), own, path)
     run.best = part("best.") or None
     if run.best is not None:
         _check_like(run.best, weights, path)
     run.network.load_state_dict(part("network."))
     for name, tensor in part("optimizer.").items():
-        kept[name].copy_(tensor)
+        own[name].copy_(tensor)
     run.order.set_state(tensors["random.order"])
     run.noise.set_state(tensors["random.noise"])
     run.epoch, run.step, run.stop = int(state["epoch"]), int(state["step"]), bool(state["stop"])
     run.batch, run.losses = int(state["batch"]), _checked_mean(state["losses"])
     if run.batch:
         with seeded_globally(None):
-            set_random_state(run.device, tensors["random.chance"])  # which checks it
-        run.random_state = tensors["random.chance"] if run.processes.is_first else None  # the others' are not kept
+            set_random_state(run.device, tensors["random.chance"])  # validates it
+        run.random_state = tensors["random.chance"] if run.processes.is_first else None  # that of other ranks is not saved
     run.history = [_checked_row(row) for row in state["history"]]
     measured = {row["validation_loss"] is not None for row in run.history}
     is_begun = run.batch > 0 and run.losses.count > 0
@@ -158,8 +159,8 @@ def _restore(path: Path, run: Run, state: dict[str, Any], identity: dict[str, An
         raise FormatError(f"{path}: early stopping needs the validation loss of every epoch.")
 
 
-def _kept(run: Run) -> dict[str, Tensor]:
-    """What the optimiser keeps, by the number of the parameter and what it is called."""
+def _optimizer_state(run: Run) -> dict[str, Tensor]:
+    """The optimiser's state, by index of the parameter and name."""
     return {
         f"{index}.{name}": tensor
         for index, parameter in enumerate(run.optimizer.parameters)
@@ -168,9 +169,9 @@ def _kept(run: Run) -> dict[str, Tensor]:
 
 
 def _check_like(given: dict[str, Tensor], wanted: dict[str, Tensor], path: Path) -> None:
-    """Whether they have the same names, shapes and types: what follows walks through their memory unasked."""
+    """Raise FormatError unless names, shapes and dtypes agree: the fused step does not check them."""
     if {name: (t.shape, t.dtype) for name, t in given.items()} != {name: (t.shape, t.dtype) for name, t in wanted.items()}:
-        raise FormatError(f"{path}: its tensors are not those of such a run.")
+        raise FormatError(f"{path}: its tensors do not match this run.")
 
 
 def _checked_mean(parts: Any) -> Mean:

@@ -1,4 +1,4 @@
-"""Whether a network learned more than one constant answer."""
+"""Detects networks that collapsed to a constant output."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _MOST_SAMPLES, _FEWEST, _MOST_VALUES = 1000, 32, 1_000_000
 
 
 def error_share(run: Run, objective: Objective, examples: Examples, noise: torch.Generator) -> float:
-    """The loss over some training examples as a share of what the best of constant answers by the mean, their mean, has there.
+    """The loss on some training examples, relative to that of a constant output, their mean.
 
-    1 and more is a network that collapsed; 0 where all targets are alike, for then there is nothing else to learn.
+    1 or more means that the network collapsed. 0 if all targets are equal.
     """
     values = examples.source.some(1).targets[0].numel()
     count = min(_MOST_SAMPLES, max(_FEWEST, _MOST_VALUES // values))
     inputs, targets = (given.to(run.device) for given in examples.some(count, noise))
     run.network.eval()
     with torch.inference_mode():
-        made = run.network(inputs).reconstructions
+        outputs = run.network(inputs).reconstructions
         constant = targets.mean(0, keepdim=True).expand(targets.shape)
-        error, wanted = float(objective.loss(made, targets)), float(objective.loss(constant, targets))
-        least = float(objective.loss(targets, targets))  # of bce it is not 0
-    return (error - least) / (wanted - least) if wanted - least > 1e-12 else 0.0
+        error, baseline = float(objective.loss(outputs, targets)), float(objective.loss(constant, targets))
+        least = float(objective.loss(targets, targets))  # not 0 for bce
+    return (error - least) / (baseline - least) if baseline - least > 1e-12 else 0.0

@@ -1,4 +1,4 @@
-"""What training steps are fed: inputs and targets, batch by batch."""
+"""Batches of inputs and targets for training steps."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from hourglass.training.arrays import network_input
 from hourglass.training.distribution import ALONE, Processes
 from hourglass.training.sources import Drawn, Epoch, Rows, Source
 
-_AT_ONCE = {"cpu": 256, "cuda": 8192}
-"""Samples that are made together where batches are smaller: there the calls cost more than the arithmetic."""
+_CHUNK = {"cpu": 256, "cuda": 8192}
+"""Samples to prepare together if batches are smaller: calls would cost more than the arithmetic."""
 
 Pair = tuple[Tensor, Tensor]
 """(inputs, targets)"""
 
 
 class Buffers(NamedTuple):
-    """Preallocated memory for some batches of the same size, from which an engine reads them.
+    """Preallocated memory for some batches of one size, which an engine reads.
 
     Attributes
     ----------
     inputs, targets : Tensor of shape (n_batches · batch, values), float32
-    batches : list of (inputs, targets), the parts of both.
+    batches : list of (inputs, targets), views of both.
     """
 
     inputs: Tensor
@@ -38,11 +38,11 @@ class Buffers(NamedTuple):
 
 
 Memory = Callable[[int, int], Buffers]
-"""(samples a batch, how many batches) -> where they go."""
+"""(batch size, number of batches) -> buffers for them."""
 
 
 class Examples:
-    """The samples of a source as (inputs, targets), float32 as the network sees them, one batch at a time.
+    """The samples of a source as batches (inputs, targets) of network input, float32.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Examples:
     corruption : Corruption, optional
         Corrupts the inputs anew in every batch.
     n_views : int
-        2: each sample stands twice in a batch, first all of them clean, then all of them corrupted.
+        2: a batch has each sample twice, first all clean, then all corrupted.
     """
 
     def __init__(self, source: Source, corruption: Corruption | None = None, n_views: int = 1) -> None:
@@ -60,7 +60,7 @@ class Examples:
         return len(self.source)
 
     def to(self, device: torch.device) -> None:
-        """Make batches on `device`."""
+        """Yield batches on `device`."""
         self.source.to(device)
 
     def shuffled(
@@ -73,20 +73,19 @@ class Examples:
         *,
         first: int = 0,
     ) -> Iterator[Pair]:
-        """Batches of one epoch from number `first` on, in an order drawn from `order`; `noise` is a generator on the device.
+        """The batches of one epoch, from number `first` on. `order` draws their order, `noise`, on the device, the corruption.
 
-        Where samples go as they are, they are written to the `memory` that the engine reads them from, and each batch
-        overwrites the one before. Of several `processes` each is given its share of every batch, which may be empty; of
-        samples in memory all draw the same order and the same corruption.
+        Without corruption, samples are written to the engine's `memory`, and each batch overwrites the last. Each process
+        receives its share of every batch, which may be empty; for samples in memory all draw the same order and corruption.
         """
-        n_together = 1 if self.n_views == 2 else max(1, _AT_ONCE.get(self.source.device.type, 0) // batch_size)
+        n_together = 1 if self.n_views == 2 else max(1, _CHUNK.get(self.source.device.type, 0) // batch_size)
         if self.corruption is None and self.n_views == 1:
             epoch = Epoch(batch_size, order, first, processes, n_together)
-            return self._as_they_are(self.source.batches(epoch), memory, n_together)
+            return self._clean(self.source.batches(epoch), memory, n_together)
         if self.source.draws_by_lane:
             return self._by_lane(Epoch(batch_size, order, first, processes), noise)
         every = self._corrupted(self.source.batches(Epoch(batch_size, order, n_together=n_together)), noise)
-        batches = itertools.islice(every, first, None)  # the corruption is drawn in turn
+        batches = itertools.islice(every, first, None)  # skipped batches still draw their corruption
         return batches if processes.size == 1 else (self._share(*batch, processes) for batch in batches)
 
     def in_order(self, batch_size: int, noise: torch.Generator) -> Iterator[Pair]:
@@ -95,18 +94,18 @@ class Examples:
         return self._corrupted(self.source.in_order(batch_size), noise)
 
     def some(self, count: int, noise: torch.Generator) -> Pair:
-        """One batch of `count` samples, or as many as there are, from all over; on the CPU."""
+        """One batch of at most `count` evenly spaced samples, on the CPU."""
         few = Examples(self.source.some(count), self.corruption, self.n_views)
         return next(few.in_order(count, noise))
 
-    def _as_they_are(self, drawn: Iterator[Drawn], memory: Memory | None, n_together: int) -> Iterator[Pair]:
+    def _clean(self, drawn: Iterator[Drawn], memory: Memory | None, n_together: int) -> Iterator[Pair]:
         buffers: Buffers | None = None
-        written: Drawn | None = None  # a full batch comes again and again
+        written: Drawn | None = None  # a full batch is the same object in every step
         for clean in drawn:
             count, size = len(clean.targets), clean.size
             if memory is None or not count:
-                targets = self._seen(clean.targets, clean)
-                inputs = targets if clean.inputs is None else self._seen(clean.inputs, clean)
+                targets = self._network_input(clean.targets, clean)
+                inputs = targets if clean.inputs is None else self._network_input(clean.inputs, clean)
                 yield from zip(torch.split(inputs, size), torch.split(targets, size), strict=True)
                 continue
             if buffers is None:
@@ -114,8 +113,8 @@ class Examples:
             width = len(buffers.batches[0][0])
             if clean is not written:
                 written = clean
-                self._seen(clean.targets, clean, out=buffers.targets[:count])
-                self._seen(clean.targets if clean.inputs is None else clean.inputs, clean, out=buffers.inputs[:count])
+                self._network_input(clean.targets, clean, out=buffers.targets[:count])
+                self._network_input(clean.targets if clean.inputs is None else clean.inputs, clean, out=buffers.inputs[:count])
             n_whole = count // width
             yield from buffers.batches[:n_whole]
             if n_whole * width < count:
@@ -123,8 +122,8 @@ class Examples:
 
     def _corrupted(self, drawn: Iterator[Drawn], noise: torch.Generator) -> Iterator[Pair]:
         for clean in drawn:
-            targets = self._seen(clean.targets, clean)
-            inputs = targets.clone() if clean.inputs is None else self._seen(clean.inputs, clean)
+            targets = self._network_input(clean.targets, clean)
+            inputs = targets.clone() if clean.inputs is None else self._network_input(clean.inputs, clean)
             if self.corruption is not None:
                 inputs = self.corruption.corrupt(inputs, noise)
             inputs, targets = self._views(inputs, targets)
@@ -132,10 +131,10 @@ class Examples:
             yield from zip(torch.split(inputs, size), torch.split(targets, size), strict=True)
 
     def _by_lane(self, epoch: Epoch, noise: torch.Generator) -> Iterator[Pair]:
-        """Corruption drawn for each lane as a whole, also where this process has a part of it, or an image is missing."""
+        """Draw the corruption of each lane as a whole, even if this process has part of it or an image is missing."""
         seed = int(torch.randint(2**62, (), generator=noise, device=noise.device))
         for clean in self.source.batches(epoch):
-            targets = self._seen(clean.targets, clean)
+            targets = self._network_input(clean.targets, clean)
             assert clean.streamed is not None
             yield self._views(self._corrupted_by_lane(targets, clean.streamed, seed), targets)
 
@@ -163,13 +162,13 @@ class Examples:
         return inputs, targets
 
     def _share(self, inputs: Tensor, targets: Tensor, processes: Processes) -> Pair:
-        """Of a whole batch: of both views the same samples."""
+        """This process's share of a batch: the same samples in both views."""
         views = zip(inputs.chunk(self.n_views), targets.chunk(self.n_views), strict=True)
         taken = [(given[processes.share(len(given))], wanted[processes.share(len(wanted))]) for given, wanted in views]
         return taken[0] if self.n_views == 1 else (torch.cat([taken[0][0], taken[1][0]]), torch.cat([taken[0][1], taken[1][1]]))
 
-    def _seen(self, samples: Tensor, drawn: Drawn, out: Tensor | None = None) -> Tensor:
-        """As the network sees them, float32, in `out` if it is given; what is empty stays as it is."""
+    def _network_input(self, samples: Tensor, drawn: Drawn, out: Tensor | None = None) -> Tensor:
+        """Network input, float32, in `out` if given; empty batches stay as they are."""
         if drawn.is_normalised or not len(samples):
             return samples if out is None else out.copy_(samples.view(out.shape))
         return network_input(self.source.sample, samples, out=out)

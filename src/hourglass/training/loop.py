@@ -1,4 +1,4 @@
-"""The training loop. There is one, and this is it."""
+"""The training loop."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def train(
     validation: Examples | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> None:
-    """Train `run.network` until `plan.epochs` are finished, or patience or a callback ends it.
+    """Train `run.network` for `plan.epochs`, or until patience or a callback stops it.
 
-    Several processes (`distribution.py`) all call this with the same arguments: they share each training batch, and each
-    evaluates the whole validation split, so that all have the same loss without communication.
+    Several processes (`distribution.py`) all call this with the same arguments. They share each training batch; each evaluates
+    the whole validation split, so that all have the same loss without communication.
 
     Raises
     ------
     ProcessError
-        If one of several processes is lost.
+        If another process is lost.
     DivergenceError
-        If the loss is no longer finite. Checkpoints of earlier epochs stay as they are.
+        If the loss is not finite. Checkpoints of earlier epochs stay.
     """
     callbacks = prepare(run, plan, examples, validation, callbacks)
     try:
@@ -72,7 +72,7 @@ def train_epoch(
     validation: Examples | None,
     callbacks: Sequence[Callback],
 ) -> None:
-    """One pass over the examples, and a row of history.
+    """Train for one pass over the examples, and append a row to the history.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def train_epoch(
 
 
 def evaluate(run: Run, objective: Objective, examples: Examples) -> float:
-    """The mean objective over `examples`, with the same corruption at every call."""
+    """The mean objective over `examples`, with the same corruption in every call."""
     losses = Mean()
     run.network.eval()
     with torch.inference_mode(not objective.differentiates):
@@ -119,7 +119,7 @@ def evaluate(run: Run, objective: Objective, examples: Examples) -> float:
 def prepare(
     run: Run, plan: Plan, examples: Examples, validation: Examples | None, callbacks: Sequence[Callback]
 ) -> Sequence[Callback]:
-    """Before the first epoch: data on the device, counts for displays, and which callbacks this process has."""
+    """Move data to the device, set the counts for displays, and return the callbacks of this process."""
     for given in (examples, validation):
         if given is not None:
             given.to(run.device)
@@ -129,22 +129,22 @@ def prepare(
 
 
 def batches_left(run: Run, plan: Plan, engine: Engine, examples: Examples) -> Iterator[tuple[Tensor, Tensor]]:
-    """This process's share of the batches that the epoch still has: all of them, unless it is resumed in its midst."""
+    """This process's share of the batches left in the epoch: all of them, unless it was resumed midway."""
     run.drawn = run.order.get_state(), run.noise.get_state()
     return examples.shuffled(plan.batch_size, run.order, run.noise, engine.memory, run.processes, first=run.batch)
 
 
 @contextlib.contextmanager
 def own_random_state(run: Run, objective: Objective) -> Iterator[None]:
-    """Layers and penalties that draw for themselves draw from the run's seed and epoch; torch's global random state stays.
+    """Seed layers and penalties that draw from torch's global generator by the run's seed, epoch and rank.
 
-    Each of several processes has draws of its own, for its rows are others than theirs.
+    Restores the global random state at the end.
     """
     if not (run.network.draws or any(penalty.draws for penalty in objective.penalties)):
         yield
         return
     with seeded_globally(run.seed + run.epoch * run.processes.size + run.processes.rank, run.device):
-        if run.random_state is not None:  # resumed in the midst of an epoch
+        if run.random_state is not None:  # resumed midway through an epoch
             set_random_state(run.device, run.random_state)
             run.random_state = None
         yield
@@ -155,12 +155,12 @@ def check_finite(run: Run) -> None:
     if not all(math.isfinite(row[name]) for name in ("loss", "validation_loss") if row[name] is not None):
         raise DivergenceError(
             f"the loss is no longer finite in epoch {run.epoch} (loss {row['loss']}); "
-            "use a smaller learning_rate, and see that the inputs are in the range that they should be."
+            "use a smaller learning_rate, and check the range of the inputs."
         )
 
 
 def keep_best(run: Run, patience: int) -> None:
-    """Keep the best epoch's weights; stop after `patience` epochs without a better one."""
+    """Keep the weights of the best epoch; stop after `patience` epochs without a better one."""
     losses = [row["validation_loss"] for row in run.history]
     best = losses.index(min(losses)) + 1
     if best == run.epoch:

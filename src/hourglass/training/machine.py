@@ -1,4 +1,4 @@
-"""What a run takes of the machine: how many threads, and memory that it keeps while it lasts."""
+"""The number of threads, and the memory allocator, during a run."""
 
 from __future__ import annotations
 
@@ -16,54 +16,53 @@ import torch
 from hourglass.training.run import Callback, Run
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 2.0, 16.0
-"""Seconds between trials: the longer, the longer nothing has changed."""
-_SHARE = 0.05
-"""Of the time that trials may take."""
-_SECONDS_A_TRIAL, _FEWEST_STEPS = 0.02, 3
-_WORTH = 1.1
-"""More threads are taken only if they are so many times as fast: a share of a busy core is worth less than it looks."""
-_HOPELESS = 4.0
-"""A number of threads so many times as slow as the best is out of the running at once: a step may take 0.2 s."""
-_SECONDS_WATCHED = 0.1
-"""After which the time that steps really take is held against what the trial promised: calls that wait are rare and long."""
+"""Seconds between trials; the pause doubles while the choice stays the same."""
+_TRIAL_SHARE = 0.05
+"""Largest share of time for trials."""
+_TRIAL_SECONDS, _FEWEST_STEPS = 0.02, 3
+_SPEEDUP = 1.1
+"""Use more threads only if they are this many times as fast: a share of a busy core gains less than it seems to."""
+_TOO_SLOW = 4.0
+"""Drop a number of threads at once if it is this many times as slow as the best: a step may take 0.2 s."""
+_WATCH_SECONDS = 0.1
+"""Time after which to compare steps with their trial: waits are rare and long."""
 _PRODUCTS = 300
-"""Of `threads_now`: some 20 ms of them, more than its first trial needs."""
+"""For `threads_now`: some 20 ms, more than its first trial needs."""
 
-Piece = TypeVar("Piece")
+Item = TypeVar("Item")
 
 _is_forked = False
 
 
-def _go_on_alone() -> None:
-    """In a forked process: of OpenMP's threads none came along, and what waits for them waits for ever. One is enough."""
+def _use_one_thread() -> None:
+    """A forked process has none of OpenMP's threads, and waiting for them would never end."""
     global _is_forked  # noqa: PLW0603
     _is_forked = True
     torch.set_num_threads(1)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_go_on_alone)
+    os.register_at_fork(after_in_child=_use_one_thread)
 
 
 class Threads(Callback):
-    """Within it torch uses the number of threads that is fastest beside whatever else runs on the machine.
+    """A context in which torch uses the number of threads that is fastest under the present load of the machine.
 
-    Two threads on two cores, one of which is busy with something else, wait for each other at every operation and can be twenty
-    times slower than one; and small steps may be faster on one thread even where nothing else runs. So the choice is made by
-    trial, of the work itself: of the steps of training, or the pieces of anything else (`over`), a few are done with each
-    number, now and then; and what they take afterwards is held against that. At most it is the number that torch was set to.
-    It stays in a forked process, which has one; where OMP_NUM_THREADS fixes it; where torch is to be deterministic
-    (`use_deterministic_algorithms`); and on GPUs.
+    Threads wait for each other at every operation: two threads on two cores, one of them busy, can be twenty times slower than
+    one. Small steps may be faster on one thread even on an idle machine. So now and then a few steps of training, or `items`
+    of other work (`over`), are timed with each number of threads, and later steps are compared with these times. The
+    upper limit is torch's own setting. The number does not change in a forked process, which has one thread; if
+    OMP_NUM_THREADS is set; if torch is to be deterministic (`use_deterministic_algorithms`); or on GPUs.
 
     Parameters
     ----------
     device : torch.device
     n_threads : "auto", int or None
-        So chosen; that number; or None, the one that torch was set to.
+        "auto" chooses as above; an int is used as it is; None keeps torch's setting.
     """
 
-    _held: ClassVar = threading.Lock()
-    """One of a process chooses: others, in other Python threads or within, leave torch as it is."""
+    _lock: ClassVar = threading.Lock()
+    """Only one instance in a process changes the number of threads."""
 
     def __init__(self, device: torch.device, n_threads: int | str | None = "auto") -> None:
         self.most = torch.get_num_threads()
@@ -78,14 +77,14 @@ class Threads(Callback):
         self._trial: _Trial | None = None
         self._means: dict[int, float] = {}
         self._current, self._sum, self._count = self.most, 0.0, 0  # of the steps since the last choice
-        self._spent, self._next_look, self._pause = 0.0, 0.0, _SHORTEST_PAUSE  # seconds, of steps alone
+        self._spent, self._next_look, self._pause = 0.0, 0.0, _SHORTEST_PAUSE  # seconds of steps
         self._last = math.inf
 
     def __enter__(self) -> Self:
         if self._given is not None:
             torch.set_num_threads(self._given)
-        self.watches = self.watches and self._held.acquire(blocking=False)
-        if self.watches:  # from the first step on: beside a busy process it may be the longest
+        self.watches = self.watches and self._lock.acquire(blocking=False)
+        if self.watches:  # from the first step on, which may be the slowest beside a busy process
             self._trial = _Trial(_halves(self.most), 0.0)
         return self
 
@@ -93,31 +92,31 @@ class Threads(Callback):
         if self.watches or self._given is not None:
             torch.set_num_threads(self.most)
         if self.watches:
-            self._held.release()
+            self._lock.release()
 
-    def over(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """Each of `pieces`, whose work is what is done before the next is asked for."""
+    def over(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield `items`; a step lasts until the next item is requested."""
         self.begin_step()
-        for piece in pieces:
-            yield piece
+        for item in items:
+            yield item
             self.end_step()
             self.begin_step()
 
     def around(self, callbacks: Sequence[Callback]) -> list[Callback]:
-        """`callbacks` in the midst of two that see when a step ends and the next begins, so that theirs is nobody's time."""
-        return [self, *callbacks, _Begin(self)]
+        """`callbacks` between two that end and begin the timing of steps, so that theirs does not count."""
+        return [self, *callbacks, _BeginStep(self)]
 
     def begin_step(self) -> None:
-        """From now on it is a step's time."""
+        """Start timing a step."""
         self._last = time.perf_counter()
 
     def on_batch_end(self, run: Run) -> None:
         self.end_step()
 
     def end_step(self) -> None:
-        """It is over: see how long it took, and choose."""
+        """Stop timing, and adjust the number of threads."""
         seconds = time.perf_counter() - self._last
-        if not self.watches or seconds < 0:  # the beginning of the first step was not seen
+        if not self.watches or seconds < 0:  # the first step has no start time
             return
         self._spent += seconds
         if self._trial is not None:
@@ -132,27 +131,27 @@ class Threads(Callback):
         if trial.is_over:
             self._trial, self._means = None, trial.means
             self._pause = _SHORTEST_PAUSE if self._choose() else min(2 * self._pause, _LONGEST_PAUSE)
-            self._next_look = self._spent + max(self._pause, (self._spent - trial.start) / _SHARE)
+            self._next_look = self._spent + max(self._pause, (self._spent - trial.start) / _TRIAL_SHARE)
 
     def _watch(self, seconds: float) -> None:
         self._sum, self._count = self._sum + seconds, self._count + 1
         mean = self._sum / self._count
-        if self._sum >= _SECONDS_WATCHED and (self._count >= _FEWEST_STEPS or mean > _HOPELESS * min(self._means.values())):
+        if self._sum >= _WATCH_SECONDS and (self._count >= _FEWEST_STEPS or mean > _TOO_SLOW * min(self._means.values())):
             self._means[self._current] = mean
-            if self._choose():  # the trial was too short to tell
+            if self._choose():  # the trial was too short
                 self._pause = min(2 * self._pause, _LONGEST_PAUSE)
                 self._next_look = self._spent + self._pause
 
     def _choose(self) -> bool:
-        """Take the best number of threads; whether it is another one."""
-        before, self._current = self._current, _fewest_worth_it(self._means)
+        """Set the best number of threads; return whether it changed."""
+        before, self._current = self._current, _best_count(self._means)
         self._sum, self._count = 0.0, 0
         torch.set_num_threads(self._current)
         return self._current != before
 
 
-class _Begin(Callback):
-    """The last of the callbacks: after it the next step begins."""
+class _BeginStep(Callback):
+    """The last callback, after which the next step begins."""
 
     def __init__(self, threads: Threads) -> None:
         self.threads = threads
@@ -165,7 +164,7 @@ class _Begin(Callback):
 
 
 class _Trial:
-    """Some steps with each number of threads. The first counts only if it is hopelessly long: it makes or ends threads."""
+    """Times steps with each number of threads. The first, which starts or ends threads, counts only if it is far too slow."""
 
     def __init__(self, candidates: Sequence[int], start: float) -> None:
         self.start, self.means = start, dict.fromkeys(candidates, math.inf)
@@ -173,14 +172,14 @@ class _Trial:
         self._next()
 
     def add(self, seconds: float) -> None:
-        """The seconds of a step that has ended."""
+        """Add the seconds of a finished step."""
         self._count += 1
-        hopeless = _HOPELESS * min(self.means.values())
-        if self._count == 0 and seconds < max(_SECONDS_A_TRIAL, hopeless):
+        too_slow = _TOO_SLOW * min(self.means.values())
+        if self._count == 0 and seconds < max(_TRIAL_SECONDS, too_slow):
             return
         self._seconds += seconds
         mean = self._seconds / max(1, self._count)
-        if self._seconds >= _SECONDS_A_TRIAL and (self._count >= _FEWEST_STEPS or mean > hopeless):
+        if self._seconds >= _TRIAL_SECONDS and (self._count >= _FEWEST_STEPS or mean > too_slow):
             self.means[self._current] = mean
             self._next()
 
@@ -193,12 +192,12 @@ class _Trial:
 
 
 def threads_now() -> int:
-    """With how many threads a typical product is fastest beside what runs now; asked for a twentieth of a second or more."""
-    left, right, answer = (torch.ones(shape, dtype=torch.float32) for shape in ((128, 512), (512, 256), (128, 256)))
+    """The number of threads that is fastest for a typical product under the present load; takes at least 0.05 s."""
+    left, right, output = (torch.ones(shape, dtype=torch.float32) for shape in ((128, 512), (512, 256), (128, 256)))
     with Threads(torch.device("cpu")) as threads:
         for _ in threads.over(range(_PRODUCTS)):
-            torch.mm(left, right, out=answer)
-            answer.sigmoid_()
+            torch.mm(left, right, out=output)
+            output.sigmoid_()
         return torch.get_num_threads()
 
 
@@ -209,11 +208,11 @@ def _halves(most: int) -> list[int]:
     return candidates
 
 
-def _fewest_worth_it(means: dict[int, float]) -> int:
-    """Of numbers of threads with their seconds, in rising order."""
+def _best_count(means: dict[int, float]) -> int:
+    """The fewest threads beyond which more gain too little; `means` are seconds by number of threads, in ascending order."""
     best = next(iter(means))
     for n_threads, seconds in means.items():
-        if seconds * _WORTH <= means[best]:
+        if seconds * _SPEEDUP <= means[best]:
             best = n_threads
     return best
 
@@ -223,14 +222,14 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt, in malloc.h
 
 @contextlib.contextmanager
 def kept_memory() -> Iterator[None]:
-    """Memory that is freed within stays with the process, and goes back to the system at the end; where libc is glibc.
+    """With glibc, keep freed memory in the process, and return it to the system at the end.
 
-    By its defaults glibc may hand large blocks back as soon as they are free, and the next step pays for each of their pages
-    anew: of a step of the network "conv" that was a quarter. Afterwards glibc's thresholds are those that it comes to by itself
-    when a block of 32 MB is freed. Where the environment sets them (MALLOC_TRIM_THRESHOLD_, …) they stay.
+    By default glibc may return large blocks as soon as they are free, and the next step faults in their pages anew: a quarter
+    of the time of a step of network="conv". At the end, glibc's thresholds are set to what they are after freeing a block of
+    32 MB. Thresholds from the environment (MALLOC_TRIM_THRESHOLD_, …) stay.
     """
     libc = ctypes.CDLL(None) if os.name == "posix" else None
-    if not hasattr(libc, "malloc_trim") or any(name.startswith("MALLOC_") for name in os.environ):  # another libc, or given
+    if not hasattr(libc, "malloc_trim") or any(name.startswith("MALLOC_") for name in os.environ):  # or set by the user
         yield
         return
     assert libc is not None

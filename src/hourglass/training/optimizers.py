@@ -13,18 +13,18 @@ from hourglass.networks.product import is_large, product_call
 
 
 class Optimizer(ABC):
-    """Moves parameters down the gradients in their `grad`.
+    """Updates parameters by the gradients in their `grad`.
 
-    None of torch's: the first of those in a process imports torch's compiler, for 0.8 s and 70 MB, and around each of
-    their steps stands a hook for its profiler.
+    Not torch's own: the first of these in a process imports torch's compiler (0.8 s, 70 MB), and each of their steps runs
+    profiler hooks.
 
     Attributes
     ----------
     parameters : list of Tensor
-    rate : float or Tensor without axes
-        The learning rate of the next step; a tensor where a graph reads it.
+    rate : float or scalar Tensor
+        The learning rate of the next step; a tensor if a CUDA graph reads it.
     state : dict of Tensor to dict of str to Tensor
-        What is kept of each parameter between steps.
+        The state of each parameter between steps.
     """
 
     def __init__(self, parameters: Iterable[Tensor], rate: float) -> None:
@@ -40,11 +40,11 @@ class Optimizer(ABC):
 
     @abstractmethod
     def begin(self) -> None:
-        """Make what is kept between steps, where there is nothing yet."""
+        """Initialise missing state."""
 
     @abstractmethod
     def step(self) -> None:
-        """Move all parameters that have a gradient, in place."""
+        """Update all parameters that have a gradient, in place."""
 
     def _trained(self) -> list[Tensor]:
         self.begin()
@@ -54,19 +54,18 @@ class Optimizer(ABC):
 class Muon(Optimizer):
     """Momentum whose update is made orthogonal, for weight matrices; Adam for all other parameters.
 
-    Each matrix moves by the nearest (semi-)orthogonal matrix to its averaged gradient, so that every direction in it learns
-    at the same pace: what a narrow code needs, where the gradient's largest few directions drown the others (Jordan et al.
-    2024, "Muon: an optimizer for hidden layers"). Convolution kernels count as matrices (out, in · height · width). The rate
-    is the matrices' step in units of their spectral norm.
+    The update of a matrix is the (semi-)orthogonal matrix nearest to its averaged gradient, so that all directions learn at
+    the same rate. A narrow code needs that, as the largest few directions dominate its gradient (Jordan et al. 2024, "Muon:
+    an optimizer for hidden layers"). Convolution kernels count as matrices (out, in · height · width). The learning rate is
+    the spectral norm of an update.
 
-    `torch.optim.Muon` iterates in bfloat16 on the whole matrix, made for GPUs; this one
-    iterates in float32 on the smaller Gram matrix.
+    `torch.optim.Muon` iterates in bfloat16 on the matrix itself, for GPUs; this one in float32 on the smaller Gram matrix.
     """
 
     MOMENTUM = 0.95
-    """Share of the old average that each step keeps."""
+    """Decay of the running average."""
     VECTOR_RATE = 0.1
-    """Adam's step for the others, as a share of the rate."""
+    """Adam's learning rate for all other parameters, relative to `rate`."""
 
     def begin(self) -> None:
         begin_adam(self.state, [parameter for parameter in self.parameters if parameter.ndim < 2])
@@ -84,7 +83,7 @@ class Muon(Optimizer):
                 direction = self._averaged(parameter).reshape(len(parameter), -1)
                 wide = direction if direction.shape[0] <= direction.shape[1] else direction.T
                 by_shape.setdefault((wide.shape[0], wide.shape[1]), []).append((parameter, wide))
-        for same in by_shape.values():  # encoder and mirrored decoder share their shapes: one batch of matrices
+        for same in by_shape.values():  # batched, as encoder and decoder share shapes
             for (parameter, _), wide in zip(same, orthogonalize(torch.stack([w for _, w in same])), strict=True):
                 rows, columns = len(parameter), parameter.numel() // len(parameter)
                 update = wide if rows <= columns else wide.T
@@ -92,14 +91,14 @@ class Muon(Optimizer):
 
     def _averaged(self, parameter: Tensor) -> Tensor:
         """The gradient's running average, looked ahead by one step (Nesterov)."""
-        assert parameter.grad is not None  # `step` passes only parameters that have one
+        assert parameter.grad is not None  # `step` passes only these
         average = self.state[parameter]["average"]
         average.lerp_(parameter.grad, 1 - self.MOMENTUM)
         return parameter.grad.lerp(average, self.MOMENTUM)
 
 
 def move(parameter: Tensor, update: Tensor, rate: float | Tensor, scale: float) -> None:
-    """Parameter -= rate · scale · update; a rate that is a tensor may change between the replays of a graph."""
+    """Parameter -= rate · scale · update. A tensor `rate` may change between replays of a CUDA graph."""
     if isinstance(rate, Tensor):
         parameter.addcmul_(update, rate, value=-scale)
     else:
@@ -107,10 +106,10 @@ def move(parameter: Tensor, update: Tensor, rate: float | Tensor, scale: float) 
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:
-    """Bring all singular values of each wide matrix near 1, keeping its singular vectors.
+    """Move all singular values of each wide matrix close to 1; keep its singular vectors.
 
     Five Newton-Schulz steps of Jordan et al. (2024), whose coefficients leave singular values within about 0.7..1.2. The
-    polynomials are gathered on the Gram matrix: with G = M Mᵀ every iterate is Q M for a Q that is a polynomial in G.
+    iteration runs on the Gram matrix: with G = M Mᵀ every iterate is Q M for a polynomial Q in G.
 
     Parameters
     ----------
@@ -122,12 +121,12 @@ def orthogonalize(matrices: Tensor) -> Tensor:
     """
     scaled = matrices / (matrices.flatten(1).norm(dim=1) + 1e-7)[:, None, None]
     gram = products(scaled, scaled.mT)
-    gathered = polynomial = _polynomial(gram)
+    product = polynomial = _polynomial(gram)
     for _ in range(4):
         gram = products(products(polynomial, gram), polynomial)
         polynomial = _polynomial(gram)
-        gathered = products(polynomial, gathered)
-    return products(gathered, scaled)
+        product = products(polynomial, product)
+    return products(product, scaled)
 
 
 def _polynomial(gram: Tensor) -> Tensor:
@@ -138,7 +137,7 @@ def _polynomial(gram: Tensor) -> Tensor:
 
 
 def products(left: Tensor, right: Tensor) -> Tensor:
-    """Each matrix of a stack `left` by its partner in `right`."""
+    """Batched matrix product of `left` and `right`."""
     if left.device.type == "cpu" and is_large(left.shape[1], left.shape[2], right.shape[2]):
         return torch.stack([product_call(one, other)() for one, other in zip(left, right, strict=True)])
     return left @ right
@@ -149,52 +148,52 @@ class Adam(Optimizer):
 
     def __init__(self, parameters: Iterable[Tensor], rate: float) -> None:
         super().__init__(parameters, rate)
-        self._whole: dict[Tensor, dict[str, Tensor]] = {}
+        self._flat: dict[Tensor, dict[str, Tensor]] = {}
 
     def begin(self) -> None:
         begin_adam(self.state, self.parameters)
 
     @torch.no_grad()
     def step(self) -> None:
-        if self._whole:
-            adam_step(self._whole, list(self._whole), self.rate)
+        if self._flat:
+            adam_step(self._flat, list(self._flat), self.rate)
         else:
             adam_step(self.state, self._trained(), self.rate)
 
     @torch.no_grad()
     def join(self) -> None:
-        """Lay all parameters, and likewise their gradients and moments, into one piece of memory, for one pass over it a step.
+        """Flatten parameters, gradients and moments into one buffer each, for a single pass in each step.
 
         Until `part`, gradients must be written in place.
         """
         self.begin()
         states = [self.state[parameter] for parameter in self.parameters]
-        whole = _in_one_piece(self.parameters)
-        whole.grad = _in_one_piece([parameter.grad for parameter in self.parameters if parameter.grad is not None])
-        self._whole = {whole: {name: _in_one_piece([state[name] for state in states]) for name in ("mean", "square")}}
-        self._whole[whole]["step"] = states[0]["step"]
+        flat = _flattened(self.parameters)
+        flat.grad = _flattened([parameter.grad for parameter in self.parameters if parameter.grad is not None])
+        self._flat = {flat: {name: _flattened([state[name] for state in states]) for name in ("mean", "square")}}
+        self._flat[flat]["step"] = states[0]["step"]
         for state in states:
             state["step"] = states[0]["step"]
 
     @torch.no_grad()
     def part(self) -> None:
-        """Give each tensor memory of its own again, as who copies or saves one expects."""
-        for parameter in self.parameters if self._whole else ():
+        """Undo `join`: give each tensor memory of its own again."""
+        for parameter in self.parameters if self._flat else ():
             parameter.data = parameter.data.clone()
             self.state[parameter] = {name: tensor.clone() for name, tensor in self.state[parameter].items()}
-        self._whole = {}
+        self._flat = {}
 
 
-def _in_one_piece(tensors: Sequence[Tensor]) -> Tensor:
-    """A vector that holds all `tensors`, each of which is now a part of it."""
-    whole = torch.cat([tensor.detach().flatten() for tensor in tensors])
-    for tensor, part in zip(tensors, torch.split(whole, [tensor.numel() for tensor in tensors]), strict=True):
+def _flattened(tensors: Sequence[Tensor]) -> Tensor:
+    """A vector of all `tensors`, which become views of it."""
+    flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
+    for tensor, part in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
         tensor.data = part.view(tensor.shape)
-    return whole
+    return flat
 
 
 def adam_step(state: dict[Tensor, dict[str, Tensor]], parameters: Sequence[Tensor], rate: float | Tensor) -> None:
-    """One step of Adam (Kingma and Ba 2015, algorithm 1), in place; its moments are in `state`."""
+    """One step of Adam (Kingma and Ba 2015, algorithm 1), in place, with moments in `state`."""
     if not parameters:
         return
     steps, means, squares = ([state[parameter][name] for parameter in parameters] for name in ("step", "mean", "square"))
@@ -221,23 +220,23 @@ def _adam(
     eps: float,
     **_switched_off: object,
 ) -> None:
-    """What torch's fused step does, by public operations, in place. It reads no value back, so a CUDA graph can record it."""
+    """Torch's fused step by public operations, in place and without synchronising, so that CUDA graphs can record it."""
     for parameter, gradient, mean, square, step in zip(parameters, gradients, means, squares, steps, strict=True):
         mean.lerp_(gradient, 1 - beta1)
         square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        # 1 - betaᵗ: the difference itself would lose most of its digits to rounding in the first steps
+        # 1 - betaᵗ without cancellation in the first steps
         first, second = (torch.expm1(step * math.log(beta)).neg_() for beta in (beta1, beta2))
         divisor = square.sqrt().div_(second.sqrt_()).add_(eps)
         parameter.sub_((lr / first * mean).div_(divisor))
 
 
-_FUSED_ADAM: Callable[..., None] = getattr(torch, "_fused_adam_", _adam)  # torch.optim.Adam's own arithmetic, which is private
+_FUSED_ADAM: Callable[..., None] = getattr(torch, "_fused_adam_", _adam)  # private; used by torch.optim.Adam
 _ADD_TO_EACH: Callable[..., object] = getattr(torch, "_foreach_add_", _add_to_each)
 _CONSTANTS = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "amsgrad": False, "maximize": False}
 
 
 def begin_adam(state: dict[Tensor, dict[str, Tensor]], parameters: Sequence[Tensor]) -> None:
-    """Moments of zero for those of `parameters` that have none yet."""
+    """Initialise missing moments to zero."""
     for parameter in parameters:
         if not state[parameter]:
             step = torch.zeros((), device=parameter.device, dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""How long and how fast to train."""
+"""Epochs, batch size and learning rate schedule."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ def _constant(progress: float) -> float:
 
 
 def _linear(progress: float, rise: float = 0.1) -> float:
-    """Up over the first tenth, then down to zero in a straight line."""
+    """Warm up over the first tenth, then decay linearly to zero."""
     return min(progress / rise, (1 - progress) / (1 - rise))
 
 
 def _decay(progress: float) -> float:
-    """Up over the first fiftieth, then down to zero in a straight line."""
+    """Warm up over the first fiftieth, then decay linearly to zero."""
     return _linear(progress, rise=0.02)
 
 
@@ -26,20 +26,20 @@ SCHEDULES: dict[str, Callable[[float], float]] = {"constant": _constant, "linear
 
 @dataclass(frozen=True)
 class Plan:
-    """What the loop needs to know.
+    """The hyperparameters of the loop.
 
     Attributes
     ----------
     epochs : int
         Passes over the training samples.
     batch_size : int
-        Samples a step; the last batch of an epoch may be smaller.
+        Samples in a step; the last batch of an epoch may be smaller.
     learning_rate : float
-        The optimiser's step at its largest.
+        The peak learning rate.
     schedule : str
-        A name in `SCHEDULES`: the share of the learning rate over the progress 0..1 of the run.
+        A name in `SCHEDULES`: the factor on the learning rate over the progress 0..1 of the run.
     patience : int, optional
-        Stop after so many epochs without a lower validation loss, and go back to the best epoch's weights.
+        Stop after this many epochs without a lower validation loss, and restore the best epoch's weights.
     """
 
     epochs: int
@@ -53,20 +53,20 @@ class Plan:
         return self.learning_rate * SCHEDULES[self.schedule]((step + 0.5) / n_steps)
 
     def pace(self, losses: Sequence[float]) -> float:
-        """The share of that rate that is left after epochs with these training losses: see `pace`."""
+        """The factor on that rate after epochs with these training losses: see `pace`."""
         return 1.0 if self.schedule == "constant" else pace(losses, max(1, self.epochs // 10))
 
 
-_RISE = 1.25  # times the lowest: more than batches and noise let a mean over a tenth of the run vary
+_RISE = 1.25  # times the lowest mean: beyond its variation by batches and noise
 _SLOWEST = 1 / 64
 
 
 def pace(losses: Sequence[float], window: int) -> float:
-    """The share of the learning rate that is left: half of it each time that the training loss rises instead of falling.
+    """The factor on the learning rate, halved each time that the training loss rises.
 
-    A rate that a network learns from at first may be one that drives it, units saturated, to a constant answer. So the mean
-    loss of the last `window` epochs is held against the lowest such mean; after each halving the loss has two windows to fall
-    again.
+    A rate that suits the first epochs may later saturate units and collapse the network to a constant output. So the mean
+    loss of the last `window` epochs is compared with the lowest such mean; each halving is followed by two windows without
+    another.
     """
     share, lowest, next_look = 1.0, math.inf, 0
     for end in range(window, len(losses) + 1):

@@ -1,4 +1,4 @@
-"""torch's global random state: initial weights are drawn from it, and so do layers such as dropout."""
+"""torch's global random state, which initial weights and layers such as dropout draw from."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-_held = threading.RLock()
+_lock = threading.RLock()
 
 
 def _renew_lock() -> None:
-    """In a forked process the thread that held the lock does not exist, and cannot release it."""
-    global _held  # noqa: PLW0603
-    _held = threading.RLock()
+    """In a forked process the thread that holds the lock does not exist, and cannot release it."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -25,13 +25,13 @@ if hasattr(os, "register_at_fork"):
 
 @contextlib.contextmanager
 def seeded_globally(seed: int | None, device: torch.device | None = None) -> Iterator[None]:
-    """Seed torch's own generator, also that of a CUDA `device`, and make float32 its default dtype; restore both at the end.
+    """Seed torch's global generator, also of a CUDA `device`, and set the default dtype to float32; restore both at the end.
 
-    All Python threads of a process share them, so one thread at a time is within.
+    All Python threads share them, so the context holds a lock.
     """
     on_gpu = device is not None and device.type == "cuda"
-    its_own = torch.cuda.device(device) if on_gpu else contextlib.nullcontext()  # among several GPUs
-    with _held, its_own, torch.random.fork_rng([device] if on_gpu else []):
+    current_device = torch.cuda.device(device) if on_gpu else contextlib.nullcontext()
+    with _lock, current_device, torch.random.fork_rng([device] if on_gpu else []):
         if seed is not None:
             torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the GPUs
             if on_gpu:
@@ -45,12 +45,12 @@ def seeded_globally(seed: int | None, device: torch.device | None = None) -> Ite
 
 
 def random_state(device: torch.device) -> Tensor:
-    """The state of torch's own generator for `device`."""
+    """The state of torch's global generator for `device`."""
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.default_generator.get_state()
 
 
 def set_random_state(device: torch.device, state: Tensor) -> None:
-    """Let torch's own generator for `device` go on from `state`."""
+    """Set the state of torch's global generator for `device`."""
     if device.type == "cuda":
         torch.cuda.set_rng_state(state, device)
     else:

@@ -1,4 +1,4 @@
-"""A training run, and who is told of its progress."""
+"""The state of a training run, and callbacks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hourglass.training.optimizers import Optimizer
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 Loss = float | Tensor
-"""A number; on a GPU a tensor without axes, for reading its value would wait for all that is under way."""
+"""A float, or on a GPU a scalar tensor: reading its value would synchronise."""
 
 
 class Mean:
@@ -33,38 +33,38 @@ class Mean:
     @property
     def value(self) -> float:
         if not self.count:
-            raise DataError("not one sample of the epoch can be read.")
+            raise DataError("none of the samples of the epoch can be read.")
         return float(self.total) / float(self.count)
 
 
 @dataclass
 class Run:
-    """A training run between two steps: all that a checkpoint holds, and what callbacks may read.
+    """The state of a training run between two steps, for checkpoints and callbacks.
 
     Attributes
     ----------
     epoch, step : int
-        How many of each are finished.
+        Finished epochs and steps.
     batch : int
-        How many batches of the epoch under way are finished.
+        Finished batches of the current epoch.
     losses : Mean
-        Of these.
+        Their mean loss.
     drawn : tuple of Tensor
-        The states of `order` and `noise` at the beginning of the epoch under way.
+        The states of `order` and `noise` at the beginning of the current epoch.
     random_state : Tensor, optional
-        Where an epoch is resumed in its midst: torch's own random state there, for layers that draw from it.
+        If an epoch is resumed midway: torch's global random state at that step.
     history : list of dict
-        A row an epoch: epoch, loss, validation_loss (None without validation), learning_rate, seconds, images_per_second.
+        A row for each epoch: epoch, loss, validation_loss (None without validation), learning_rate, seconds, images_per_second.
     best : dict of str to Tensor, optional
         The weights of the epoch with the lowest validation loss, if the plan has patience.
     stop : bool
-        Set by a callback, it ends the run after this epoch.
+        A callback sets it to end the run after this epoch.
     seed : int
-        Of the corruption in validation, and of layers that draw for themselves.
+        Of the corruption in validation, and of layers such as dropout.
     precision : str
-        A name in `PRECISIONS`: of the products in a training step.
+        A name in `PRECISIONS`: of matrix products in training steps.
     processes : Processes
-        All that train together, as this one sees them.
+        The process group, and this process's rank.
     """
 
     network: Network
@@ -84,38 +84,38 @@ class Run:
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Tensor] | None = None
     stop: bool = False
-    # for progress displays: what this call of `train` is up to
+    # for progress displays
     n_epochs: int = 0
     n_batches: int = 0
     n_images: int = 0
     loss: Loss = math.nan
 
     def follow_first(self) -> None:
-        """Of several processes: take the weights of the first, and stop where it does."""
+        """Take the weights of rank 0, and stop if it does."""
         self.stop = self.processes.follow_first(self.network, self.stop)
 
     def count_step(self, loss: Loss, n_samples: Loss) -> None:
-        """A step is done: its loss, the mean over `n_samples` of all processes, counts to the epoch's."""
+        """Record a step and its loss, the mean over `n_samples` of all processes."""
         self.loss = loss
         self.losses.add(loss, n_samples)
         self.step, self.batch = self.step + 1, self.batch + 1
 
     def end_epoch(self) -> float:
-        """The epoch is done: its mean loss. On a GPU this waits for the last step."""
+        """Finish the epoch; return its mean loss. Synchronises with a GPU."""
         losses, self.losses = self.losses, Mean()
         self.epoch, self.batch = self.epoch + 1, 0
         return losses.value
 
 
 class Callback:
-    """Base of all callbacks; each method is given the run and may set `run.stop` to end it after this epoch.
+    """Base of callbacks. Each method receives the run and may set `run.stop` to end it after this epoch.
 
-    Between the first step and the last they read the network, or copy it; its parameters and gradients stay the tensors that
-    they are, for the engine may have recorded where these lie.
+    During training, callbacks may read or copy the network, but must not replace its parameters or gradients, whose memory
+    the engine may have recorded.
     """
 
     writes: ClassVar[bool] = False
-    """Whether it writes or prints: of several processes, only the first then has it."""
+    """Whether it writes or prints; then only rank 0 calls it."""
 
     def on_train_begin(self, run: Run) -> None:
         """Before the first epoch of this call."""
@@ -127,4 +127,4 @@ class Callback:
         """After every epoch; `run.history[-1]` is its row."""
 
     def on_train_end(self, run: Run) -> None:
-        """After the last epoch, or when an error or Ctrl-C ended the run."""
+        """After the last epoch, an error or Ctrl-C."""

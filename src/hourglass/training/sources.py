@@ -1,6 +1,6 @@
-"""Where training samples come from: rows of an array, crops of images of many sizes, a stream, or a full batch.
+"""Sources of training samples: rows of an array, crops of images of many sizes, a stream, or a full batch.
 
-A source gives clean samples as the user has them; `Examples` makes batches of these. A new kind is a class with `__len__`,
+A source yields clean samples in the user's units; `Examples` makes batches of them. A new kind is a class with `__len__`,
 `split`, `some` and `batches`.
 """
 
@@ -25,10 +25,10 @@ from hourglass.images import Array, Sample, crop_at
 from hourglass.training.arrays import as_tensor, network_input
 from hourglass.training.distribution import ALONE, Processes
 
-_PIECE = 4096  # samples at once
-_MOST_HELD_OUT = 10_000  # of a stream; they are kept in memory
+_CHUNK = 4096  # samples in a chunk
+_MOST_HELD_OUT = 10_000  # from a stream, in memory
 _FINGERPRINTED = 64
-_SOME = 1000  # of a stream, for all that asks before the first step
+_SUBSET = 1000  # of a stream, for statistics before the first step
 
 
 class Drawn(NamedTuple):
@@ -38,13 +38,13 @@ class Drawn(NamedTuple):
     ----------
     targets : Tensor of shape (n, *sample.shape)
     inputs : Tensor of the same shape, optional
-        What the network is given instead of the targets.
+        Inputs of the network, if not the targets.
     size : int
-        Samples of each batch; the last one may have fewer.
+        Batch size; the last batch may be smaller.
     is_normalised : bool
-        Whether they are already as the network sees them.
+        Whether they are already network input.
     streamed : Batch, optional
-        Of a stream: which lanes the samples are in, for the corruption is drawn lane by lane.
+        Of a stream: the lanes of the samples, as corruption is drawn lane by lane.
     """
 
     targets: Tensor
@@ -55,20 +55,20 @@ class Drawn(NamedTuple):
 
 
 class Epoch(NamedTuple):
-    """How one epoch is wanted.
+    """How to draw one epoch.
 
     Attributes
     ----------
     size : int
-        Samples a batch.
+        Batch size.
     order : Generator
-        Its order, and crops, are drawn from this.
+        Draws the order and the crops.
     first : int
-        The number of the batch to begin with.
+        Number of the first batch.
     processes : Processes
-        Each of several is given its share of every batch, which may be empty.
+        Each process receives its share of every batch, which may be empty.
     n_together : int
-        How many batches are drawn at once.
+        Batches in one `Drawn`.
     """
 
     size: int
@@ -79,24 +79,24 @@ class Epoch(NamedTuple):
 
 
 class Source(ABC):
-    """Where training samples come from. `sample` says what one of them is."""
+    """A source of training samples, each of which is a `sample`."""
 
     sample: Sample
     device = torch.device("cpu")
     draws_by_lane: ClassVar[bool] = False
-    """Whether processes read other samples than each other, so that corruption is drawn for parts of a batch."""
+    """Whether each process reads its own samples only, so that corruption is drawn for parts of a batch."""
 
     @abstractmethod
     def __len__(self) -> int:
-        """Samples an epoch."""
+        """Samples in an epoch."""
 
     @abstractmethod
     def split(self, share: float, seed: int) -> tuple[Source, Rows | None, NDArray[np.int64]]:
-        """(the training split, the validation split in memory or None, which rows or images it holds)"""
+        """(training split, validation split in memory or None, its rows or images)"""
 
     @abstractmethod
     def some(self, count: int) -> Rows:
-        """`count` samples from all over, or as many as there are, in memory: for whatever asks before the first step."""
+        """At most `count` samples, evenly spaced, in memory: for statistics before the first step."""
 
     @abstractmethod
     def batches(self, epoch: Epoch) -> Iterator[Drawn]:
@@ -105,24 +105,24 @@ class Source(ABC):
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """Tells another data set from this one."""
+        """Identifies the data set."""
 
     def to(self, device: torch.device) -> None:
-        """Give samples on `device`."""
+        """Yield samples on `device`."""
         self.device = device
 
 
 class Rows(Source):
-    """Rows of an array in memory, which is not copied; uint8 stays uint8.
+    """Rows of an array in memory, without a copy; uint8 stays uint8.
 
     Parameters
     ----------
     sample : Sample
     targets : ndarray of shape (n, *sample.shape)
     inputs : ndarray of the same shape, optional
-        What the network is given instead of the targets.
+        Inputs of the network, if not the targets.
     rows : ndarray of int, optional
-        The rows that count; all by default.
+        The rows to use; all by default.
     """
 
     def __init__(
@@ -150,11 +150,11 @@ class Rows(Source):
         return type(self)(self.sample, *self._arrays, rows=rows)
 
     def corrupted(self, inputs: Array) -> Rows:
-        """The same rows with `inputs`, one for each row of the whole array, in place of the targets."""
+        """The same rows with `inputs`, which has one for each row of the array."""
         return Rows(self.sample, self._arrays[0], inputs, self.rows.numpy())
 
     def to(self, device: torch.device) -> None:
-        """The samples move to `device` too if they take no more than half of its free memory."""
+        """Yield samples on `device`; move them there if they take at most half of its free memory."""
         self.device = device
         n_bytes = sum(given[0].nbytes for given in (self.targets, self.inputs) if given is not None) * len(self)
         if device.type == "cuda" and n_bytes <= torch.cuda.mem_get_info(device)[0] / 2:
@@ -168,7 +168,7 @@ class Rows(Source):
             yield self.at(own, width)
 
     def in_order(self, size: int, n_together: int = 1) -> Iterator[Drawn]:
-        """All samples in their order."""
+        """All samples, in order."""
         for some in torch.split(torch.arange(len(self)), n_together * size):
             yield self.at(some, size)
 
@@ -179,8 +179,8 @@ class Rows(Source):
             self._gathered(self.targets, rows), None if self.inputs is None else self._gathered(self.inputs, rows), size
         )
 
-    def at_all(self) -> Array:
-        """All clean samples, as the user has them."""
+    def all_targets(self) -> Array:
+        """All clean samples, in the user's units."""
         every: Array = self._gathered(self.targets, self.rows).cpu().numpy()
         return every
 
@@ -193,9 +193,9 @@ class Rows(Source):
 
 
 def shares_of(positions: Tensor, size: int, n_together: int, processes: Processes) -> Iterator[tuple[Tensor, int]]:
-    """This process's shares of batches of `size` of `positions`: (of `n_together` batches, how many are in each).
+    """This process's shares of batches of `size` of `positions`: (shares of `n_together` batches, size of each share).
 
-    No later share is larger than the first, and the last ones may be empty.
+    No share is larger than the first; the last ones may be empty.
     """
     shares = [some[processes.share(len(some))] for some in torch.split(positions, size)] if len(positions) else []
     width = max(1, len(shares[0])) if shares else 1
@@ -207,19 +207,19 @@ def shares_of(positions: Tensor, size: int, n_together: int, processes: Processe
 
 
 class Crops(Source):
-    """Random crops of images of any sizes, turned by quarters and flipped, drawn anew in every epoch.
+    """Random crops of images of any sizes, rotated by multiples of 90° and flipped, drawn anew in every epoch.
 
-    An epoch has as many crops as cover the images once. An image smaller than a crop is mirrored at its borders.
+    An epoch has enough crops to cover the images once. Images smaller than a crop are mirrored at their borders.
 
     Parameters
     ----------
     sample : Sample
-    targets : sequence of ndarray (h, w) or (h, w, c), of one number of channels
+    targets : sequence of ndarray (h, w) or (h, w, c), all with the same channels
     size : (height, width) of a crop
     inputs : sequence of ndarray, optional
-        Of the same sizes: what the network is given instead of the targets.
+        Of the same sizes: inputs of the network, if not the targets.
     turns : bool
-        Whether crops are also flipped and turned.
+        Whether to flip and rotate crops.
     """
 
     def __init__(
@@ -240,7 +240,7 @@ class Crops(Source):
         return len(self._owners)
 
     def split(self, share: float, seed: int) -> tuple[Crops, Rows | None, NDArray[np.int64]]:
-        """Whole images are held out, and some fixed crops of each give the validation loss."""
+        """Hold out whole images; the validation split is some fixed crops of each."""
         order = np.random.default_rng(seed).permutation(len(self.targets))
         n_held_out = int(share * len(order))
         held_out, rest = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
@@ -252,29 +252,29 @@ class Crops(Source):
         return Crops(self.sample, targets, self.size, inputs, turns=self.turns)
 
     def some(self, count: int) -> Rows:
-        places = torch.rand(len(self), 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        drawn = self._cut(torch.from_numpy(spread_over(len(self), count)), places, 1)
+        offsets = torch.rand(len(self), 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        drawn = self._crops_at(torch.from_numpy(spread_over(len(self), count)), offsets, 1)
         return Rows(self.sample, drawn.targets.numpy(), None if drawn.inputs is None else drawn.inputs.numpy())
 
     def batches(self, epoch: Epoch) -> Iterator[Drawn]:
         positions = torch.randperm(len(self), generator=epoch.order)[epoch.first * epoch.size :]
-        places = torch.rand(len(self), 3, generator=epoch.order, dtype=torch.float64)
+        offsets = torch.rand(len(self), 3, generator=epoch.order, dtype=torch.float64)
         for own, width in shares_of(positions, epoch.size, 1, epoch.processes):
-            yield self._cut(own, places, width)
+            yield self._crops_at(own, offsets, width)
 
-    def _cut(self, positions: Tensor, places: Tensor, size: int) -> Drawn:
-        """The crops at these `positions`, whose owners are cut at `places` (crops, 3) in [0, 1)."""
+    def _crops_at(self, positions: Tensor, offsets: Tensor, size: int) -> Drawn:
+        """The crops with these numbers, from `offsets` (crops, 3) in [0, 1): see `crop_at`."""
 
-        def cut(images: list[Array]) -> Tensor:
+        def crops_of(images: list[Array]) -> Tensor:
             if not len(positions):
                 return torch.empty(0, dtype=torch.float32)
             crops = [
-                crop_at(images[owner], self.size, place if self.turns else (*place[:2], 0.0))
-                for owner, place in zip(self._owners[positions].tolist(), places[positions].tolist(), strict=True)
+                crop_at(images[owner], self.size, offset if self.turns else (*offset[:2], 0.0))
+                for owner, offset in zip(self._owners[positions].tolist(), offsets[positions].tolist(), strict=True)
             ]
             return torch.from_numpy(np.stack(crops)).to(self.device)
 
-        return Drawn(cut(self.targets), None if self.inputs is None else cut(self.inputs), size)
+        return Drawn(crops_of(self.targets), None if self.inputs is None else crops_of(self.inputs), size)
 
     @property
     def fingerprint(self) -> str:
@@ -284,14 +284,14 @@ class Crops(Source):
 
 
 class Streamed(Source):
-    """Samples of a `Stream`, read as they are needed; each of several processes reads those of its share alone.
+    """Samples of a `Stream`, read on demand; each process reads only its share.
 
     Parameters
     ----------
     sample : Sample
     stream : Stream
     without : ndarray of int, sorted, optional
-        The numbers of the images that are left out.
+        Numbers of the images to leave out.
     """
 
     draws_by_lane = True
@@ -299,13 +299,13 @@ class Streamed(Source):
     def __init__(self, sample: Sample, stream: Stream, without: NDArray[np.int64] | None = None) -> None:
         self.sample, self.stream = sample, stream
         self.without = np.empty(0, np.int64) if without is None else without
-        self._some: list[Rows] = []  # shared by what is split of it, so that these few are read once
+        self._some: list[Rows] = []  # shared with its splits, to read these once
 
     def __len__(self) -> int:
         return len(self.stream) - len(self.without)
 
     def split(self, share: float, seed: int) -> tuple[Streamed, Rows | None, NDArray[np.int64]]:
-        """At most 10,000 images are held out, and read once."""
+        """Hold out at most 10,000 images, and read them once."""
         rows = self.stream.draw(min(int(share * len(self.stream)), _MOST_HELD_OUT), seed)
         training = Streamed(self.sample, self.stream, rows)
         training._some = self._some
@@ -315,7 +315,7 @@ class Streamed(Source):
 
     def some(self, count: int) -> Rows:
         if not self._some:
-            self._some.append(Rows(self.sample, self.stream.take(self.stream.draw(_SOME, 0), named=False).images))
+            self._some.append(Rows(self.sample, self.stream.take(self.stream.draw(_SUBSET, 0), named=False).images))
         return self._some[0].some(count)
 
     def batches(self, epoch: Epoch) -> Iterator[Drawn]:
@@ -330,15 +330,15 @@ class Streamed(Source):
 
 
 class FullBatch(Rows):
-    """Every batch is the full batch, for a linear map that copies its samples with least squared error.
+    """Full batches, for a linear autoencoder under the mean squared error.
 
-    Such a map learns from the mean μ and the covariance C alone. So where there are more than 2·d samples of d values, the
-    batch is 2·d points that have the same two: μ ± √d · each column of the Cholesky factor L of C. The loss and its gradient
-    are those of all samples, at the cost of 2·d. An epoch takes as many steps as batches of single samples would.
+    Its loss depends only on the mean μ and the covariance C. So for more than 2·d samples of d values the batch is 2·d points
+    with the same moments: μ ± √d · each column of the Cholesky factor L of C. Loss and gradient are those of all samples, at
+    the cost of 2·d. An epoch takes as many steps as it would in batches of `size`.
     """
 
     MAX_VALUES = 4096
-    """Largest number of values a sample: C has the square of it."""
+    """Most values in a sample: C has the square of it."""
 
     def batches(self, epoch: Epoch) -> Iterator[Drawn]:
         points = self._points[epoch.processes.share(len(self._points))]
@@ -348,25 +348,25 @@ class FullBatch(Rows):
 
     @functools.cached_property
     def _points(self) -> Tensor:
-        """As the network sees them."""
+        """The batch, as network input."""
         values = math.prod(self.sample.network_shape)
         if len(self) <= 2 * values:
-            return self._seen(slice(None))
+            return self._network_input(slice(None))
         identity = torch.eye(values, dtype=torch.float64, device=self.device)
         total, products = torch.zeros_like(identity[0]), torch.zeros_like(identity)
-        middle = self._seen(slice(0, _PIECE)).flatten(1).double().mean(0)  # of a few, so that nothing large cancels
-        for start in range(0, len(self), _PIECE):
-            centred = self._seen(slice(start, start + _PIECE)).flatten(1).double() - middle
+        shift = self._network_input(slice(0, _CHUNK)).flatten(1).double().mean(0)  # near the mean, to avoid cancellation
+        for start in range(0, len(self), _CHUNK):
+            centred = self._network_input(slice(start, start + _CHUNK)).flatten(1).double() - shift
             total += centred.sum(0)
             products.addmm_(centred.T, centred)
-        shift = total / len(self)
-        covariance = products / len(self) - torch.outer(shift, shift)
-        floor = 1e-10 * covariance.diagonal().mean() + 1e-20  # pixels that never change have no variance
+        rest = total / len(self)
+        covariance = products / len(self) - torch.outer(rest, rest)
+        floor = 1e-10 * covariance.diagonal().mean() + 1e-20  # constant pixels have no variance
         spread = math.sqrt(values) * torch.linalg.cholesky(covariance + floor * identity).T
-        points = torch.cat([middle + shift + spread, middle + shift - spread])
+        points = torch.cat([shift + rest + spread, shift + rest - spread])
         return points.float().view(-1, *self.sample.network_shape)
 
-    def _seen(self, part: slice) -> Tensor:
+    def _network_input(self, part: slice) -> Tensor:
         return network_input(self.sample, self._gathered(self.targets, self.rows[part]))
 
 
@@ -378,7 +378,7 @@ def source_of(
     crop: tuple[int, int] | None = None,
     turns: bool = True,
 ) -> Source:
-    """The source of checked samples: a stream, an array, or images of many sizes, of which crops are taken.
+    """The source of checked samples: a stream, an array, or images from which to take crops.
 
     Raises
     ------
@@ -387,7 +387,7 @@ def source_of(
     """
     if isinstance(targets, Stream):
         if inputs is not None:
-            raise DataError("a stream is corrupted as it comes; it takes no inputs of its own.")
+            raise DataError("a stream takes no inputs; set a corruption instead.")
         return Streamed(sample, targets)
     if crop is not None:
         return Crops(sample, list(targets), crop, None if inputs is None else list(inputs), turns=turns)
@@ -396,11 +396,11 @@ def source_of(
 
 
 def _fingerprint(array: Array) -> str:
-    """Tells an array from others, by 64 of its rows."""
+    """Identifies an array, by 64 of its rows."""
     few = array[spread_over(len(array), _FINGERPRINTED)]
     return f"{array.dtype} {array.shape} {zlib.crc32(few.tobytes()):08x}"
 
 
 def spread_over(n: int, count: int) -> NDArray[np.int64]:
-    """`count` of the numbers below `n`, or all, from the first to the last."""
+    """At most `count` evenly spaced numbers from 0 to n - 1."""
     return np.linspace(0, n - 1, min(n, count)).astype(np.int64)
