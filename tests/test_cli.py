@@ -276,7 +276,7 @@ def bad_inputs(folder: Path, model: Path) -> dict[str, list[object]]:
         "ends in .npy": ["denoise", model, folder / "nan.npy", "-o", folder / "out.hg"],
         "originals would be lost": ["denoise", model, folder / "mixed", "-o", folder / "mixed"],
         "'cook' is not one of": [*train, "digits", "--task", "cook"],
-        "answers in 0..1": [*train, "digits", "--network", "linear", "--loss", "bce"],
+        "reconstructions in 0..1": [*train, "digits", "--network", "linear", "--loss", "bce"],
         "at least one width": [*train, "digits", "--network", "skip", "--hidden", ","],
         "cannot be made": [*train, "digits", "--n-components", 10**13],
         "it holds no values": [*train, "digits", "--device", "meta"],

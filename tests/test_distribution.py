@@ -209,7 +209,7 @@ def test_a_restarted_run_goes_on_from_its_checkpoint(undisturbed: Path, tmp_path
 def test_an_error_of_all_is_told_once(tmp_path: Path) -> None:
     done = torchrun("command", "none", *train(tmp_path), "--network", "linear", "--loss", "bce")
     assert done.returncode != 0
-    assert len([line for line in done.stderr.splitlines() if "needs answers in 0..1" in line]) == 1
+    assert len([line for line in done.stderr.splitlines() if "needs reconstructions in 0..1" in line]) == 1
     assert "Traceback" not in done.stderr.partition("elastic")[0]
 
 

@@ -586,7 +586,7 @@ def test_train_on_shards_and_search_in_them(shards: Path, images: np.ndarray, ru
 def test_train_says_what_a_stream_is_not_for(shards: Path, run, tmp_path: Path) -> None:
     for message, options in {
         "--tile is for images in memory": ["--tile", "4x4"],
-        "a stream needs redraw=True": ["--preset", "chapter"],
+        "streams and crops need redraw=True": ["--preset", "chapter"],
     }.items():
         code, out, err = run("train", "--data", shards, "-o", tmp_path / "m.hg", "--epochs", 1, *options)
         assert (code, out) == (2, "")

@@ -372,7 +372,7 @@ def test_labels_are_checked_before_training(split: hg.Split, monkeypatch: pytest
         raise AssertionError("trained before the check")
 
     for kind in (hg.Generator, hg.Retriever):
-        monkeypatch.setattr(kind, "_train", never)
+        monkeypatch.setattr("hourglass.estimators.fitting.Fit.train", never)
         with pytest.raises(hg.DataError):
             kind().fit(split.images, split.labels[:5])
 
