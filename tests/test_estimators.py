@@ -524,7 +524,7 @@ def test_tensors_pictures_and_tables_of_words(digits: np.ndarray) -> None:
         model.fit(np.ma.masked_array(floats.numpy(), floats.numpy() > 0.5))
     with pytest.warns(hg.HourglassWarning, match="only 0 and 1"):
         model.fit((digits > 99).astype(np.uint8))
-    with pytest.raises(hg.DataError, match=r"X is one image of shape \(8, 8\); it needs a first axis"):
+    with pytest.raises(hg.DataError, match=r"X is one image of shape \(8, 8\); it needs a batch axis"):
         model.transform(digits[0])
     table = pd.DataFrame({"a": pd.Categorical(list("xy") * 10), "b": np.arange(20.0)})
     with pytest.raises(hg.DataError, match=r"no numbers \(column a\)"):

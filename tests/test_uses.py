@@ -13,7 +13,7 @@ import hourglass as hg
 from hourglass.estimators import ESTIMATORS
 from hourglass.estimators.downstream import Downstream
 from hourglass.estimators.refinement import refine
-from hourglass.estimators.tiles import cut, join
+from hourglass.estimators.tiles import join_tiles, split_tiles
 from hourglass.images import windows, with_channels
 from hourglass.latent.inverted_file import InvertedFile
 
@@ -272,7 +272,7 @@ def test_tiles_cover_and_come_back() -> None:
     rng = np.random.default_rng(0)
     for shape, tile in (((7, 9), (4, 4)), ((8, 8, 3), (4, 2, 3)), ((1, 1), (5, 5))):
         image = rng.integers(0, 256, shape, dtype=np.uint8)
-        (back,) = join(cut(image, tile), [shape[:2]])
+        (back,) = join_tiles(split_tiles(image, tile), [shape[:2]])
         np.testing.assert_array_equal(back, image)
     assert windows(np.zeros((10, 12, 3), np.uint8), (4, 4)).shape == (4 * 5, 4, 4, 3)
     np.testing.assert_array_equal(windows(np.arange(16).reshape(4, 4), (2, 2))[1], [[1, 2], [5, 6]])

@@ -1,9 +1,9 @@
-"""The one image contract.
+"""The image contract.
 
 Images are arrays of shape (n, h, w) or (n, h, w, c) with any number of channels: uint8 in 0..255, bool, or float in 0..1.
-Images of several sizes are a list of arrays (h, w) or (h, w, c). A 2-D array (n, features) is a table in its own units. A
-network sees float32, (n, c, h, w) for images and (n, features) for tables; what comes back is float32, in 0..1 for images and
-in its own units for tables, in the shape of the input.
+Images of several sizes are a list of arrays (h, w) or (h, w, c). A 2-D array (n, features) is a table in its own units. Network
+input is float32, (n, c, h, w) for images and (n, features) for tables; outputs are float32 in the shape of the input, in 0..1
+for images and in their own units for tables.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ Array = NDArray[Any]
 Float32 = NDArray[np.float32]
 
 _FEW_CHANNELS = 4
-_ROUNDING = 1e-6  # what float32 arithmetic may leave above 1 or below 0
+_ROUNDING = 1e-6  # tolerance of 0..1 for float32 arithmetic
 
 
 DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
-"""What Pillow calls grey images of more than 8 bits."""
+"""Pillow's modes of grey images with more than 8 bits."""
 
 
 def as_plain(image: Any) -> Any:
-    """A Pillow image as one of mode L, RGB, or one of `DEEP_MODES`, as images in files are read.
+    """Convert a Pillow image to mode L, RGB or one of `DEEP_MODES`, as in reading files.
 
-    Palettes and CMYK become RGB, 1 bit becomes 0 and 255, transparency is laid on white.
+    Palettes and CMYK become RGB, 1 bit becomes 0 and 255, transparency is composited over white.
     """
     if image.mode in DEEP_MODES:
         return image
@@ -47,18 +47,16 @@ def as_plain(image: Any) -> Any:
 
 
 def as_array(samples: Any, *, name: str = "images") -> Array:
-    """`samples` as an array, without copying one: Pillow images, alone or in a list, as they are read from files.
+    """`samples` as an array, without copying arrays; Pillow images, alone or in a list, are converted as in reading files.
 
     Raises
     ------
     DataError
-        For masked arrays, whose mask would be lost, and Pillow images of several sizes.
+        For masked arrays, whose mask would be lost, or Pillow images of several sizes.
     """
     parts = samples if isinstance(samples, (list, tuple)) else [samples]
     if any(isinstance(part, np.ma.MaskedArray) for part in parts):
-        raise DataError(
-            f"{name} are a masked array, whose mask would be lost; give .filled(value), or leave these samples out."
-        )
+        raise DataError(f"{name} are a masked array, whose mask would be lost; pass .filled(value), or drop these samples.")
     if not any(_is_pillow(part) for part in parts):
         return np.asarray(samples)
     images = [np.asarray(as_plain(part) if _is_pillow(part) else part) for part in parts]
@@ -84,7 +82,7 @@ def as_list(samples: Any, *, name: str = "images") -> list[Array] | None:
     if len(sizes) < 2:
         return None
     if any(isinstance(one, np.ma.MaskedArray) for one in samples):
-        as_array(samples, name=name)  # which refuses them
+        as_array(samples, name=name)  # raises
     images = [np.asarray(as_plain(one) if _is_pillow(one) else one) for one in samples]
     if len({image.ndim for image in images}) > 1 and all(_is_pillow(one) for one in samples):
         warnings.warn(f"{name}: grey and coloured images together; all are read as RGB.", HourglassWarning, stacklevel=3)
@@ -97,28 +95,28 @@ def _is_pillow(image: Any) -> bool:
 
 
 def check_images(images: object, *, name: str = "images", white: float | None = None) -> Array:
-    """Return `images` as an array that keeps the contract, without copying where it already does.
+    """Return `images` as an array that keeps the contract, without a copy if it does already.
 
     Parameters
     ----------
     images : array-like of shape (n, h, w) or (n, h, w, c), or list of Pillow images of one size
         uint8 in 0..255, bool, or float in 0..1. bool becomes float32, 0 and 1.
     name : str
-        What the message of an error calls them.
+        Name of the argument in error messages.
     white : float, optional
-        The value that stands for 1 in integers other than uint8, which become float32 in 0..1; without, they are refused.
+        White level of integers other than uint8, which become float32 in 0..1; without it they raise.
 
     Raises
     ------
     DataError
-        For another number of dimensions, channels that come first, no image, another dtype, values outside the range or not
-        finite; for a masked array.
+        For other numbers of dimensions, channels first, no image, other dtypes, values outside the range or not finite, and
+        masked arrays.
     """
     array = as_array(images, name=name)
     if array.ndim not in (3, 4):
         raise DataError(
             f"{name} have shape {array.shape}; allowed: (n, h, w) or (n, h, w, channels). "
-            "One image alone needs a first axis: image[None]."
+            "A single image needs a batch axis: image[None]."
         )
     if array.ndim == 4 and array.shape[1] <= _FEW_CHANNELS < min(array.shape[2:]):
         raise DataError(
@@ -138,29 +136,29 @@ def check_images(images: object, *, name: str = "images", white: float | None = 
             f"{name} are of dtype {array.dtype}; allowed: uint8 in 0..255, bool, or float in 0..1. "
             "Divide by the largest possible value, as in images / 65535 for 16 bits."
         )
-    low, high = float(array.min()), float(array.max())  # either is NaN if any pixel is: no mask of the whole array
+    low, high = float(array.min()), float(array.max())  # NaN if any pixel is, without a mask of the whole array
     if math.isnan(low) or math.isnan(high):
         raise DataError(f"{name} contain NaN; fill or drop these pixels first.")
     if low < -_ROUNDING or high > 1 + _ROUNDING:
         raise DataError(
             f"{name} hold floats from {low:g} to {high:g}; allowed: 0..1, or uint8 in 0..255. "
-            "Divide by the largest possible value first, or name it when files are read: white=, on the command line --white."
+            "Divide by the largest possible value, or set it when reading files: white=, on the command line --white."
         )
     return array
 
 
 def warn_of_masks(images: Array, *, name: str = "images") -> None:
-    """A HourglassWarning if uint8 `images` hold only 0 and 1: they are meant as black and white, and read as near black."""
+    """Warn if uint8 `images` hold only 0 and 1: these are likely masks, but read as near black."""
     if images.dtype == np.uint8 and images.max() == 1 and images.min() == 0:
-        words = f"{name} are uint8 and hold only 0 and 1: near black, for 255 is white"
-        warnings.warn(f"{words}. Give bool, or multiply by 255.", HourglassWarning, stacklevel=3)
+        words = f"{name} are uint8 and hold only 0 and 1: near black, as 255 is white"
+        warnings.warn(f"{words}. Convert them to bool, or multiply by 255.", HourglassWarning, stacklevel=3)
 
 
 def white_level(largest: float, *, is_integer: bool) -> float:
-    """The value that stands for 1 in images deeper than 8 bits: the full scale of as many bits as `largest` needs.
+    """White level of images deeper than 8 bits: the full scale of as many bits as `largest` needs.
 
-    255, 511, 1023, …, 65535 for integers, of 8 bits at least; floats up to 1 have 1 already. One image alone may be darker than
-    its camera can see, so this is asked for the largest value of a whole set.
+    255, 511, 1023, …, 65535 for integers, with at least 8 bits; 1 for floats up to 1. A single image may be dark, so pass the
+    largest value of the whole data set.
 
     Raises
     ------
@@ -174,16 +172,16 @@ def white_level(largest: float, *, is_integer: bool) -> float:
 
 
 def to_unit(images: Array, white: float, *, name: str = "images") -> Float32:
-    """Images in units of their own, any shape, as float32 in 0..1: divided by `white`.
+    """Divide images of any shape by `white`: float32 in 0..1.
 
-    What lies above `white` is clipped, with a HourglassWarning. DataError for values below 0 or not finite.
+    Values above `white` are clipped, with a HourglassWarning. Raises DataError for values below 0 or not finite.
     """
     low, high = float(images.min()), float(images.max())
     if not (math.isfinite(low) and math.isfinite(high)) or low < -_ROUNDING * white:
         raise DataError(f"{name} hold values from {low:g} to {high:g}; allowed: 0 to a white level, here {white:g}.")
     values: Float32 = images.astype(np.float32) / np.float32(white)
     if high > white * (1 + _ROUNDING):
-        words = f"{name} hold values up to {high:g}, above the white level {white:g}: these are clipped. White fixes it: white="
+        words = f"{name} hold values up to {high:g}, above the white level {white:g}: these are clipped. Set white="
         warnings.warn(f"{words}{white_level(high, is_integer=images.dtype.kind in 'iu'):g}.", HourglassWarning, stacklevel=2)
     return np.clip(values, 0, 1, out=values)
 
@@ -204,14 +202,14 @@ def to_uint8(images: Array) -> NDArray[np.uint8]:
 
 
 def to_shown(image: Array, white: float | None = None) -> NDArray[np.uint8]:
-    """An image of any depth as uint8, for a screen: of more than 8 bits `white` becomes 255, or the full scale of its bits."""
+    """An image of any depth as uint8 for display: `white`, by default the full scale of its bits, becomes 255."""
     if image.dtype not in (np.uint8, np.bool_):
         image = to_unit(image, white or white_level(float(image.max()), is_integer=image.dtype.kind in "iu"))
     return to_uint8(image)
 
 
 def windows(image: Array, size: tuple[int, int]) -> Array:
-    """Tiles (n, *size) or (n, *size, c) of `image` (h, w) or (h, w, c) that overlap by half, row by row; a rest is left out.
+    """Tiles (n, *size) or (n, *size, c) of `image` (h, w[, c]) that overlap by half, row by row, without a remainder.
 
     Raises
     ------
@@ -227,33 +225,33 @@ def windows(image: Array, size: tuple[int, int]) -> Array:
     return np.ascontiguousarray(tiles).reshape(-1, *size, *image.shape[2:])
 
 
-def crop_at(image: Array, size: tuple[int, int], place: Sequence[float]) -> Array:
-    """The crop of `size` of an image (h, w) or (h, w, c) at `place`: shares in [0, 1) of the room that there is.
+def crop_at(image: Array, size: tuple[int, int], offset: Sequence[float]) -> Array:
+    """The crop of `size` of an image (h, w) or (h, w, c) at `offset`.
 
     Parameters
     ----------
     image : ndarray
-        Where it is smaller than the crop, it is first mirrored at its borders.
+        Mirrored at its borders if it is smaller than the crop.
     size : (height, width)
-    place : (down, right, turn)
-        Below 1/8 of `turn` the crop is left as it is; the other eighths are its quarter-turns and mirror images. A crop that is
-        not square is only turned by halves.
+    offset : (down, right, turn), in [0, 1)
+        Position relative to the possible range. The eighths of `turn` select a rotation by a multiple of 90° and a flip, the
+        first of them none; crops that are not square are only rotated by 180°.
     """
-    missing = [(0, max(0, side - have)) for side, have in zip(size, image.shape, strict=False)]
+    missing = [(0, max(0, length - given)) for length, given in zip(size, image.shape, strict=False)]
     if any(after for _, after in missing):
         image = np.pad(image, (*missing, *[(0, 0)] * (image.ndim - 2)), mode="symmetric")
-    top, left = (int(share * (have - side + 1)) for share, have, side in zip(place, image.shape, size, strict=False))
+    top, left = (int(share * (given - length + 1)) for share, given, length in zip(offset, image.shape, size, strict=False))
     crop = image[top : top + size[0], left : left + size[1]]
-    is_mirrored, quarters = divmod(int(8 * place[2]), 4)
+    is_mirrored, quarters = divmod(int(8 * offset[2]), 4)
     if is_mirrored:
         crop = crop[:, ::-1]
     return np.rot90(crop, quarters if size[0] == size[1] else quarters // 2 * 2)
 
 
 def with_channels(images: Array, shape: tuple[int, ...]) -> Array:
-    """Grey images as equal channels, coloured ones as grey (ITU-R 601 weights), where samples of `shape` need it.
+    """Convert grey images to equal channels, or coloured ones to grey (ITU-R 601), to match samples of `shape`.
 
-    `images` (n, h, w) or (n, h, w, c), `shape` (h, w) or (h, w, c); dtype is kept. DataError between other numbers of channels.
+    `images` (n, h, w) or (n, h, w, c), `shape` (h, w) or (h, w, c); dtype is kept. Raises DataError for other channels.
     """
     if images.shape[3:] == shape[2:]:
         return images
@@ -265,26 +263,25 @@ def with_channels(images: Array, shape: tuple[int, ...]) -> Array:
     return to_uint8(grey) if images.dtype == np.uint8 else grey
 
 
-_REACH = 3.0  # standard deviations on either side of a column's middle that become 0..1
-_NEARLY_ALL = 0.99  # of a table's variance
+_N_DEVIATIONS = 3.0  # standard deviations on either side of a column's centre, mapped to 0..1
+_DOMINANT_SHARE = 0.99  # of the variance of a table
 _LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What one sample of a model is: how samples go into its network and come out, in their own units.
+    """Shape and scale of a model's samples: converts samples to network input, and outputs back to their own units.
 
     Attributes
     ----------
     shape : tuple
-        One sample as the user gives it: (h, w), (h, w, c) or (features,). Height and width are None where any will do.
-    offset, scale : float, or tuple of one float a column
-        Tables only: the network sees u = (x - offset) / scale. One number each for the whole table keeps directions in
-        feature space, and with them the principal subspace, what they were. Numbers for each column make columns of any units
-        count alike; u is then compressed outside 0..1, to 1 + log(1 + 6 (u - 1)) / 6 above and alike below, so that a few far
-        values do not rule the loss, and stay far.
+        One sample: (h, w), (h, w, c) or (features,). Height and width are None if any size is allowed.
+    offset, scale : float, or tuple of a float for each column
+        Tables only: network input is u = (x - offset) / scale. Scalars keep directions in feature space, and so the
+        principal subspace. One value for each column gives columns in any units equal weight; u is then compressed outside
+        0..1, to 1 + log(1 + 6 (u - 1)) / 6 above and likewise below, so that outliers do not dominate the loss, but stay far.
     white : float, optional
-        Images only: what stood for 1 where they came in more than 8 bits, as 4095 of 12 bits.
+        Images only: white level of images with more than 8 bits, as 4095 for 12 bits.
     """
 
     shape: tuple[int | None, ...]
@@ -294,20 +291,19 @@ class Sample:
 
     @classmethod
     def of(cls, samples: Array, *, by_column: bool = False, white: float | None = None) -> Sample:
-        """What each of the checked `samples` is.
+        """The shape and scale of checked `samples`.
 
-        Tables outside 0..1 are brought there by their smallest and largest value, with a HourglassWarning where one column
-        then holds nearly all variance; or `by_column`, always, so that 0..1 is three standard deviations around each column's
-        middle.
+        Tables outside 0..1 are scaled by their minimum and maximum, with a HourglassWarning if one column then holds nearly all
+        variance. `by_column` scales each column, so that 0..1 is three standard deviations around its centre.
         """
         shape = tuple(samples.shape[1:])
         if samples.ndim > 2:
             return cls(shape, white=white)
         if by_column:
-            middle, deviation = _robust_moments(samples)
-            offset, scale = middle - _REACH * deviation, 2 * _REACH * deviation
+            centre, deviation = _robust_moments(samples)
+            offset, scale = centre - _N_DEVIATIONS * deviation, 2 * _N_DEVIATIONS * deviation
             return cls(shape, tuple(offset.tolist()), tuple(scale.tolist()))
-        _warn_of_ruling_column(samples)
+        _warn_of_dominant_column(samples)
         if samples.min() >= 0 and samples.max() <= 1:
             return cls(shape)
         low, high = float(samples.min()), float(samples.max())
@@ -323,7 +319,7 @@ class Sample:
 
     @property
     def is_any_size(self) -> bool:
-        """Whether images of any height and width are such samples."""
+        """Whether images may have any height and width."""
         return self.shape[0] is None
 
     @property
@@ -333,22 +329,20 @@ class Sample:
 
     @property
     def channels(self) -> int:
-        """Of an image; 1 for grey ones without an axis of channels."""
+        """Channels of an image; 1 for grey images without an axis of channels."""
         return self.shape[2] or 1 if len(self.shape) == 3 else 1
 
     @property
     def size(self) -> tuple[int, ...]:
-        """The shape of one sample. DataError where any height and width will do, for then there is none."""
+        """The shape of one sample. Raises DataError if images may have any size."""
         if self.is_any_size:
-            raise DataError(
-                "the model takes images of any size, and has no size of its own to resize images to; resize them first."
-            )
-        return tuple(side or 0 for side in self.shape)
+            raise DataError("the model takes images of any size, so it defines no size to resize images to; resize them first.")
+        return tuple(length or 0 for length in self.shape)
 
     def fits(self, shape: tuple[int, ...]) -> bool:
-        """Whether a sample of this shape is one: of the same axes, channels and, unless any will do, height and width."""
+        """Whether axes, channels and, unless any size is allowed, height and width of `shape` match."""
         return len(shape) == len(self.shape) and all(
-            side in (None, given) for side, given in zip(self.shape, shape, strict=True)
+            length in (None, given) for length, given in zip(self.shape, shape, strict=True)
         )
 
     def __str__(self) -> str:
@@ -356,21 +350,21 @@ class Sample:
 
     @property
     def is_by_column(self) -> bool:
-        """Whether each column of a table has an offset and a scale of its own."""
+        """Whether each column of a table has its own offset and scale."""
         return isinstance(self.offset, tuple)
 
     @property
     def is_bounded(self) -> bool:
-        """Whether samples lie in 0..1 by contract, so that a network may end in a sigmoid."""
+        """Whether samples always lie in 0..1, so that a network may end in a sigmoid."""
         return self.is_image or (self.offset == 0 and self.scale == 1)
 
     @property
     def network_shape(self) -> tuple[int, ...]:
-        """One sample as the network sees it: (c, h, w) or (features,)."""
+        """Shape of one sample as network input: (c, h, w) or (features,)."""
         return (self.channels, *self.size[:2]) if self.is_image else self.size
 
     def to_network(self, samples: Array) -> Float32:
-        """Samples (n, *shape) as the network sees them, float32 (n, *network_shape), contiguous, always a copy."""
+        """Samples (n, *shape) as network input: a contiguous float32 copy (n, *network_shape)."""
         if not self.is_image:
             return np.array(samples if self.is_bounded else self.normalised(samples), dtype=np.float32, order="C")
         values = to_float(samples)
@@ -378,54 +372,54 @@ class Sample:
         return np.ascontiguousarray(values) if samples.dtype == np.uint8 else np.array(values, order="C")
 
     def normalised(self, table: Any, library: Any = np) -> Any:
-        """A table (n, features) in the network's units, in float64; `library` is numpy or torch, whichever the table is of."""
+        """A table (n, features) in network units, float64; `library` is numpy or torch, as the table."""
         offset, scale = (library.asarray(given, dtype=library.float64) for given in (self.offset, self.scale))
         values = (library.asarray(table, dtype=library.float64) - offset) / scale
         if not self.is_by_column:
             return values
         above, below = library.clip(values - 1, 0, None), library.clip(-values, 0, None)
-        reach = 2 * _REACH
+        reach = 2 * _N_DEVIATIONS
         return library.clip(values, 0, 1) + (library.log1p(reach * above) - library.log1p(reach * below)) / reach
 
     def from_network(self, values: Float32) -> Float32:
-        """What a network gave, (n, *network_shape), as samples (n, *shape): images clipped to 0..1, features in their units."""
+        """Outputs (n, *network_shape) as samples (n, *shape): images clipped to 0..1, features in their own units."""
         if not self.is_image:
-            return values if self.is_bounded else self._in_units(values.astype(np.float64))
+            return values if self.is_bounded else self._denormalised(values.astype(np.float64))
         values = values[:, 0] if len(self.shape) == 2 else np.moveaxis(values, 1, 3)
         return np.clip(values, 0, 1)
 
-    def _in_units(self, values: NDArray[np.float64]) -> Float32:
-        """The inverse of `normalised`, within what float32 holds."""
+    def _denormalised(self, values: NDArray[np.float64]) -> Float32:
+        """The inverse of `normalised`, clipped to the range of float32."""
         if self.is_by_column:
-            reach, most = 2 * _REACH, np.log(_LARGEST)
+            reach, most = 2 * _N_DEVIATIONS, np.log(_LARGEST)
             above, below = (np.expm1(np.clip(reach * part, 0, most)) / reach for part in (values - 1, -values))
             values = np.clip(values, 0, 1) + above - below
         return np.clip(values * self.scale + self.offset, -_LARGEST, _LARGEST).astype(np.float32)
 
 
 def _robust_moments(table: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(middle, standard deviation) of each column, which a few far values move little: float64 (features,), deviations above 0.
+    """Robust (centre, standard deviation) of each column: float64 (features,), deviations above 0.
 
-    The median, and the interquartile range as a normal distribution has it. Where half of a column is one value, as in binary
-    ones and counts, that says little: the deviation is at least a tenth of that of all values between the 1st and 99th
-    percentile, and without a range this itself, else the plain one. A constant column has 1.
+    The median, and the interquartile range scaled as for a normal distribution. This fails if half of a column is one value,
+    as in binary columns and counts: the deviation is at least a tenth of that between the 1st and 99th percentile, or this
+    itself if the interquartile range is 0, or else the plain one. A constant column has 1.
     """
     values = np.asarray(table, dtype=np.float64)
-    low, first, middle, third, high = np.percentile(values, [1, 25, 50, 75, 99], axis=0)
-    scale = np.maximum(np.abs(values).max(0), 1e-300)  # so that no square overflows
+    low, first, centre, third, high = np.percentile(values, [1, 25, 50, 75, 99], axis=0)
+    scale = np.maximum(np.abs(values).max(0), 1e-300)  # avoids overflow of squares
     most = scale * (np.clip(values, low, high) / scale).std(0)
     deviation = np.maximum((third - first) / 1.349, most / 10)
     deviation = np.where(third > first, deviation, most)
     deviation = np.where(deviation > 0, deviation, scale * (values / scale).std(0))
-    is_constant = deviation <= 1e-12 * scale  # rounding alone
-    return middle, np.where(is_constant, 1.0, deviation)
+    is_constant = deviation <= 1e-12 * scale  # rounding only
+    return centre, np.where(is_constant, 1.0, deviation)
 
 
-def _warn_of_ruling_column(table: Array) -> None:
-    """One scale for a whole table leaves nothing of columns in much smaller units."""
+def _warn_of_dominant_column(table: Array) -> None:
+    """Warn if one column dominates: a single scale hides columns in much smaller units."""
     largest = float(np.abs(table).max()) or 1.0
     variances = np.var(np.asarray(table, dtype=np.float64) / largest, axis=0)
     share = float(variances.max() / variances.sum()) if variances.any() else 0.0
-    if len(variances) > 1 and share > _NEARLY_ALL:
-        words = f"column {int(variances.argmax())} holds {100 * share:.3g} % of the table's variance: little else is learned"
-        warnings.warn(f"{words}. If columns have units of their own, scale them first (StandardScaler).", HourglassWarning, 2)
+    if len(variances) > 1 and share > _DOMINANT_SHARE:
+        words = f"column {int(variances.argmax())} holds {100 * share:.3g} % of the table's variance, and dominates training"
+        warnings.warn(f"{words}. If columns have different units, scale them first (StandardScaler).", HourglassWarning, 2)

@@ -1,8 +1,7 @@
-"""Training options: one table, of which constructors, their checks, docstrings and `hourglass train` are made.
+"""Training options: the table behind constructors, their checks, docstrings and `hourglass train`.
 
-A new option is a field of `TrainingOptions` and its paragraph in `DESCRIPTIONS`. Which names networks, losses, … have is
-looked up when it is asked for, so that those of the user's own (`hourglass.register`) count. Nothing here imports torch: the
-command line reads it at once.
+A new option is a field of `TrainingOptions` and a paragraph in `DESCRIPTIONS`. Names of networks, losses, … are looked up on
+use, to include those of `hourglass.register`. Nothing here imports torch, which would delay the command line.
 """
 
 from __future__ import annotations
@@ -25,77 +24,75 @@ NAMES: dict[str, list[str]] = {
     "loss": ["mse", "bce", "mae", "ssim"],
     "precision": ["float32", "bfloat16"],
 }
-"""What the library's dicts hold, for a parser and a shell to know without torch; `register` adds to both."""
+"""The keys of the library's dicts, for use without torch; `register` adds to both."""
 
 DESCRIPTIONS = """
 n_components : int, optional
-    Latent dimensions; of codes that are maps, their channels. The preset's (32) by default, as for every argument below
-    whose default is None.
+    Number of latent dimensions, or channels if codes are maps. None takes the preset's value (32), as for every argument
+    below whose default is None.
 preset : {names}
-    A named set of values; an argument given beside it wins. "chapter" is the textbook's own training, "default" the
-    same network trained well ("linear" with network="linear"), "best" a wider network, "skip" one with connections past the
-    code. The others are what the estimators of these uses take by default; "features" makes codes that are alike for alike
-    images.
+    A named set of values, which arguments override. "chapter" is the training of the textbook, "default" the same network
+    trained well ("linear" for network="linear"), "best" a wider network, "skip" one with skip connections. The others are the
+    defaults of the other estimators; "features" trains codes for similarity.
 network : {names} or (encoder, decoder), optional
-    A pair has for each part one of "linear", "mlp" and "conv", or a torch module of your own:
+    Each part of a pair is "linear", "mlp", "conv" or your own torch module:
     float32 (n, c, h, w) or (n, features) -> (n, n_components), and back. Modules are copied before training. "maps" takes
-    images of any height and width, and makes codes that are maps.
+    images of any height and width; its codes are maps.
 hidden : sequence of int, or (encoder's, decoder's), optional
-    Widths (mlp) or channels (conv, skip, maps) between input and code, in the encoder's order. One sequence serves
-    both; with a pair they need not mirror each other.
+    Widths (mlp) or channels (conv, skip, maps) between input and code, in the encoder's order. The decoder mirrors a
+    single sequence; a pair sets both separately.
 epochs : int, optional
-    Passes over the training samples. By default the preset's, or on few samples as many as make some hundred
-    steps.
+    Passes over the training samples. By default the preset's, or for small data sets enough for some hundred steps.
 batch_size : int, optional
-    Samples a step. The default preset takes a tenth of the training samples, between 64 and 512.
+    Samples in a step. The default preset takes a tenth of the training samples, within 64..512.
 crop : int or (height, width), optional
-    Train on random crops of this size, flipped and turned by quarters, drawn anew in every epoch, which has as many
-    as cover the images. By default 64 where images have several sizes, or less if they are smaller; none where all have one.
+    Train on random crops of this size, flipped and rotated by multiples of 90°. They are drawn anew in every epoch, enough to
+    cover the images. By default 64, or less for smaller images, if images have several sizes; otherwise none.
 learning_rate : float, optional
-    The largest learning rate of the schedule.
+    Peak learning rate of the schedule.
 optimizer : {names}, optional
-    What moves the weights down the gradients.
+    The optimiser of the weights.
 schedule : {names}, optional
-    Of the learning rate. "linear" rises over the first tenth of the steps, then falls to zero in a straight line;
-    "decay" rises over the first fiftieth.
+    Learning rate schedule. "linear" warms up over the first tenth of the steps, then decays linearly to zero; "decay" warms
+    up over the first fiftieth.
 initialization : {names}, optional
-    torch's own initial weights; "centered" also shifts two biases so that training starts at the data's mean, in
-    networks that are given by one name.
+    Initial weights. "torch" takes torch's; "centered" also shifts two biases so that training starts at the data's mean, for
+    networks given by one name.
 loss : {names}, optional
     bce needs values in 0..1, ssim images.
 penalty : Penalty or sequence of Penalty, optional
-    Added to the loss: `L1(1e-3)`, `L2(1e-6, on="weights")`, `KLSparsity(1e-3)`, `Contractive(1e-3)`, …; several add
-    up. () for none where the preset has one.
+    Added to the loss: `L1(1e-3)`, `L2(1e-6, on="weights")`, `KLSparsity(1e-3)`, `Contractive(1e-3)`, …; several are
+    summed. () for none if the preset has one.
 corruption : Corruption, optional
     Corrupts the inputs in training, never the targets.
 redraw : bool, optional
-    Draw the corruption anew for every batch (True), or once for all epochs, as the chapter does (False).
+    Draw the corruption anew for every batch (True), or once for all epochs, as in the chapter (False).
 precision : {names}, optional
-    Of the products in training. "bfloat16" is mixed precision: weights, their updates and the loss stay float32.
-    Faster on GPUs and on processors that have instructions for it, slower on others.
+    Precision of matrix products in training. "bfloat16" is mixed precision: weights, their updates and the loss stay float32.
+    It is faster on GPUs and on processors that support it, slower on others.
 validation_fraction : float in [0, 1), optional
-    Share of the samples that is held out for the validation loss. By default 0.1; none where network="linear" copies
-    its samples, which then are all in every step and come to the principal subspace of all of them.
+    Share of the samples to hold out for the validation loss. By default 0.1, or 0 for network="linear" on full batches,
+    which then finds the principal subspace of all samples.
 early_stopping : bool
-    End after `patience` epochs without a lower validation loss, and keep the best epoch's weights.
+    Stop after `patience` epochs without a lower validation loss, and restore the best epoch's weights.
 patience : int
-    Epochs in a row without a lower validation loss after which `early_stopping` ends the training.
+    Consecutive epochs without a lower validation loss before `early_stopping` stops training.
 white : float, optional
-    The white level of integer images deeper than 8 bits: 4095 for 12 bits. By default the full scale of as many bits
-    as the largest value of `X` needs, with a note. Kept as `sample_.white`, and saved.
+    White level of integer images deeper than 8 bits: 4095 for 12 bits. By default the full scale of as many bits as the
+    largest value of `X` needs, with a warning. Saved, and available as `sample_.white`.
 random_state : int, RandomState or None
-    Where the split, initial weights, order and corruption come from. An int gives the same bits every time on the
-    same machine, whatever runs beside it.
+    Seed of the split, initial weights, order and corruption. An int makes results reproducible bit for bit on the same
+    machine, whatever its load.
 n_threads : int, "auto" or None
-    How many threads compute. "auto" tries now and then which number is fastest beside whatever else runs, and is the
-    default without a seed. With one the number stays torch's own, for a convolution's bits depend on it. An int fixes it: so a
-    convolutional network is the same bits in worker processes too, to which joblib gives fewer threads.
+    Number of threads. "auto", the default without a seed, chooses the fastest number under the current load. With a seed the
+    default is torch's setting, as the bits of a convolution depend on it. An int makes convolutional networks reproducible in
+    worker processes too, to which joblib gives fewer threads.
 device : str
     "auto" (a CUDA device if there is one), "cpu", "cuda", …
 verbose : bool or int
-    Print a line an epoch to standard error.
+    Print a line to standard error after every epoch.
 """
-"""Of all options, as numpydoc has them; {names} stands for what `NAMES` has."""
+"""All options in numpydoc format; {names} stands for those in `NAMES`."""
 
 
 _CROP_HELP = "Train on random crops of this size, as 96 or 64x96; of image files, which may have any sizes, as a stream."
@@ -108,18 +105,18 @@ their last bits. By default torch's own."""
 
 @dataclass(frozen=True)
 class Rule:
-    """What values an option may have.
+    """The allowed values of an option.
 
     Attributes
     ----------
     kind : str
         For the command line: "whole", "number", "name", "one of", "sequence", "flag", "corruption", "penalty" or "other".
     words : str
-        What is allowed, after "must be"; {names} stands for what `NAMES` has.
+        Allowed values, after "must be"; {names} stands for those in `NAMES`.
     admits : callable
         Whether a value is allowed.
     low, high, closed
-        Of numbers: the interval, and whether its ends are in it, as in "[)".
+        The interval of numbers, and which ends belong to it, as in "[)".
     name : str
         The key of `NAMES`.
     """
@@ -138,7 +135,7 @@ class Rule:
 
 
 def whole(least: int, most: int | None = None) -> Rule:
-    """A whole number from `least` to `most`."""
+    """An integer from `least` to `most`."""
 
     def admits(value: Any) -> bool:
         is_whole = isinstance(value, Integral) and not isinstance(value, bool)
@@ -148,7 +145,7 @@ def whole(least: int, most: int | None = None) -> Rule:
 
 
 def number(low: float, high: float | None = None, closed: str = "[]") -> Rule:
-    """A number from `low` to `high`, where each end is allowed if it is `closed`."""
+    """A number from `low` to `high`; `closed` says which ends belong to the interval."""
 
     def admits(value: Any) -> bool:
         if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
@@ -161,7 +158,7 @@ def number(low: float, high: float | None = None, closed: str = "[]") -> Rule:
 
 
 def name_of(kind: str) -> Rule:
-    """One of the names that `NAMES` has for `kind` when it is asked for."""
+    """One of the names in `NAMES[kind]` at the time of the check."""
     return Rule("name", "one of {names}", lambda value: isinstance(value, str) and value in NAMES[kind], name=kind)
 
 
@@ -172,7 +169,7 @@ def one_of(*values: Any) -> Rule:
 
 
 def made(kind: str, *, many: bool = False) -> Rule:
-    """An object of a class, by its name, so that it need not be imported; or of `many` a sequence."""
+    """An instance of the class named `kind`, which need not be imported, or with `many` a sequence of them."""
 
     def admits(value: Any) -> bool:
         given = value if many and isinstance(value, (list, tuple)) else [value]
@@ -182,7 +179,7 @@ def made(kind: str, *, many: bool = False) -> Rule:
 
 
 def sequence(words: str) -> Rule:
-    """Something with a length, which whoever uses it checks further."""
+    """An object with a length, to be checked on use."""
     return Rule("sequence", words, lambda value: hasattr(value, "__len__") and not isinstance(value, str))
 
 
@@ -206,11 +203,11 @@ class Option:
     rules : Rule or tuple of Rule
         A value must be allowed by one of them.
     help : str
-        Of the option of `hourglass train`; "" if there is none.
+        Help of the option of `hourglass train`; "" if there is none.
     default : object
-        Where it is None, None is allowed, and stands for the preset's value.
+        If it is None, None is allowed and stands for the preset's value.
     flag : str
-        That option's name, if it is not the argument's.
+        Name of that option, if it differs from the argument's.
     """
 
     rules: Rule | tuple[Rule, ...]
@@ -232,7 +229,7 @@ class Option:
 
 
 class TrainingOptions(TypedDict, total=False):
-    """The arguments by keyword that every estimator takes beside `preset`, with all that is known of each."""
+    """The keyword arguments of every estimator beside `preset`, with their options."""
 
     network: Annotated[Any, Option((name_of("network"), sequence("an (encoder, decoder)")), "The preset's by default.")]
     hidden: Annotated[Any, Option(sequence("a sequence of int"), "Widths of the layers between input and latent code.")]
@@ -262,7 +259,7 @@ FIRST: dict[str, Option] = {
     "n_components": Option(whole(1), "Latent dimensions."),
     "preset": Option(name_of("preset"), "The task's own by default.", default="default"),
 }
-"""What each estimator's constructor names itself, for its default."""
+"""Arguments that each estimator's constructor names, with its own defaults."""
 
 OPTIONS: dict[str, Option] = {
     name: hint.__metadata__[0] for name, hint in get_type_hints(TrainingOptions, include_extras=True).items()
@@ -270,7 +267,7 @@ OPTIONS: dict[str, Option] = {
 
 
 def described(name: str) -> str:
-    """The description of an option as numpydoc has it, with the names that there are now."""
+    """The description of an option in numpydoc format, with the current names."""
     found = re.search(rf"^{name} : .*\n(?:    .*\n)*", DESCRIPTIONS, flags=re.MULTILINE)
     assert found is not None, name
     return found[0].replace("{names}", "{" + ", ".join(f'"{known}"' for known in NAMES.get(name, ())) + "}")

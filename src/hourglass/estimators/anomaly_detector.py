@@ -1,4 +1,4 @@
-"""The anomaly detector: how unlike the normal images is this one."""
+"""The anomaly detector: anomaly scores by reconstruction error and distance of codes."""
 
 from __future__ import annotations
 
@@ -26,49 +26,48 @@ from hourglass.options import Option, TrainingOptions, number, one_of
 
 Scores = NDArray[np.float64]
 
-# Chosen on held-out normal digits against the others of MNIST's training part.
-_WEIGHTS = (1.0, 0.5)  # of the error and of the code
-_NOISE, _DRAWS = 0.3, 4
-# Of tables: one standard deviation at most, as it is on digits; and no masks, whose zeros are far values in a column.
+# Chosen on held-out normal digits of MNIST's training split, with the other digits as anomalies.
+_WEIGHTS = (1.0, 0.5)  # of error and code
+_NOISE, _N_DRAWS = 0.3, 4
+# For tables: at most one standard deviation, as on digits, and no masks, as zeros are outliers in a column.
 _TABLE_NOISE = GaussianNoise(0, 1 / 6, varied=True)
 _BLUR = 1.0  # pixels
 _NEAREST = 5
 _SHRINKAGE = 0.05
-_ENOUGH = 20  # held-out samples, to set a scale by
+_MIN_HELD_OUT = 20  # held-out samples to set the scale
 _FOLDS = 5
-_MANY = 200
+_MIN_FOR_MAXIMUM = 200
 _BATCH = 1024
 
 
 @documented
 class AnomalyDetector(OutlierMixin, Downstream):
-    """Trained on normal samples alone, says how far others are from them.
+    """Detects anomalies; trained on normal samples only.
 
-    The network learns to undo the corruption of normal samples. The score adds two logarithms, each in standard deviations
-    over normal samples that were held out: the error of the reconstruction, smoothed and against the image's contrast; and,
-    with half the weight, how far the code is from the nearest codes of training samples, a measure of how unlikely it is.
-    Signs are scikit-learn's: greater is more normal.
+    The network learns to undo the corruption of normal samples. The score adds two logarithms, each standardised over held-out
+    normal samples: the reconstruction error, smoothed and relative to the image's contrast; and, with half the weight, the
+    distance of the code to the nearest codes of training samples. Signs are scikit-learn's: greater is more normal.
 
     Parameters
     ----------
     contamination : float in (0, 0.5] or "auto", optional
-        Share of the training samples that are taken for anomalies, which sets the threshold. It calls more than that share
-        of new normal samples strange, for training samples are better known. "auto", as without: `quantile` sets it.
+        Share of anomalies in the training samples, which sets the threshold. The false positive rate on new samples is
+        higher, as the network has seen the training samples. "auto" or None: `quantile` sets the threshold.
     quantile : float in (0, 1)
-        Share of normal samples not trained on that the threshold calls normal: 1 - quantile is the expected false positive
-        rate. Of fewer than some 1,000 samples too few are held out to tell: then five networks are each trained without a
-        fifth, and score it. Where even so there are too few, the threshold lies where a normal distribution has that rate, and
-        a note says which rate the samples themselves support.
+        Share of held-out normal samples above the threshold: the expected false positive rate is 1 - quantile. With fewer than
+        some 1,000 samples the validation split is too small: then five networks are each trained without a fifth of the
+        samples, and score that fifth. If there are still too few, the threshold assumes a normal distribution, and a warning
+        reports which rate the samples support.
 
     {shared}
     offset_ : float
         The threshold on `score_samples`: below it is an anomaly.
     labels_ : ndarray (n,), int
-        Of the training samples: 1 for anomalies, 0 for normal ones.
+        Labels of the training samples: 1 for anomalies, 0 for normal ones.
     decision_scores_ : ndarray (n,), float64
-        Anomaly scores of the training samples, greater for stranger ones; -`score_samples`.
+        -`score_samples` of the training samples: greater is more anomalous.
     normal_scores_ : ndarray (m,), float64
-        `score_samples` of normal samples by a network that was not trained on them, sorted.
+        `score_samples` of normal samples that the network was not trained on, sorted.
     reference_ : NeighbourIndex
         The whitened codes of the training samples.
 
@@ -92,7 +91,7 @@ class AnomalyDetector(OutlierMixin, Downstream):
     reference_: NeighbourIndex
     _learned = ("whitening_", "reference_", "scale_", "offset_")
     _takes_many_sizes = False
-    _turns_crops = False  # a part that lies the wrong way is an anomaly
+    _turns_crops = False  # orientation may be what is anomalous
     _own_options: ClassVar = {
         "contamination": Option((number(0, 0.5, "(]"), one_of("auto"))),
         "quantile": Option(number(0, 1, "()"), default=0.99),
@@ -112,7 +111,7 @@ class AnomalyDetector(OutlierMixin, Downstream):
         self.quantile = quantile
 
     def score_samples(self, X: Any) -> Scores:
-        """How normal each sample is: float64 (n,), unbounded, 0 ± 1 or so for normal ones, less for stranger ones.
+        """How normal each sample is: float64 (n,), unbounded, about 0 ± 1 for normal samples, lower for anomalies.
 
         Raises
         ------
@@ -140,15 +139,14 @@ class AnomalyDetector(OutlierMixin, Downstream):
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def predict_proba(self, X: Any, method: str = "linear") -> NDArray[np.float64]:
-        """How sure it is, as PyOD has it: float64 (n, 2), columns normal and anomaly, which add up to 1.
+        """Outlier probability, as in PyOD: float64 (n, 2), columns normal and anomaly, which add up to 1.
 
         Parameters
         ----------
         X : array-like (n, *shape)
         method : {"linear", "unify"}
-            "linear": where the anomaly score lies between the least and the largest of the training samples. "unify": its
-            place in a normal distribution with their mean and deviation, from the mean on (Kriegel et al. 2011). Neither is
-            calibrated.
+            "linear" scales the anomaly score to the range of the training samples. "unify" takes its probability in a normal
+            distribution with their mean and deviation, above the mean (Kriegel et al. 2011). Neither is calibrated.
 
         Raises
         ------
@@ -161,30 +159,30 @@ class AnomalyDetector(OutlierMixin, Downstream):
             share = erf((scores - known.mean()) / (max(float(known.std()), 1e-12) * math.sqrt(2)))
         else:
             raise ParameterError(f'method={method!r}; allowed: "linear", "unify".')
-        strange = np.clip(share, 0, 1)
-        return np.stack([1 - strange, strange], axis=1)
+        probability = np.clip(share, 0, 1)
+        return np.stack([1 - probability, probability], axis=1)
 
     def set_threshold(
         self, offset: float | None = None, *, quantile: float | None = None, contamination: float | None = None, X: Any = None
     ) -> Self:
-        """Set the threshold anew, without training: `offset_`, and with it `predict`, `decision_function` and `labels_`.
+        """Reset the threshold without training: `offset_`, and so `predict`, `decision_function` and `labels_`.
 
         Parameters
         ----------
         offset : float, optional
             The threshold on `score_samples` itself.
         quantile : float in (0, 1), optional
-            As in the constructor, whose argument it becomes.
+            Replaces the constructor's argument.
         contamination : float in (0, 0.5], optional
-            As in the constructor, whose argument it becomes.
+            Replaces the constructor's argument.
         X : array-like (n, *shape), optional
-            Normal samples that it was not trained on: `quantile` is then taken of these, which become `normal_scores_`.
+            Normal samples that it was not trained on. `quantile` then applies to these, which become `normal_scores_`.
 
         Raises
         ------
         NotFittedError, DataError
         ParameterError
-            Unless it is one of `offset`, `quantile`, `contamination`, or `X` with a quantile or alone.
+            For anything but one of `offset`, `quantile`, `contamination`, or `X` with or without `quantile`.
         """
         check_is_fitted(self)
         if sum(given is not None for given in (offset, quantile, contamination)) + (X is not None and quantile is None) != 1:
@@ -196,20 +194,20 @@ class AnomalyDetector(OutlierMixin, Downstream):
             self._check_parameters()
             if X is not None:
                 self.normal_scores_ = np.sort(self.score_samples(X))
-            self._place_threshold(offset)
+            self._set_offset(offset)
         except HourglassError:
             self.quantile, self.contamination = before
             raise
         return self
 
     def error_maps(self, X: Any, blur: float = 1.0) -> Float32:
-        """Where each image departs from normal: squared errors of the reconstruction, channels averaged.
+        """Maps of the squared reconstruction error, averaged over channels.
 
         Parameters
         ----------
         X : array-like (n, h, w) or (n, h, w, c)
         blur : float
-            Standard deviation in pixels of a Gaussian that smooths the map; 0 leaves it as it is.
+            Standard deviation in pixels of a Gaussian filter; 0 for none.
 
         Returns
         -------
@@ -239,38 +237,36 @@ class AnomalyDetector(OutlierMixin, Downstream):
 
     def _learn(self, samples: Array, y: Any) -> None:
         held_out, trained = self._held_out(len(samples))
-        self._refer_to(samples[trained])
+        self._fit_reference(samples[trained])
         if self._given is not None or supports(1 - self.quantile, len(held_out)) or len(samples) < 2:
             terms = self._terms(samples[held_out], among_reference=len(held_out) == len(trained))
         else:
             terms = self._cross_fitted_terms(samples)
-        self.scale_ = np.stack(
-            [terms.mean(0), terms.std(0) + 1e-3]
-        )  # logarithms: a thousandth is nothing, unless all are equal
+        self.scale_ = np.stack([terms.mean(0), terms.std(0) + 1e-3])  # a thousandth avoids division by 0
         self.normal_scores_ = np.sort(self._combined(terms))
         self.decision_scores_ = -self._scores(samples)
-        self._place_threshold()
+        self._set_offset()
 
-    def _place_threshold(self, offset: float | None = None) -> None:
-        """`offset_`, from the arguments and the scores unless it is given, and the labels that follow."""
+    def _set_offset(self, offset: float | None = None) -> None:
+        """Set `offset_`, from arguments and scores unless it is given, and `labels_`."""
         if offset is not None:
             self.offset_ = float(offset)
         elif self.contamination in (None, "auto"):
             self.offset_ = bound(self.normal_scores_, 1 - self.quantile)
-            if len(self.decision_scores_) >= _MANY:  # a set has its strangest, as scikit-learn's detectors have it
+            if len(self.decision_scores_) >= _MIN_FOR_MAXIMUM:  # at least one anomaly, as with scikit-learn's detectors
                 self.offset_ = max(self.offset_, above(-self.decision_scores_.max()))
         else:
             self.offset_ = float(np.percentile(-self.decision_scores_, 100 * float(self.contamination or 0)))
         self.labels_ = (-self.decision_scores_ < self.offset_).astype(np.int64)
 
-    def _refer_to(self, trained: Array) -> None:
-        """Learn the whitening and the reference of codes from the samples that the network was trained on."""
+    def _fit_reference(self, trained: Array) -> None:
+        """Learn whitening and reference codes from the samples that the network was trained on."""
         codes = self._model.vectors(trained)
         self.whitening_ = _whitening(codes)
         self.reference_ = NeighbourIndex(codes @ self.whitening_)
 
     def _cross_fitted_terms(self, samples: Array) -> NDArray[np.float64]:
-        """`_terms` of each sample by a network trained without it and the rest of its fifth of all: float64 (n, 2)."""
+        """`_terms` of each sample by a network trained on the other folds: float64 (n, 2)."""
         terms = np.empty((len(samples), 2))
         order = np.random.default_rng(self._seeds()[0]).permutation(len(samples))
         for left_out in np.array_split(order, min(_FOLDS, len(samples))):
@@ -279,7 +275,7 @@ class AnomalyDetector(OutlierMixin, Downstream):
                 fold.set_params(validation_fraction=0.0)
             others = np.setdiff1d(np.arange(len(samples)), left_out)
             fold.model_ = Fit(fold, Pairs(samples[others], None, self.sample_.white)).train((), None, False)
-            fold._refer_to(samples[others])
+            fold._fit_reference(samples[others])
             terms[left_out] = fold._terms(samples[left_out])
         return terms
 
@@ -289,7 +285,7 @@ class AnomalyDetector(OutlierMixin, Downstream):
         self.decision_function(blank)
 
     def _held_out(self, n_samples: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """(rows that only set the scale and the threshold, the others); where they are too few, all stand for both."""
+        """(rows for scale and threshold, all other rows); if there are too few, all rows are both."""
         if self._given is not None:
             order = np.random.default_rng(self._seeds()[0]).permutation(n_samples)
             fraction = self.get_params(deep=False)["validation_fraction"]
@@ -297,7 +293,7 @@ class AnomalyDetector(OutlierMixin, Downstream):
             rows = np.sort(order[: int(share * n_samples)])
         else:
             rows = self.validation_rows_
-        if len(rows) < _ENOUGH:
+        if len(rows) < _MIN_HELD_OUT:
             return np.arange(n_samples), np.arange(n_samples)
         return rows, np.setdiff1d(np.arange(n_samples), rows)
 
@@ -306,15 +302,15 @@ class AnomalyDetector(OutlierMixin, Downstream):
 
     def _combined(self, terms: NDArray[np.float64]) -> Scores:
         means, deviations = self.scale_
-        strange = (terms - means) / deviations @ np.array(_WEIGHTS)
-        # To four decimals: beyond, float32 arithmetic depends on which other samples are in the batch.
-        normal: Scores = -np.round(strange, 4)
-        return normal
+        anomaly = (terms - means) / deviations @ np.array(_WEIGHTS)
+        # Four decimals: beyond, float32 results depend on the other samples in the batch.
+        scores: Scores = -np.round(anomaly, 4)
+        return scores
 
     def _terms(self, samples: Array, *, among_reference: bool = False) -> NDArray[np.float64]:
         """(log of the error, log of the distance to the nearest training codes) of each sample: float64 (n, 2).
 
-        Of samples `among_reference` the nearest code is their own, and does not count.
+        With `among_reference`, ignores the nearest code, which is the sample's own.
         """
         own = int(among_reference and len(self.reference_) > 1)
         nearest = min(_NEAREST + own, len(self.reference_))
@@ -326,19 +322,19 @@ class AnomalyDetector(OutlierMixin, Downstream):
         return terms
 
     def _log_errors(self, values: Float32) -> NDArray[np.float64]:
-        """Log of the mean squared error of each of `values`, as the network sees them; images: smoothed, against contrast.
+        """Log of the mean squared error of each of `values` (network input); for images smoothed, relative to contrast.
 
-        A network that was trained on damaged inputs is given each sample under the same few draws of noise: it then has to know
-        what is normal to undo it, where without noise it may just copy.
+        A network trained with corruption receives each sample under the same few draws of noise. To undo noise it must know
+        what is normal; without noise it may just copy its input.
         """
         model, probes = self._model, [np.zeros((), np.float32)]
         if model.settings["corruption"] is not None:
-            rng = np.random.default_rng(0)  # the same noise for every sample: a score does not depend on its neighbours
+            rng = np.random.default_rng(0)  # equal noise for all samples: scores do not depend on the batch
             deviation = _TABLE_NOISE.std if self.sample_.is_by_column else _NOISE
-            probes = [rng.normal(0, deviation, values.shape[1:]).astype(np.float32) for _ in range(_DRAWS)]
+            probes = [rng.normal(0, deviation, values.shape[1:]).astype(np.float32) for _ in range(_N_DRAWS)]
         errors = np.zeros(len(values))
         for probe in probes:
-            residuals = model.answer(np.clip(values + probe, 0, 1) if probe.ndim else values) - values
+            residuals = model.run(np.clip(values + probe, 0, 1) if probe.ndim else values) - values
             errors += np.square(_smoothed(residuals), dtype=np.float64).reshape(len(values), -1).mean(1) / len(probes)
         energy = 1.0
         if self.sample_.is_image:
@@ -361,11 +357,11 @@ class AnomalyDetector(OutlierMixin, Downstream):
         self.whitening_, self.reference_ = state["whitening"], NeighbourIndex(state["reference"])
         self.scale_, self.offset_, self.labels_ = state["scale"], state["offset"], state["labels"]
         self.decision_scores_ = state["decision_scores"]
-        self.normal_scores_ = state.get("normal_scores", -np.sort(self.decision_scores_)[::-1])  # not in earlier models
+        self.normal_scores_ = state.get("normal_scores", -np.sort(self.decision_scores_)[::-1])  # missing in earlier models
 
 
 def _smoothed(values: Float32) -> Float32:
-    """Images (n, c, h, w) under a Gaussian, for single pixels that differ are noise, groups are not; features as they are."""
+    """Images (n, c, h, w) after a Gaussian filter, which suppresses single pixels; features unchanged."""
     if values.ndim < 4:
         return values
     smooth: Float32 = gaussian_filter(values, (0, 0, _BLUR, _BLUR))
@@ -373,7 +369,7 @@ def _smoothed(values: Float32) -> Float32:
 
 
 def _whitening(codes: Float32) -> Float32:
-    """The matrix after which codes have no correlations and unit variances; the covariance is shrunk a little to a sphere."""
+    """The whitening matrix of codes, from a covariance with slight shrinkage towards a sphere."""
     covariance = np.atleast_2d(np.cov(codes, rowvar=False)) if len(codes) > 1 else np.eye(codes.shape[1])
     level = float(np.trace(covariance)) / len(covariance) or 1.0
     values, vectors = np.linalg.eigh((1 - _SHRINKAGE) * covariance + _SHRINKAGE * level * np.eye(len(covariance)))

@@ -1,4 +1,4 @@
-"""A model of one image size, used on an image of any size: by overlapping tiles, or by resizing."""
+"""Applies a model of one image size to images of any size, by overlapping tiles or by resizing."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from hourglass.errors import DataError, HourglassWarning, ModelError
 from hourglass.images import Array, Float32, Sample, check_images, to_float
 
 Model = Callable[[Float32], Float32]
-_TILES = 256  # tiles a call, so that memory does not grow with the image
+_TILES = 256  # tiles in a call, to bound memory
 
 
 def restore_image(image: Array, sample: Sample, model: Model, *, is_local: bool, scale: int = 1) -> Float32:
-    """Run `model`, which maps samples to images `scale` times as large, on one image of any size and number of channels.
+    """Apply `model` to one image of any size and number of channels; outputs are `scale` times as large.
 
     Parameters
     ----------
     image : ndarray (h, w) or (h, w, c), uint8 or float in 0..1
     sample : Sample
-        What the model takes.
+        Shape of the model's inputs.
     is_local : bool
-        Of a model of one size: tile the image (True) or resize it, with a HourglassWarning.
+        For a model of one size: tile the image (True) or resize it, with a HourglassWarning.
     scale : int
-        1, or for a local model a whole number.
+        1, or for a local model a positive integer.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def restore_image(image: Array, sample: Sample, model: Model, *, is_local: bool,
     Raises
     ------
     DataError, ModelError
-        If the image breaks the contract or has channels the model does not take; if the model takes features.
+        If the image or its channels do not fit; if the model takes features.
     """
     if not sample.is_image:
         raise ModelError("the model was fitted on flat features, not on images.")
@@ -49,7 +49,7 @@ def restore_image(image: Array, sample: Sample, model: Model, *, is_local: bool,
     else:
         warnings.warn(
             f"the network is not convolutional: an image of {values.shape[1]}×{values.shape[0]} is resized to "
-            f'{width}×{height} and back, and loses detail. Train with preset="skip" to keep it.',
+            f'{width}×{height} and back, which loses detail. Train with preset="skip" to keep it.',
             HourglassWarning,
             stacklevel=3,
         )
@@ -59,7 +59,7 @@ def restore_image(image: Array, sample: Sample, model: Model, *, is_local: bool,
 
 
 def _as_channels(values: Float32, sample: Sample) -> Float32:
-    """The image as a stack (n, *shape of the model's channels): one image, or for a grey model one a channel."""
+    """The image as a stack (n, *shape of the model's channels): one image, or for a grey model one for each channel."""
     given, taken = _channels(values.shape), sample.channels
     planes = values.reshape(*values.shape[:2], given)
     if taken == 1:
@@ -71,8 +71,8 @@ def _as_channels(values: Float32, sample: Sample) -> Float32:
 
 
 def _from_channels(stack: Float32, shape: tuple[int, ...]) -> Float32:
-    """The stack that `_as_channels` made, after the model, as an image of `shape`."""
-    if len(stack) == _channels(shape) and (stack.ndim == 3 or stack.shape[3] == 1):  # one plane a channel
+    """The inverse of `_as_channels`, after the model: an image of `shape`."""
+    if len(stack) == _channels(shape) and (stack.ndim == 3 or stack.shape[3] == 1):  # one plane for each channel
         image = np.moveaxis(stack.reshape(stack.shape[:3]), 0, 2)
     else:
         image = stack[0] if stack.shape[3] == _channels(shape) else stack[0].mean(axis=2, keepdims=True)
@@ -84,37 +84,37 @@ def _channels(shape: tuple[int, ...]) -> int:
 
 
 def _tiled(image: Float32, size: tuple[int, int], model: Model, scale: int) -> Float32:
-    """Cover the image with tiles of `size` that overlap by half; blend what comes of them, weights falling to the edges."""
+    """Process tiles of `size` that overlap by half; blend them with weights that fall towards their edges."""
     height, width = image.shape[:2]
-    pad = [(0, max(0, side - have)) for side, have in zip(size, (height, width), strict=True)]
+    pad = [(0, max(0, length - given)) for length, given in zip(size, (height, width), strict=True)]
     padded = np.pad(image, (*pad, *[(0, 0)] * (image.ndim - 2)), mode="symmetric")
     large = (size[0] * scale, size[1] * scale)
-    bell = np.outer(*(_ramp(side) for side in large))
-    window = bell.reshape(*large, *[1] * (image.ndim - 2))
+    ramps = np.outer(*(_ramp(length) for length in large))
+    weights = ramps.reshape(*large, *[1] * (image.ndim - 2))
     shape = (padded.shape[0] * scale, padded.shape[1] * scale)
     total = np.zeros((*shape, *image.shape[2:]), dtype=np.float32)
-    weight = np.zeros(shape + (1,) * (image.ndim - 2), dtype=np.float32)
+    total_weight = np.zeros(shape + (1,) * (image.ndim - 2), dtype=np.float32)
     for corners in _chunks(_corners(padded.shape[:2], size)):
         tiles = np.stack([padded[y : y + size[0], x : x + size[1]] for y, x in corners])
         for (y, x), tile in zip(corners, model(tiles), strict=True):
-            place = np.s_[y * scale : y * scale + large[0], x * scale : x * scale + large[1]]
-            total[place] += tile * window
-            weight[place] += window
-    total /= weight
+            region = np.s_[y * scale : y * scale + large[0], x * scale : x * scale + large[1]]
+            total[region] += tile * weights
+            total_weight[region] += weights
+    total /= total_weight
     blended: Float32 = total[: height * scale, : width * scale]
     return blended
 
 
-def _ramp(side: int) -> Float32:
-    """1, 2, … up to the middle and down again: never zero, so that every pixel has a weight."""
-    return np.minimum(np.arange(1, side + 1), np.arange(side, 0, -1)).astype(np.float32)
+def _ramp(length: int) -> Float32:
+    """1, 2, … up to the middle and down again; positive, so that every pixel has a weight."""
+    return np.minimum(np.arange(1, length + 1), np.arange(length, 0, -1)).astype(np.float32)
 
 
 def _corners(shape: tuple[int, ...], size: tuple[int, int]) -> list[tuple[int, int]]:
-    """Upper left corners, half a tile apart, the last ones at the border."""
+    """Upper left corners, half a tile apart; the last tiles end at the border."""
 
-    def starts(length: int, side: int) -> list[int]:
-        return sorted({*range(0, length - side, max(1, side // 2)), length - side})
+    def starts(length: int, tile: int) -> list[int]:
+        return sorted({*range(0, length - tile, max(1, tile // 2)), length - tile})
 
     return [(y, x) for y in starts(shape[0], size[0]) for x in starts(shape[1], size[1])]
 

@@ -1,4 +1,4 @@
-"""The autoencoder itself: images to codes and back."""
+"""The autoencoder: maps images to codes and back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hourglass.images import Float32
 
 @documented
 class Autoencoder(ClassNamePrefixFeaturesOutMixin, Float32Transformer, ImageEstimator):
-    """Learns to copy samples through a code of few numbers: x -> y = encoder(x) -> z = decoder(y).
+    """Reconstructs samples from a code of few latent dimensions: x -> y = encoder(x) -> z = decoder(y).
 
     {parameters}
 
@@ -29,10 +29,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, Float32Transformer, ImageEsti
     saved_as = "autoencoder"
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
-        """One more pass over `X`, at a constant learning rate; the first call makes the network. `y` is ignored.
+        """Train for one more pass over `X`, at a constant learning rate. `y` is ignored.
 
-        After `fit`, or loading, it goes on from those weights with a new optimiser, and so it does after a call that was
-        interrupted, of which nothing stays.
+        The first call creates the network. After `fit`, loading, or an interrupted call, which has no effect, it continues from
+        the weights with a new optimiser.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What all estimators are: scikit-learn's face, and a trained model behind it."""
+"""Base classes of the estimators: scikit-learn's interface to a trained model."""
 
 from __future__ import annotations
 
@@ -26,40 +26,40 @@ from hourglass.options import FIRST, OPTIONS, Option, TrainingOptions
 from hourglass.trained import Face, Trained
 from hourglass.training import Callback, Run
 
-_BATCH = 1024  # samples that are scored at once
+_BATCH = 1024  # samples to score at once
 _LEARNED_FROM = 20_000
-"""Images of a stream from which a use learns what it needs beside the network."""
+"""Images of a stream to learn from after the network is trained."""
 
 
 class ImageEstimator(BaseEstimator):
-    """Base of all estimators: they train an autoencoder, encode and decode with it, and are saved.
+    """Base of all estimators: trains an autoencoder, encodes and decodes with it, and saves it.
 
-    A subclass says what its use asks of training by the class attributes below, and by `_pairs`, `_settle` and `_learn`.
+    A subclass adapts training by the class attributes below, and by `_pairs`, `_settle` and `_learn`.
     """
 
     saved_as: ClassVar[str]
-    """The name in `ESTIMATORS`, which a saved model carries."""
+    """The name in `ESTIMATORS` and in saved models."""
     model_: Trained
-    """Network, sample, settings and history: all that it takes to run the model without this estimator."""
+    """Network, sample, settings and history: runs the model without this estimator."""
 
     _own_options: ClassVar[dict[str, Option]] = {}
-    """The arguments that only this class has."""
+    """Arguments of this class only."""
     _learned: ClassVar[tuple[str, ...]] = ()
-    """The attributes that are learned once the network is trained."""
+    """Attributes to learn after the network is trained."""
     _decodes_codes: ClassVar[bool] = False
-    """Whether it decodes codes that no encoder made for the image at hand."""
+    """Whether it decodes other codes than the encoder's."""
     _corrupts_when_scored: ClassVar[bool] = False
     _scales_columns: ClassVar[bool] = False
-    """Whether each column of a table is scaled by itself, for what is learned does not ask for directions in feature space."""
+    """Whether to scale each column of a table separately; directions in feature space then change."""
     _needs_validation: ClassVar[bool] = False
-    """Whether what is learned afterwards needs samples that the network was not trained on."""
+    """Whether `_learn` needs a validation split."""
     _takes_many_sizes: ClassVar[bool] = True
-    """Whether it can be fitted on images of several sizes."""
+    """Whether `fit` accepts images of several sizes."""
     _turns_crops: ClassVar[bool] = True
-    """Whether random crops are flipped and turned."""
+    """Whether to flip and rotate random crops."""
 
     _given: Trained | None = None
-    """From `from_autoencoder`: the trained model that `fit` takes instead of training one."""
+    """From `from_autoencoder`: the trained model for `fit` to use."""
 
     def __init__(self, n_components: int | None = None, *, preset: str = "default", **options: Unpack[TrainingOptions]) -> None:
         self.n_components = n_components
@@ -70,7 +70,7 @@ class ImageEstimator(BaseEstimator):
         if given:
             raise TypeError(f"{type(self).__name__}.__init__() got an unexpected keyword argument {next(iter(given))!r}")
 
-    # --- what it has learned ------------------------------------------------------------------------------------------
+    # --- fitted attributes ------------------------------------------------------------------------------------------
 
     @property
     def network_(self) -> Network:
@@ -96,12 +96,12 @@ class ImageEstimator(BaseEstimator):
 
     @property
     def settings_(self) -> dict[str, Any]:
-        """The preset's values with those that were given, as training used them."""
+        """The settings of training: the preset's values, updated by arguments."""
         return self.model_.settings
 
     @property
     def history_(self) -> list[dict[str, Any]]:
-        """A row an epoch: epoch, loss, validation_loss, learning_rate, seconds, images_per_second."""
+        """A row for each epoch: epoch, loss, validation_loss, learning_rate, seconds, images_per_second."""
         return self.model_.history
 
     @property
@@ -120,7 +120,7 @@ class ImageEstimator(BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        return {key: value for key, value in state.items() if key != "_run"}  # what goes on learning stays in its process
+        return {key: value for key, value in state.items() if key != "_run"}  # the state of `partial_fit` is not pickled
 
     # --- fitting ------------------------------------------------------------------------------------------------------
 
@@ -134,18 +134,18 @@ class ImageEstimator(BaseEstimator):
         checkpoint: str | Path | None = None,
         resume: bool = False,
     ) -> Self:
-        """Train a new network on `X`, unless one came from `from_autoencoder`; then learn what the use needs beside it.
+        """Train a network on `X`, unless `from_autoencoder` gave one; then learn all other fitted attributes.
 
-        If it is interrupted or fails, the estimator stays as it was before, fitted or not.
+        If it is interrupted or fails, the estimator keeps its earlier state.
 
         Parameters
         ----------
         X : array-like of shape (n, h, w), (n, h, w, c) or (n, features), list of images of several sizes, or Stream
-            uint8 in 0..255 or float in 0..1; features in any units. Of images of several sizes random crops are trained on, see
-            `crop`. Of a `Stream`, at most 10,000 images are held out, and what is learned beside the network is learned from
-            these and 20,000 others; it brings its own labels.
+            uint8 in 0..255 or float in 0..1; features in any units. Images of several sizes are trained on in random crops, see
+            `crop`. A `Stream` has its own labels; at most 10,000 of its images are held out, and attributes beside the network
+            are learned from these and 20,000 others.
         y : array-like, optional
-            What the class says; ignored where it says nothing.
+            See the class; ignored unless it documents `y`.
         {fit_parameters}
 
         Raises
@@ -154,7 +154,7 @@ class ImageEstimator(BaseEstimator):
         """
         self._check_parameters()
         if isinstance(X, Stream) and y is not None:
-            raise ParameterError("a stream brings its own labels and is corrupted as it comes; leave y out.")
+            raise ParameterError("a stream brings its own labels and takes no pairs; leave y out.")
         with all_or_nothing(self):
             given = self._given
             pairs = self._pairs(X, y, None if given is None else given.sample)
@@ -176,10 +176,10 @@ class ImageEstimator(BaseEstimator):
         return self
 
     def _partial_fit(self, X: Any, y: Any) -> Self:
-        """One more pass over samples or pairs, with the optimiser as the last call left it and no validation split."""
+        """Train for one more pass over samples or pairs, with the optimiser state of the last call and no validation split."""
         self._check_parameters()
         if isinstance(X, Stream):
-            X = np.asarray(X)  # which says that it cannot be
+            X = np.asarray(X)  # raises
         with all_or_nothing(self):
             model = getattr(self, "model_", None)
             fit = Fit(self, self._pairs(X, y, None if model is None else model.sample))
@@ -190,33 +190,33 @@ class ImageEstimator(BaseEstimator):
         return self
 
     def _check_parameters(self) -> None:
-        """ParameterError if an argument is not allowed."""
+        """Raise ParameterError if an argument is not allowed."""
         owner, own = type(self).__name__, self._own_options
         for name, value in self.get_params(deep=False).items():
             (own | FIRST | OPTIONS)[name].check(name, value, owner)
 
     def _settle(self, given: Circumstances) -> dict[str, Any]:
-        """The settings of a training under these circumstances. ParameterError if arguments do not go together."""
+        """The settings of training. Raises ParameterError if arguments conflict."""
         arguments: Mapping[str, Any] = self.get_params(deep=False)
         return settle(arguments, given, decodes_codes=self._decodes_codes, owner=type(self).__name__)
 
     def _pairs(self, X: Any, y: Any, sample: Sample | None) -> Pairs:
-        """What the network learns from, checked; `sample` says what each must be, unless it is found out."""
+        """Checked inputs and targets of the network, each a `sample` if it is given."""
         targets, white = check_samples(self, X, sample, self._level)
         return Pairs(targets, None, white)
 
     @property
     def _level(self) -> float | None:
-        """The white level that was given."""
+        """The argument `white`."""
         level: float | None = self.get_params(deep=False)["white"]
         return level
 
     def _check_y(self, samples: Any, y: Any) -> Any:
-        """`y` as `_learn` takes it. DataError if it is not what the class says."""
+        """Check `y` for `_learn`. Raises DataError."""
         return y
 
     def _learn_streamed(self, source: Stream) -> None:
-        """`_learn` from some of a stream's images and labels, those first that were held out from training."""
+        """`_learn` from some of a stream's images and labels; the held-out images come first."""
         others = source.draw(_LEARNED_FROM, self._seeds()[-1])
         if self._given is not None:
             some = source.take(others)
@@ -230,15 +230,15 @@ class ImageEstimator(BaseEstimator):
         self._learn(np.concatenate([part.images for part in parts]), labels)
 
     def _learn(self, samples: Any, y: Any) -> None:
-        """Learn what the use needs from the trained model and the checked `samples`: the attributes in `_learned`."""
+        """Set the attributes in `_learned` from the trained model and the checked `samples`."""
 
     def _seeds(self) -> list[int]:
         return seeds_of(self.get_params(deep=False)["random_state"])
 
-    # --- using what was learned ---------------------------------------------------------------------------------------
+    # --- using the model ----------------------------------------------------------------------------------------------
 
     def encode(self, X: Any) -> Float32:
-        """Codes of `X`, of the fitted shape: float32 (n, n_components); of maps, their mean over height and width.
+        """Codes of `X`, of the fitted shape: float32 (n, n_components); maps are averaged over height and width.
 
         Raises
         ------
@@ -247,9 +247,9 @@ class ImageEstimator(BaseEstimator):
         return self._model.vectors(self._check(X))
 
     def inverse_transform(self, X: Any) -> Float32:
-        """Samples that codes (n, n_components) stand for: float32, images in 0..1, features in their own units.
+        """Decode codes (n, n_components) to samples: float32, images in 0..1, features in their own units.
 
-        Of a network whose codes are maps it takes the maps, (n, n_components, h, w), as `model_.encode` gives them.
+        If codes are maps, `X` has shape (n, n_components, h, w), as `model_.encode` returns them.
 
         Raises
         ------
@@ -259,7 +259,7 @@ class ImageEstimator(BaseEstimator):
         return model.decode(check_codes(X, model.network.code.width, are_maps=model.network.code.is_map))
 
     def reconstruct(self, X: Any) -> Any:
-        """Samples through the code and back: float32 of the shape of `X`, images in 0..1; of a list, a list.
+        """Encode and decode: float32 of the shape of `X`, images in 0..1; a list for a list.
 
         Raises
         ------
@@ -283,25 +283,25 @@ class ImageEstimator(BaseEstimator):
             if given is None and self._corrupts_when_scored:
                 values = model.sample.to_network(clean)
                 corrupted = model.settings["corruption"].corrupt(torch.from_numpy(values), generator).numpy()
-                made = model.sample.from_network(model.answer(corrupted))
+                outputs = model.sample.from_network(model.run(corrupted))
             else:
-                made = model.reconstruct(clean if given is None else given)
-            wanted = to_float(clean) if model.sample.is_image else clean
-            total += float(np.square(made - wanted, dtype=np.float64).sum())
+                outputs = model.reconstruct(clean if given is None else given)
+            expected = to_float(clean) if model.sample.is_image else clean
+            total += float(np.square(outputs - expected, dtype=np.float64).sum())
             count += clean.size
         return -total / count
 
     @property
     def _model(self) -> Trained:
-        """The trained model, with as many threads as the arguments say now. NotFittedError if there is none."""
+        """The trained model, with the current `n_threads`. Raises NotFittedError."""
         check_is_fitted(self, "model_")
         self.model_.n_threads = n_threads_of(self.get_params(deep=False))
         return self.model_
 
     def _check(self, X: Any) -> Any:
-        """`X` checked against the fitted samples."""
+        """Check `X` against the fitted samples."""
         if isinstance(X, Stream):
-            X = np.asarray(X)  # which says that it cannot be
+            X = np.asarray(X)  # raises
         return check_samples(self, X, self._model.sample, None)[0]
 
     # --- saving -------------------------------------------------------------------------------------------------------
@@ -309,20 +309,20 @@ class ImageEstimator(BaseEstimator):
     def save(self, path: str | Path) -> None:
         """Write the fitted model as a folder: model.safetensors, config.json and README.md, its card.
 
-        A model that is there already is replaced once the new one is whole; nothing half-written stays behind.
+        Replaces an existing model atomically.
 
         Parameters
         ----------
         path : path
-            The folder, by custom named *.hg.
+            The folder, by convention named *.hg.
 
         Raises
         ------
         NotFittedError, OSError
         FormatError
-            If `path` exists and is no model.
+            If `path` exists and is not a model.
         ParameterError
-            If a corruption, penalty or the estimator itself is a class of your own.
+            If a corruption, penalty or the estimator itself is your own class.
         """
         check_is_fitted(self)
         if "saved_as" not in vars(type(self)):
@@ -334,29 +334,28 @@ class ImageEstimator(BaseEstimator):
         face = Face(self.saved_as, type(self).__name__, arguments, self.n_features_in_, names, self._state())
         self.model_.save(Path(os.path.expanduser(path)), face)
 
-    # What a saved model holds beside its network; numbers, strings and arrays by name.
-
     def _state(self) -> dict[str, Any]:
+        """Numbers, strings and arrays to save beside the network, by name."""
         return {}
 
     def _restore(self, state: dict[str, Any]) -> None:
-        """Take up what `_state` gave."""
+        """Restore from `_state`."""
 
     def _try_out(self) -> None:
-        """Do once what the estimator is for: a model that was loaded fails here, if it fails, and not in the midst of work."""
+        """Run the estimator once, so that an invalid model fails in loading."""
         sample = self.model_.sample
         shape = (8, 8, *sample.shape[2:]) if sample.is_any_size else sample.shape
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that a blank sample's features have no names
-            self._use(np.zeros((1, *shape), dtype=np.float32))  # type: ignore[arg-type]  # all sides are known
+            warnings.simplefilter("ignore", UserWarning)  # of missing feature names
+            self._use(np.zeros((1, *shape), dtype=np.float32))  # type: ignore[arg-type]  # height and width are known
 
     def _use(self, blank: Float32) -> None:
-        """Do what it is for with one blank sample, (1, *shape)."""
+        """Run the estimator on one blank sample (1, *shape)."""
         self.reconstruct(blank)
 
 
 def _batches(pairs: Pairs) -> Any:
-    """(clean, given or None) samples, batch by batch; of images of several sizes each is one."""
+    """Batches of (clean, inputs or None); images of several sizes come one by one."""
     if isinstance(pairs.targets, list):
         for number, image in enumerate(pairs.targets):
             yield image[None], None if pairs.inputs is None else pairs.inputs[number][None]
@@ -367,7 +366,7 @@ def _batches(pairs: Pairs) -> Any:
 
 
 class Float32Transformer(TransformerMixin):
-    """scikit-learn's transformer, which answers in float32 whatever it is given."""
+    """scikit-learn's TransformerMixin for float32 output from any dtype."""
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

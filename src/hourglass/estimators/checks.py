@@ -1,4 +1,4 @@
-"""Checks of all that an estimator is given: samples, pairs of samples, codes."""
+"""Validation of samples, pairs of samples, and codes."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
 Samples = Array | list[Array] | Stream
-"""Checked: an array, a list of images of several sizes, or a stream."""
+"""Checked samples: an array, a list of images of several sizes, or a stream."""
 
 
 class Pairs(NamedTuple):
-    """What a network learns from.
+    """Targets and inputs of a network.
 
     Attributes
     ----------
-    targets : what it is to give back.
-    inputs : optional
-        What it is given instead of the targets.
+    targets : Samples
+    inputs : Samples, optional
+        If not the targets.
     white : float, optional
-        The white level of integer images deeper than 8 bits, which are now float32 in 0..1.
+        White level of integer images deeper than 8 bits, converted to float32 in 0..1.
     """
 
     targets: Any
@@ -42,17 +42,17 @@ class Pairs(NamedTuple):
 def check_samples(
     estimator: BaseEstimator, samples: Any, sample: Sample | None, white: float | None, *, name: str = "X"
 ) -> tuple[Any, float | None]:
-    """(`samples` that keep the image contract or are a table of finite numbers, their white level)
+    """Check images or a table of finite numbers; return (samples, white level).
 
     Parameters
     ----------
     estimator : BaseEstimator
-        In fitting, its `n_features_in_` and `feature_names_in_` are set.
+        In fitting, sets its `n_features_in_` and `feature_names_in_`.
     samples : array-like, list of images of several sizes, or Stream
     sample : Sample, optional
-        What each must be; None in fitting.
+        Expected shape of each; None in fitting.
     white : float, optional
-        The white level that was given.
+        The argument `white`.
 
     Raises
     ------
@@ -72,11 +72,11 @@ def check_samples(
                 _set_features(estimator, checked[0][0, 0].size)
             return checked, level
         given = _untracked(samples)
-        is_array = hasattr(given, "ndim") or hasattr(given, "__array__")  # of a table, column names are in it alone
+        is_array = hasattr(given, "ndim") or hasattr(given, "__array__")  # tables have column names
         given = given if is_array and not isinstance(given, np.ma.MaskedArray) else as_array(given, name=name)
         n_axes = getattr(given, "ndim", 2)
         if sample is not None and sample.is_image and n_axes > 1 and sample.fits(given.shape):
-            raise DataError(f"{name} is one image of shape {given.shape}; it needs a first axis: {name}[None].")
+            raise DataError(f"{name} is one image of shape {given.shape}; it needs a batch axis: {name}[None].")
         if n_axes <= 2:
             array, level = _check_table(estimator, given, reset=sample is None, name=name), None
         else:
@@ -96,7 +96,7 @@ def check_samples(
 def check_many(
     images: Sequence[Array], sample: Sample | None, white: float | None, owner: str, *, name: str = "X"
 ) -> tuple[list[Array], float | None]:
-    """(images of several sizes that keep the contract and have the same channels, their white level)"""
+    """Check images of several sizes with equal channels; return (images, white level)."""
     deep = [image for image in images if image.dtype.kind in "iu" and image.dtype != np.uint8 and image.size]
     if deep and sample is None and white is None:
         largest = max(deep, key=lambda image: int(image.max()))
@@ -104,7 +104,7 @@ def check_many(
     checked = [check_images(in_unit(image[None], sample, white, owner, name=name)[0], name=name)[0] for image in images]
     channels = {image.shape[2:] for image in checked}
     if len(channels) > 1:
-        raise DataError(f"{name} holds grey and coloured images together; make all grey, or all RGB.")
+        raise DataError(f"{name} holds grey and coloured images together; convert all to grey, or all to RGB.")
     if sample is not None and not all(sample.fits(image.shape) for image in checked):
         strange = next(image.shape for image in checked if not sample.fits(image.shape))
         raise DataError(f"{name} has images of shape {strange}; {owner} was fitted on {sample}.")
@@ -114,17 +114,17 @@ def check_many(
 def in_unit(
     images: Array, sample: Sample | None, white: float | None, owner: str, *, name: str = "X"
 ) -> tuple[Array, float | None]:
-    """(integers deeper than 8 bits as float32 in 0..1, others unchanged; the white level of the former)
+    """Convert integers deeper than 8 bits to float32 in 0..1; return (images, white level).
 
-    In fitting, `sample` None, that is the level that was given, or is found, with a HourglassWarning; else the model's.
+    In fitting (`sample` is None) uses `white`, or estimates it with a HourglassWarning; otherwise the model's.
     """
     is_deep = images.dtype.kind in "iu" and images.dtype != np.uint8 and images.size > 0
     if sample is None and is_deep and white is None and images.min() >= 0:
         largest = int(images.max())
         white = white_level(largest, is_integer=True)
-        words = f"{name} are of {images.dtype} up to {largest}; the white level is taken to be {white:g}. white= fixes it."
+        words = f"{name} are of {images.dtype} up to {largest}; the white level is taken to be {white:g}. Set it with white=."
         warnings.warn(words, HourglassWarning, stacklevel=6)
-    if not is_deep or images.min() < 0:  # which the image contract refuses
+    if not is_deep or images.min() < 0:  # `check_images` raises
         return images, white if sample is None else sample.white
     level = white if sample is None else sample.white
     if level is None:
@@ -134,7 +134,7 @@ def in_unit(
 
 
 def check_targets(targets: Any, sample: Sample | None, white: float | None, owner: str) -> Any:
-    """Clean samples that stand beside corrupted ones: the same contract, and nothing is learned from them."""
+    """Check the clean samples of pairs; does not set attributes of the estimator."""
     if (many := as_list(targets, name="y")) is not None:
         return check_many(many, sample, white, owner, name="y")[0]
     targets = np.asarray(targets)
@@ -148,13 +148,13 @@ def check_targets(targets: Any, sample: Sample | None, white: float | None, owne
 
 
 def check_codes(codes: Any, n_components: int, *, are_maps: bool = False) -> Float32:
-    """Codes (n, n_components), or maps (n, n_components, h, w), as finite float32. DataError for others."""
+    """Codes (n, n_components), or maps (n, n_components, h, w), as finite float32. Raises DataError."""
     try:
         array: Float32 = check_array(codes, dtype=np.float32, order="C", copy=True, allow_nd=are_maps)
     except ValueError as error:
         raise DataError(f"codes: {error}") from error
     if array.ndim != (4 if are_maps else 2) or array.shape[1] != n_components:
-        allowed = f"(n, {n_components}, h, w), as model_.encode gives them" if are_maps else f"(n, {n_components})"
+        allowed = f"(n, {n_components}, h, w), as model_.encode returns them" if are_maps else f"(n, {n_components})"
         raise DataError(f"codes have shape {array.shape}; allowed: {allowed}.")
     return array
 
@@ -164,12 +164,10 @@ def _check_table(estimator: BaseEstimator, table: Any, *, reset: bool, name: str
     if checked.dtype.kind not in "biuf":
         columns = [str(column) for column, kind in getattr(table, "dtypes", {}).items() if kind.kind not in "biuf"]
         which = f" (column {', '.join(columns[:5])})" if columns else ""
-        raise DataError(
-            f"{name} holds values that are no numbers{which}; encode them first (OneHotEncoder), or leave them out."
-        )
+        raise DataError(f"{name} holds values that are no numbers{which}; encode them (OneHotEncoder), or drop them.")
     largest = float(np.abs(checked).max())
     if largest > float(np.finfo(np.float32).max):
-        raise DataError(f"{name} holds values up to {largest:g}, beyond what float32 holds (3.4e38); scale them first.")
+        raise DataError(f"{name} holds values up to {largest:g}, beyond the range of float32 (3.4e38); scale them first.")
     return checked
 
 
@@ -179,7 +177,7 @@ def _set_features(estimator: Any, count: int) -> None:
 
 
 def _untracked(samples: Any) -> Any:
-    """A tensor without what autograd keeps of it, on the CPU; of a kind that numpy does not know, as float32."""
+    """Detach a tensor and move it to the CPU; bfloat16, which numpy lacks, becomes float32."""
     if not isinstance(samples, torch.Tensor):
         return samples
     plain = samples.detach().cpu()

@@ -1,4 +1,4 @@
-"""The compressor: images to few bytes and back."""
+"""The compressor: lossy image compression by quantised, entropy-coded codes."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ from hourglass.estimators.documentation import documented
 from hourglass.estimators.downstream import Downstream
 from hourglass.estimators.refinement import refine
 from hourglass.estimators.settings import Circumstances, network_kind
-from hourglass.estimators.tiles import cut, join
+from hourglass.estimators.tiles import join_tiles, split_tiles
 from hourglass.images import Array, Float32, check_images, to_float, to_uint8
 from hourglass.objectives import Rate
 from hourglass.options import Option, TrainingOptions, number, whole
 
-_SAMPLES = 2000  # to choose the steps of a network that was not trained to be quantised
-_RATE = 0.072  # strength of the rate at quality 50
-_TABLE_RATE = 0.0014  # of tables: a column's error is then about a fortieth of its variance
-_TABLED = 10_000  # training images whose integers are counted for the model's own tables
-_HALVING = 12.5  # so much more quality halves it
+_N_STEP_SAMPLES = 2000  # to choose quantisation steps from
+_RATE = 0.072  # strength of `Rate` at quality 50
+_TABLE_RATE = 0.0014  # for tables: an error of about 1/40 of a column's variance
+_N_COUNTED = 10_000  # training images to count the frequencies of integers in
+_HALVING = 12.5  # difference in quality that halves the strength
 
 
 @documented
 class Compressor(Downstream):
     """Compresses images: codes trained for rate and distortion, rounded to integers, entropy-coded (Ballé et al. 2017).
 
-    The bytes that `compress` gives are a .hgc file: see docs/hgc.md. Decoding needs this model. Integers come back exactly on
-    any machine; images, which a network makes of them, but for the last bits of float arithmetic.
+    `compress` returns a .hgc file: see docs/hgc.md. Decoding needs this model. Decoded integers are exact on any machine;
+    images differ by rounding of float arithmetic only.
 
-    Integers are not just rounded: each is moved by one where that makes error and length together smaller.
+    After rounding, each integer is changed by one where that lowers the weighted sum of error and length.
 
-    A network that was not trained to be quantised (`from_autoencoder`, or `network="mlp"`) gets a step for each number of its
-    code, by how much the images depend on it.
+    For a network not trained for quantisation (`from_autoencoder`, or `network="mlp"`), each latent dimension has a
+    quantisation step, chosen by its influence on the images.
 
     Parameters
     ----------
     quality : float in [0, 100]
-        The trade between size and error that it is trained for: 12.5 more is half the weight on size. 50 suits MNIST.
+        Trade-off between rate and distortion in training: 12.5 more halves the weight of the rate. 50 suits MNIST.
     sweeps : int
-        How often all integers are tried one higher and one lower; 0 only rounds, which is faster, larger and less true.
+        Passes of the search over all integers; 0 only rounds: faster, with more bytes and a larger error.
 
     {shared}
     steps_ : ndarray (n_components,), float32
-        The width of a quantisation step for each number of a code.
+        Width of the quantisation step of each latent dimension.
     tables_ : Tables
-        How often each integer occurred in the training images.
+        Frequencies of integers in the training images.
     price_ : float
-        What a nat of the file is worth, in mean squared error.
+        Price of a nat, in mean squared error.
 
     Examples
     --------
@@ -89,14 +89,14 @@ class Compressor(Downstream):
         self.sweeps = sweeps
 
     def compress(self, X: Any, names: Sequence[str] | None = None) -> bytes:
-        """All images in one .hgc file.
+        """Compress images into one .hgc file.
 
         Parameters
         ----------
         X : array-like (n, *shape), or sequence of images (h, w) or (h, w, c) of any height and width
-            Images of other sizes than the fitted one are cut into tiles of that size.
+            Images of other sizes are split into tiles of the fitted size.
         names : sequence of str, optional
-            One an image; they are kept in the file.
+            One for each image, to store in the file.
 
         Returns
         -------
@@ -106,7 +106,7 @@ class Compressor(Downstream):
         ------
         NotFittedError
         DataError
-            For other channels than it was fitted on.
+            For other channels than the fitted ones.
         """
         check_is_fitted(self)
         shape, sizes = self.sample_.size, None
@@ -117,7 +117,7 @@ class Compressor(Downstream):
             if len({image.dtype for image in images}) > 1:
                 images = [to_float(image) for image in images]
             sizes = [(image.shape[0], image.shape[1]) for image in images]
-            samples = np.concatenate([cut(image, shape) for image in images])
+            samples = np.concatenate([split_tiles(image, shape) for image in images])
         else:
             samples = self._check(np.asarray(X) if isinstance(X, (list, tuple)) else X)
         n_images = len(samples) if sizes is None else len(sizes)
@@ -127,38 +127,38 @@ class Compressor(Downstream):
         return pack(Container(self.checksum, shape, symbols, sizes, names), self.tables_)
 
     def decompress(self, blob: bytes) -> Array | list[Array]:
-        """The images in a .hgc file that this model made.
+        """Decode the images of a .hgc file of this model.
 
         Returns
         -------
         ndarray (n, *shape), uint8; features in their own units, float32; images with a white level float32 in 0..1
-            Or a list of such images, where they have sizes of their own.
+            A list of such images if the file has their sizes.
 
         Raises
         ------
         NotFittedError
         FormatError
-            If it is cut, altered, no .hgc file or made by another model.
+            If the file is truncated, altered, of another format or from another model.
         """
         return self.decompress_named(blob)[0]
 
     def decompress_named(self, blob: bytes) -> tuple[Array | list[Array], list[str] | None]:
-        """What `decompress` gives, and the images' names, if the file has them."""
+        """The result of `decompress`, and the names of the images or None."""
         check_is_fitted(self)
         container = unpack(blob, self.checksum, self.tables_)
         shape = self.sample_.size
         if container.shape != shape or container.symbols.shape[1] != len(self.steps_):
             raise FormatError(f"it holds samples of shape {container.shape}; this model's are {shape}.")
-        made = self._model.decode(dequantise(container.symbols, self.steps_))
+        decoded = self._model.decode(dequantise(container.symbols, self.steps_))
         names = None if container.names is None else list(container.names)
         if not self.sample_.is_image:
-            return made, names
-        pixels = to_uint8(made) if self.sample_.white is None else made
-        return pixels if container.sizes is None else join(pixels, container.sizes), names
+            return decoded, names
+        pixels = to_uint8(decoded) if self.sample_.white is None else decoded
+        return pixels if container.sizes is None else join_tiles(pixels, container.sizes), names
 
     @property
     def checksum(self) -> bytes:
-        """What tells this model from others in a .hgc file: 8 bytes of the SHA-256 of its weights, steps and tables."""
+        """Identifies this model in a .hgc file: 8 bytes of the SHA-256 of its weights, steps and tables."""
         check_is_fitted(self)
         digest = hashlib.sha256(self.steps_.tobytes() + self.tables_.to_bytes())
         for name, tensor in sorted(self.network_.state_dict().items()):
@@ -168,14 +168,14 @@ class Compressor(Downstream):
     def _settle(self, given: Circumstances) -> dict[str, Any]:
         settings = super()._settle(given)
         if settings["network"] == "quantised" and settings["loss"] != "mse":
-            raise ParameterError(f'loss="{settings["loss"]}": a Compressor weighs bytes against mse; leave the loss out.')
+            raise ParameterError(f'loss="{settings["loss"]}": a Compressor trades bytes for mse; leave the loss out.')
         kind = network_kind(settings["network"])
         if self.get_params(deep=False)["penalty"] is None and kind is not None and kind.has_rate:
             settings["penalty"] = Rate((_RATE * given.spread if given.sample.is_image else _TABLE_RATE) * self._coarseness())
         return settings
 
     def _strength(self) -> float:
-        """Of the rate in training."""
+        """Strength of `Rate` in training."""
         given = self.settings_["penalty"]
         rates = [part.strength for part in (given if isinstance(given, tuple) else (given,)) if isinstance(part, Rate)]
         return sum(rates) or (_RATE if self.sample_.is_image else _TABLE_RATE) * self._coarseness()
@@ -189,11 +189,11 @@ class Compressor(Downstream):
             self.steps_ = np.ones(self.settings_["n_components"], dtype=np.float32)
             self.price_ = self._strength() / samples[0].size
         else:
-            self.steps_, self.price_ = self._chosen_steps(samples[drawn[:_SAMPLES]])
-        self.tables_ = count(self._symbols(samples[drawn[:_TABLED]]))
+            self.steps_, self.price_ = self._chosen_steps(samples[drawn[:_N_STEP_SAMPLES]])
+        self.tables_ = count(self._symbols(samples[drawn[:_N_COUNTED]]))
 
     def _symbols(self, samples: Array) -> NDArray[np.int32]:
-        """The integers that stand for `samples` in a file."""
+        """The quantised codes of `samples`."""
         model = self._model
 
         def targets(rows: slice) -> Float32:
@@ -206,10 +206,10 @@ class Compressor(Downstream):
         return refine(rounded, targets, decode, self.price_, self.sweeps)
 
     def _chosen_steps(self, samples: Array) -> tuple[Float32, float]:
-        """Steps whose rounding errors weigh the same in every number of the code, and add a fifth (at quality 50) to the error.
+        """(steps, price of a nat): rounding errors weigh the same in every latent dimension, and raise the error by a fifth.
 
-        A step of width s in number d adds about g s² / 12, g being the mean squared change of the images by a unit of d. With
-        them comes the price of a nat, in the network's own units: steps smaller by a share e cost e nats and save 2 e of it.
+        That is at quality 50. A step of width s in dimension d adds about g s² / 12, where g is the mean squared change of the
+        images by a unit of d. The price is in network units: steps smaller by a share e cost e nats and save 2 e of the error.
         """
         model = self._model
         codes = model.encode(samples)

@@ -1,4 +1,4 @@
-"""The denoiser: corrupted images to clean ones."""
+"""The denoiser: maps corrupted images to clean ones."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from hourglass.images import Array, Float32, Sample, as_list
 
 @documented
 class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
-    """A denoising autoencoder (Vincent et al. 2008): given corrupted samples, it gives the clean ones.
+    """A denoising autoencoder (Vincent et al. 2008): maps corrupted samples to clean ones.
 
-    Fitted on clean samples `X` it corrupts them itself, by `corruption` (by default the chapter's noise, drawn from
-    N(0.5, 0.4²)), also for `score`, with a fixed seed. Fitted on pairs, corrupted `X` and clean `y` of the same shape, it
-    learns what separates them, and is scored on pairs; labels as `y`, which scikit-learn's pipelines pass, are ignored.
+    On clean samples `X`, `fit` applies `corruption` (by default the chapter's noise, N(0.5, 0.4²)), and so does `score`, with a
+    fixed seed. Or fit and score it on pairs of corrupted `X` and clean `y` of the same shape. Labels as `y`, which
+    scikit-learn's pipelines pass, are ignored.
 
     {parameters}
 
@@ -41,10 +41,10 @@ class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
     _corrupts_when_scored = True
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
-        """One more pass over `X`, clean, or over the pairs (`X` corrupted, `y` clean), at a constant learning rate.
+        """Train for one more pass over clean `X`, or pairs of corrupted `X` and clean `y`, at a constant learning rate.
 
-        The first call makes the network; after `fit`, or loading, it goes on from those weights with a new optimiser, and so it
-        does after a call that was interrupted, of which nothing stays.
+        The first call creates the network. After `fit`, loading, or an interrupted call, which has no effect, it continues from
+        the weights with a new optimiser.
 
         Raises
         ------
@@ -55,7 +55,7 @@ class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
     def transform(self, X: Any) -> Any:
         """Clean samples for the corrupted `X`: float32 of the shape of `X`, images in 0..1.
 
-        A list of images of several sizes gives a list; each is cleaned as `transform_image` does it.
+        For a list of images of several sizes returns a list; see `transform_image`.
 
         Raises
         ------
@@ -69,11 +69,11 @@ class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
     reconstruct = transform
 
     def transform_image(self, image: Array) -> Float32:
-        """Clean one image of any height and width, grey or coloured.
+        """Denoise one image of any height and width, grey or coloured.
 
-        A network that takes any size is given the whole image. Another convolutional one is given overlapping tiles of the
-        fitted size; else the image is resized to the fitted size and back, with a HourglassWarning, for detail is lost. A grey
-        model cleans each channel of a coloured image by itself; a coloured model takes a grey image as equal channels.
+        A network that takes any size processes the whole image, another convolutional one overlapping tiles of the fitted
+        size. Otherwise the image is resized to the fitted size and back, with a HourglassWarning, as it loses detail. A grey
+        model denoises each channel of a coloured image; a coloured model reads a grey image as equal channels.
 
         Parameters
         ----------
@@ -96,25 +96,25 @@ class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
         return settings | {"corruption": None if given.has_inputs else settings["corruption"] or CHAPTER_NOISE}
 
     def _pairs(self, X: Any, y: Any, sample: Sample | None) -> Pairs:
-        """Clean samples, or pairs (corrupted, clean). Clean ones alone need a corruption; a fit on pairs leaves none."""
+        """Clean samples or pairs (corrupted, clean). A model fitted on pairs has no corruption for clean samples alone."""
         samples, white = check_samples(self, X, sample, self._level)
         if not _are_targets(y, samples):
             if sample is not None and self.settings_["corruption"] is None:
                 raise ParameterError("fitted on pairs, it takes pairs: (corrupted, clean).")
             return Pairs(samples, None, white)
         if sample is None and self.get_params(deep=False)["corruption"] is not None:
-            raise ParameterError("pairs are corrupted already; leave corruption out, or fit on clean samples alone.")
+            raise ParameterError("pairs take no corruption; leave it out, or fit on clean samples alone.")
         targets = check_targets(y, sample, white, type(self).__name__)
         shapes = [image.shape for image in samples], [image.shape for image in targets]
         if isinstance(samples, list) != isinstance(targets, list) or shapes[0] != shapes[1]:
             one, other = (given.shape if isinstance(given, np.ndarray) else "of several sizes" for given in (samples, targets))
-            raise DataError(f"X has shape {one} and y {other}; pairs must be equal in shape.")
+            raise DataError(f"X has shape {one} and y {other}; pairs must have equal shapes.")
         return Pairs(targets, samples, white)
 
 
 def _are_targets(y: Any, samples: Any) -> bool:
-    """Whether `y` are clean samples, and not labels or nothing."""
+    """Whether `y` holds clean samples, rather than labels or None."""
     if as_list(y, name="y") is not None:
         return True
-    shape = np.asarray(y).shape  # of None it is ()
+    shape = np.asarray(y).shape  # () for None
     return len(shape) > 1 and not (shape[1:] == (1,) != samples[0].shape)

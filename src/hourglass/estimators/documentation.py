@@ -1,4 +1,4 @@
-"""Docstrings and signatures of what all estimators share, made of the table of training options."""
+"""Shared docstrings and signatures of estimators, from the table of training options."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ from hourglass.options import FIRST, OPTIONS, described
 ATTRIBUTES = """Attributes
 ----------
 model_ : Trained
-    Network, sample, settings and history: all that it takes to run the model without this estimator.
+    Network, sample, settings and history: runs the model without this estimator.
 encoder_, decoder_ : torch.nn.Module
-    Each usable alone.
+    Usable alone.
 network_ : Network
     Both together.
 sample_ : Sample
     Shape and scale of the fitted samples.
 history_ : list of dict
-    A row an epoch: epoch, loss, validation_loss, learning_rate, seconds, images_per_second.
+    A row for each epoch: epoch, loss, validation_loss, learning_rate, seconds, images_per_second.
 settings_ : dict
-    The preset's values with those that were given, as training used them.
+    The settings of training: the preset's values, updated by arguments.
 n_iter_ : int
     Epochs trained.
 n_features_in_ : int
-    Values a sample; of images of several sizes, their channels."""
+    Values in a sample; for images of several sizes, channels."""
 
 FIT_PARAMETERS = """callbacks : sequence of Callback
     Called after every batch and epoch.
 checkpoint : path, optional
     A file that holds all of the run after every epoch.
 resume : bool
-    Go on from `checkpoint` if it exists: bit for bit as if never interrupted, where the number of threads is the same (which
-    OMP_NUM_THREADS fixes)."""
+    Resume from `checkpoint` if it exists: bit for bit as if uninterrupted, if the number of threads is the same (set
+    OMP_NUM_THREADS)."""
 
 Class = TypeVar("Class", bound=type)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def parameters_text() -> str:
-    """The arguments that all estimators share, as numpydoc has them."""
+    """The arguments that all estimators share, in numpydoc format."""
     return "".join(described(name) for name in FIRST | OPTIONS).rstrip("\n")
 
 
 def documented(kind: Class) -> Class:
-    """Put the shared descriptions where the docstring of `kind` names them, and the shared arguments into its signature.
+    """Insert shared descriptions into the docstring of `kind`, and shared arguments into its signature.
 
-    A constructor that passes `**options` on to its base shows all arguments by name, to scikit-learn and to help().
+    scikit-learn and help() then see all arguments of a constructor that passes `**options` to its base.
     """
     shared = f"{parameters_text()}\n\n{ATTRIBUTES}"
     text = inspect.cleandoc(kind.__doc__ or "").replace("{parameters}", f"Parameters\n----------\n{shared}")
@@ -67,6 +67,6 @@ def documented(kind: Class) -> Class:
 
 
 def documented_fit(function: Function) -> Function:
-    """Put the shared description of a fit's arguments where its docstring names them."""
+    """Insert the shared description of `fit`'s arguments into its docstring."""
     function.__doc__ = (function.__doc__ or "").replace("{fit_parameters}", indent(FIT_PARAMETERS, " " * 8).lstrip())
     return function

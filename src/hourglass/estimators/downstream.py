@@ -13,11 +13,11 @@ from hourglass.trained import Trained
 
 
 class Downstream(ImageEstimator):
-    """Base of the estimators that learn something more from the trained network: a density, an index, a threshold."""
+    """Base of estimators that learn a density, an index or a threshold from the trained network."""
 
     @classmethod
     def from_autoencoder(cls, autoencoder: ImageEstimator | Trained, X: Any = None, y: Any = None, **parameters: Any) -> Self:
-        """An estimator that uses the trained model of a fitted one: its `fit` trains none.
+        """An estimator that uses the trained model of a fitted one; its `fit` does not train a network.
 
         Parameters
         ----------
@@ -25,15 +25,15 @@ class Downstream(ImageEstimator):
             Its `model_` is shared, not copied. Its arguments are taken over, or of a `Trained` its settings. A clone of the
             new estimator, or one that was saved and loaded, trains a network of its own in `fit`.
         X, y : array-like, optional
-            What to `fit` at once; without them, call `fit` before anything but `encode`, `reconstruct` and `inverse_transform`.
+            Data for `fit`. If omitted, only `encode`, `reconstruct` and `inverse_transform` work before a call of `fit`.
         **parameters : keyword arguments
-            Arguments that only this class has.
+            Arguments of this class only.
 
         Raises
         ------
         NotFittedError, DataError, ParameterError
         ModelError
-            For a generator or compressor, if the network has connections past its code, or its code is maps.
+            For a generator or compressor, if the network has skip connections or its codes are maps.
         """
         taken = {*FIRST, *OPTIONS}
         foreign = sorted(taken & set(parameters))
@@ -50,7 +50,7 @@ class Downstream(ImageEstimator):
         if hasattr(autoencoder, "feature_names_in_"):
             model.feature_names_in_ = autoencoder.feature_names_in_
         if cls._decodes_codes and model.network_.bypasses_code:
-            raise ModelError(f"{cls.__name__} decodes codes alone; this network passes detail beside its code.")
+            raise ModelError(f"{cls.__name__} decodes codes alone; this network has skip connections past its code.")
         if cls._decodes_codes and model.network_.code.is_map:
-            raise ModelError(f"{cls.__name__} decodes codes alone; this network's are maps, which no vector stands for.")
+            raise ModelError(f"{cls.__name__} decodes vectors; the codes of this network are maps.")
         return model if X is None else model.fit(X, y)

@@ -1,4 +1,4 @@
-"""The enhancer: small images to larger, sharper ones."""
+"""The enhancer: super-resolution."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from hourglass.images import Array, Float32, Sample, as_list, check_images, to_f
 from hourglass.options import Option, TrainingOptions, one_of
 
 _BATCH = 1024
-_ROUNDS = 3  # shifting a block and clipping it to 0..1 changes its mean again, less each time
+_ROUNDS = 3  # clipping to 0..1 changes the means again, less each time
 
 
 @documented
 class Enhancer(Float32Transformer, ImageEstimator):
-    """Gives images `factor` times the height and width, with the detail that such images have.
+    """Super-resolution: enlarges images to `factor` times the height and width.
 
-    Fitted on images of high resolution alone, `X`, it makes the low ones itself, as means of blocks of pixels. Fitted on pairs,
-    low `X` and high `y`, it learns what separates them.
+    On high-resolution images `X`, `fit` creates the low-resolution ones, as means of blocks of pixels. Or fit it on pairs of
+    low-resolution `X` and high-resolution `y`.
 
-    What it makes of a mean of pixels keeps that mean: after the network, each block is shifted to it (back-projection; Irani
-    and Peleg 1991), which can only bring it nearer to the truth. Where pairs say otherwise how low ones come about, that
-    step is left out.
+    Each enlarged block keeps the mean of its pixel: after the network, it is shifted to that mean (back-projection; Irani and
+    Peleg 1991), which cannot increase the error. Models fitted on pairs skip this step, as their low-resolution images may
+    not be means.
 
     Parameters
     ----------
     factor : {2, 4}
-        How many times the height and width.
+        Factor of enlargement in height and width.
 
     {shared}
 
@@ -70,16 +70,16 @@ class Enhancer(Float32Transformer, ImageEstimator):
         return tags
 
     def transform(self, X: Any) -> Any:
-        """High-resolution images for low-resolution ones.
+        """Enlarge low-resolution images.
 
         Parameters
         ----------
         X : array-like (n, h / factor, w / factor) or with a last axis of channels, for the fitted h and w; or a list of images
-            uint8 in 0..255 or float in 0..1. Of a list of several sizes each is enlarged as `transform_image` does it.
+            uint8 in 0..255 or float in 0..1. For images of several sizes see `transform_image`.
 
         Returns
         -------
-        ndarray (n, h, w) or (n, h, w, c), float32 in 0..1; of a list a list
+        ndarray (n, h, w) or (n, h, w, c), float32 in 0..1; a list for a list
 
         Raises
         ------
@@ -94,18 +94,18 @@ class Enhancer(Float32Transformer, ImageEstimator):
             raise DataError(
                 f"X has images of shape {low.shape[1:]}; fitted on {model.sample} with factor={self.factor}, it takes {wanted}."
             )
-        made: Float32 = model.reconstruct(self._smoothly_enlarged(low))
+        enlarged: Float32 = model.reconstruct(self._smoothly_enlarged(low))
         if isinstance(self.settings_["corruption"], Downscale):
             for _ in range(_ROUNDS):
-                made += self._enlarge(to_float(low) - self._block_means(made))
-                np.clip(made, 0, 1, out=made)
-        return made
+                enlarged += self._enlarge(to_float(low) - self._block_means(enlarged))
+                np.clip(enlarged, 0, 1, out=enlarged)
+        return enlarged
 
     def transform_image(self, image: Array) -> Float32:
-        """One image of any height and width, grey or coloured, `factor` times as large.
+        """Enlarge one image of any height and width, grey or coloured.
 
-        A network that takes any size is given the whole image, another one overlapping tiles of the fitted size. A grey model
-        enlarges each channel of a coloured image by itself; a coloured model takes a grey image as equal channels.
+        A network that takes any size processes the whole image, another one overlapping tiles of the fitted size. A grey model
+        enlarges each channel of a coloured image; a coloured model reads a grey image as equal channels.
 
         Parameters
         ----------
@@ -124,18 +124,18 @@ class Enhancer(Float32Transformer, ImageEstimator):
 
     @property
     def _tile(self) -> Sample:
-        """The low-resolution images that the model takes."""
+        """Shape of the low-resolution images."""
         sample = self.sample_
         if sample.is_any_size:
             return sample
         return Sample((sample.size[0] // self.factor, sample.size[1] // self.factor, *sample.shape[2:]))
 
     def reduce(self, X: Any) -> Float32:
-        """Means of blocks of `factor` × `factor` pixels: low-resolution images, as it makes them itself to be trained.
+        """Means of blocks of `factor` × `factor` pixels: low-resolution images as in training.
 
         Parameters
         ----------
-        X : array-like (n, h, w) or (n, h, w, c), sides that are multiples of `factor`
+        X : array-like (n, h, w) or (n, h, w, c), height and width multiples of `factor`
 
         Returns
         -------
@@ -146,13 +146,13 @@ class Enhancer(Float32Transformer, ImageEstimator):
         DataError
         """
         high = check_images(X, name="X")
-        self._check_sides(high)
+        self._check_divisible(high)
         return self._block_means(to_float(high))
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Minus the mean squared error of what `transform` makes, in squared units of 0..1.
+        """Minus the mean squared error of `transform`, in squared units of 0..1. Greater is better.
 
-        `X` and `y` as for `fit`: images of high resolution alone, or pairs. Greater is better.
+        `X` and `y` as for `fit`: high-resolution images, or pairs.
 
         Raises
         ------
@@ -163,7 +163,7 @@ class Enhancer(Float32Transformer, ImageEstimator):
         return -float(np.square(self.transform(low) - to_float(high), dtype=np.float64).mean())
 
     def _pairs(self, X: Any, y: Any, sample: Sample | None) -> Pairs:
-        """High resolution, and low resolution enlarged to its size unless it is to be made."""
+        """High-resolution targets, and for pairs the enlarged low-resolution inputs."""
         if self.get_params(deep=False)["corruption"] is not None:
             raise ParameterError("an Enhancer's corruption is its factor; for another, fit on pairs: low X and high y.")
         if (many := as_list(X, name="X")) is not None:
@@ -176,7 +176,7 @@ class Enhancer(Float32Transformer, ImageEstimator):
             raise DataError("an Enhancer needs images of shape (n, h, w) or (n, h, w, c), not flat features.")
         if np.ndim(y) < 3:  # None, or labels
             high, white = check_samples(self, X, sample, self._level)
-            self._check_sides(high)
+            self._check_divisible(high)
             return Pairs(high, None, white)
         high, white = check_samples(self, y, sample, self._level, name="y")
         low = check_images(in_unit(np.asarray(X), sample, white, type(self).__name__)[0], name="X")
@@ -192,10 +192,10 @@ class Enhancer(Float32Transformer, ImageEstimator):
         return super()._settle(given) | {"corruption": corruption}
 
     def _whole_blocks(self, image: Array) -> Array:
-        """The image without the rows and columns that fill no block."""
+        """Crop the image to whole blocks."""
         return image[: image.shape[0] // self.factor * self.factor, : image.shape[1] // self.factor * self.factor]
 
-    def _check_sides(self, high: Array) -> None:
+    def _check_divisible(self, high: Array) -> None:
         if high.shape[1] % self.factor or high.shape[2] % self.factor:
             raise DataError(
                 f"images of {high.shape[1]}×{high.shape[2]} do not divide into blocks of {self.factor}×{self.factor}; "
@@ -206,7 +206,7 @@ class Enhancer(Float32Transformer, ImageEstimator):
         return (low.shape[1] * self.factor, low.shape[2] * self.factor, *low.shape[3:])
 
     def _smoothly_enlarged(self, low: Array) -> Float32:
-        """What the network is given: low images by bicubic interpolation, float32 of the fitted shape."""
+        """Network input: low-resolution images after bicubic interpolation, float32 of the fitted shape."""
         sample = Sample(low.shape[1:])
         larger = [
             sample.from_network(enlarge(torch.from_numpy(sample.to_network(part)), (self.factor, self.factor)).numpy())

@@ -56,14 +56,14 @@ from hourglass.training import (
 VALIDATION_SHARE = 0.1
 _BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d, torch.nn.SyncBatchNorm)
 _CENTERING_SAMPLES = 1000
-_PIECE = 256  # samples that are corrupted at once
-_CROP = 64  # pixels, where images have several sizes
-_COLLAPSED = 0.98  # of the loss of a constant answer
+_CHUNK = 256  # samples to corrupt at once
+_CROP = 64  # pixels, the default for images of several sizes
+_COLLAPSED = 0.98  # relative to the loss of a constant output
 _FEW_STEPS = 100
 
 
 class Trainable(Protocol):
-    """What an estimator says of its use, for its training."""
+    """What `Fit` needs of an estimator."""
 
     _scales_columns: ClassVar[bool]
     _needs_validation: ClassVar[bool]
@@ -75,12 +75,12 @@ class Trainable(Protocol):
 
 
 class Fit:
-    """One call of `fit`: its arguments, the process group, and the seeds that are drawn from the random state.
+    """One call of `fit`: its arguments, process group, and seeds drawn from the random state.
 
     Parameters
     ----------
     estimator : Trainable
-        Says what the use asks of training; it is not changed.
+        Not modified.
     pairs : Pairs
     """
 
@@ -88,7 +88,7 @@ class Fit:
         self.estimator, self.pairs = estimator, pairs
         self.arguments: dict[str, Any] = estimator.get_params(deep=False)
         self.processes: Processes = current()
-        self.processes.barrier()  # some have a longer way to their data
+        self.processes.barrier()  # some processes take longer to read data
         self.seeds: list[int] = self.processes.from_first(lambda: seeds_of(self.arguments["random_state"]))
         self.crop = self._crop()
         self.sample = self._sample()
@@ -98,16 +98,16 @@ class Fit:
         self.settings: dict[str, Any] = {}
 
     def train(self, callbacks: Sequence[Callback], checkpoint: str | Path | None, resume: bool) -> Trained:
-        """Train a new network to give the targets for the inputs, or for the targets corrupted.
+        """Train a new network to map inputs, or corrupted targets, to targets.
 
         Raises
         ------
         ParameterError, ModelError, DivergenceError, FormatError, ProcessError
         """
         if resume and checkpoint is None:
-            raise ParameterError("resume=True needs checkpoint=, the file to go on from.")
+            raise ParameterError("resume=True needs checkpoint=, the file to resume from.")
         if resume and self.arguments["random_state"] is None:
-            raise ParameterError("resume=True needs random_state=, an int: without it every run is another one.")
+            raise ParameterError("resume=True needs random_state=, an int: without it every run has other seeds.")
         training, validation = self._split()
         run = self._new_run(training)
         callbacks = [*callbacks, *([PrintEpochs()] if self.arguments["verbose"] else [])]
@@ -124,21 +124,21 @@ class Fit:
         return self._trained(self._unless_collapsed(run, training, validation, callbacks))
 
     def one_more_epoch(self, run: Run | None, model: Trained | None) -> Run:
-        """One more pass over the samples, at a constant learning rate, with the optimiser as the last call left it.
+        """Train for one more pass, at a constant learning rate, with the optimiser state of the last call.
 
         Parameters
         ----------
         run : Run, optional
-            What the last call returned.
+            Result of the last call.
         model : Trained, optional
-            Without a run: whose weights to go on from.
+            The model to start from, without a run.
         """
         self.settings = model.settings if model is not None else self._settings(len(self.source))
         corruption = self.settings["corruption"] if self.pairs.inputs is None else None
         examples = Examples(self.source, corruption, n_views_of(self.settings))
         if run is None:
             run = self._new_run(examples)
-            if model is not None:  # by `fit`, or loaded from disk: its weights, a new optimiser
+            if model is not None:  # from `fit` or load_model: no optimiser state
                 run.network.load_state_dict(model.network.state_dict())
                 run.epoch, run.history = len(model.history), model.history
         plan = Plan(run.epoch + 1, self.settings["batch_size"], self.settings["learning_rate"])
@@ -160,28 +160,28 @@ class Fit:
     # --- before the first step ----------------------------------------------------------------------------------------
 
     def _crop(self) -> tuple[int, int] | None:
-        """(height, width) of random crops; None where whole images are trained on."""
+        """(height, width) of random crops; None to train on whole images."""
         given, targets = self.arguments["crop"], self.pairs.targets
         if isinstance(targets, Stream):
             if given is not None:
-                raise ParameterError("crop= is for images in memory; of a stream, say it when it is opened: stream(…, crop=).")
+                raise ParameterError("crop= is for images in memory; set it in stream(…, crop=) instead.")
             return None
         if given is not None:
-            sides = (given, given) if isinstance(given, Integral) else tuple(given)
-            if len(sides) != 2 or not all(isinstance(side, Integral) and int(side) > 0 for side in sides):
+            size = (given, given) if isinstance(given, Integral) else tuple(given)
+            if len(size) != 2 or not all(isinstance(length, Integral) and int(length) > 0 for length in size):
                 raise ParameterError(f"crop={given!r}; allowed: one whole number above 0, or (height, width).")
             if not isinstance(targets, list) and targets.ndim < 3:
                 raise ParameterError("crop= is for images; these are flat features.")
-            return int(sides[0]), int(sides[1])
+            return int(size[0]), int(size[1])
         if not isinstance(targets, list):
             return None
         side = min(_CROP, max(min(image.shape[:2]) for image in targets))
-        words = f"images of several sizes: training takes random crops of {side}×{side} of them. crop= chooses another size."
+        words = f"images of several sizes: training uses random crops of {side}×{side}. Set another size with crop=."
         warnings.warn(words, HourglassWarning, stacklevel=5)
         return side, side
 
     def _sample(self) -> Sample:
-        """What one sample of the model is: of any size if its network takes any."""
+        """The shape and scale of samples; of any size if the network takes any."""
         targets = self.pairs.targets
         if isinstance(targets, Stream):
             shape = targets.shape[1:]
@@ -204,16 +204,16 @@ class Fit:
 
     @property
     def _spread(self) -> float:
-        if not hasattr(self, "_its_spread"):
-            self._its_spread = spread_of(self.source)
-        return self._its_spread
+        if not hasattr(self, "_cached_spread"):
+            self._cached_spread = spread_of(self.source)
+        return self._cached_spread
 
     def _split(self) -> tuple[Examples, Examples | None]:
-        """(training, validation) examples, and the settings for so many of them."""
+        """(training, validation) examples; also sets `settings` and `validation_rows`."""
         share = self._validation_share()
         training, validation, self.validation_rows = self.source.split(share, self.seeds[0])
         if self.arguments["early_stopping"] and validation is None:
-            raise ParameterError(f"early_stopping needs a validation split; {share} of {len(self.source)} samples is none.")
+            raise ParameterError(f"early_stopping needs a validation split; {share} of {len(self.source)} samples is empty.")
         self.settings = settings = self._settings(len(training))
         if self._copies_linearly(settings):
             assert isinstance(training, Rows)
@@ -222,16 +222,16 @@ class Fit:
         corruption, n_views = settings["corruption"], n_views_of(settings)
         if corruption is not None and not settings["redraw"]:
             inputs = self._corrupted_once(training, corruption)
-            training = training.corrupted(inputs)  # type: ignore[attr-defined]  # which `_corrupted_once` has checked
+            training = training.corrupted(inputs)  # type: ignore[attr-defined]  # checked by `_corrupted_once`
             validation, corruption = None if validation is None else validation.corrupted(inputs), None
         both = (Examples(part, corruption, n_views) for part in (training, validation) if part is not None)
         return next(both), next(both, None)
 
     def _corrupted_once(self, training: Source, corruption: Corruption) -> Array:
-        """A corrupted copy of all targets, drawn once, piece by piece.
+        """A corrupted copy of all targets, drawn once, in chunks.
 
-        It takes the memory of the samples: of 8-bit images it is rounded to 8 bits, half a grey level at most; of other images
-        to half precision, a sixteenth of one.
+        8-bit images are rounded to 8 bits, an error of half a grey level at most; other images to half precision, an error of
+        a sixteenth.
         """
         targets = self.pairs.targets
         if not isinstance(training, Rows):
@@ -243,10 +243,10 @@ class Fit:
         corrupted = torch.empty(targets.shape, dtype=kind)
         generator = seeded(self.seeds[5])
         with Threads(torch.device("cpu"), n_threads_of(self.arguments)) as threads:
-            for start in threads.over(range(0, len(targets), _PIECE)):
-                clean = network_input(self.sample, as_tensor(targets[start : start + _PIECE]))
-                piece = torch.from_numpy(self.sample.from_network(corruption.corrupt(clean, generator).numpy()))
-                corrupted[start : start + _PIECE] = piece.mul_(255).round_() if is_bytes else piece
+            for start in threads.over(range(0, len(targets), _CHUNK)):
+                clean = network_input(self.sample, as_tensor(targets[start : start + _CHUNK]))
+                corrupted_chunk = torch.from_numpy(self.sample.from_network(corruption.corrupt(clean, generator).numpy()))
+                corrupted[start : start + _CHUNK] = corrupted_chunk.mul_(255).round_() if is_bytes else corrupted_chunk
         return corrupted.numpy()
 
     def _validation_share(self) -> float:
@@ -263,7 +263,7 @@ class Fit:
         return is_in_memory and copies_linearly(settings, self.arguments, self.sample, has_inputs=has_inputs)
 
     def _new_run(self, examples: Examples) -> Run:
-        """A run before its first step."""
+        """A new run."""
         _, weight_seed, order_seed, noise_seed, validation_seed, _ = self.seeds
         settings = self.settings
         network = build_network(settings, self.sample, weight_seed)
@@ -272,7 +272,7 @@ class Fit:
         normalises = any(isinstance(module, _BATCH_NORMS) for module in network.modules())
         if normalises and len(examples) % settings["batch_size"] == 1:
             words = f"{len(examples)} samples in batches of {settings['batch_size']} leave one alone, which has no variance"
-            raise ParameterError(f"batch normalisation: {words}; give another batch_size.")
+            raise ParameterError(f"batch normalisation: {words}; choose another batch_size.")
         return Run(
             to_device(network, self.device),
             OPTIMIZERS[settings["optimizer"]](network.parameters(), settings["learning_rate"]),
@@ -280,23 +280,23 @@ class Fit:
             noise=seeded(noise_seed, self.device),
             seed=validation_seed,
             device=self.device,
-            precision=settings.get("precision", "float32"),  # not in the settings of models of earlier versions
+            precision=settings.get("precision", "float32"),  # missing in earlier models
             processes=self.processes,
         )
 
     def _identity(self) -> dict[str, Any]:
-        """What two runs must share for one to go on from the other's checkpoint."""
+        """What a run must share with a checkpoint to resume from it."""
         return {
             **{name: repr(value) for name, value in self.settings.items()},
             "early_stopping": self.arguments["early_stopping"] and self.arguments["patience"],
             "full_batch": self._copies_linearly(self.settings),
             "validation_fraction": self.arguments["validation_fraction"],
             "seeds": self.seeds,
-            "device": self.device.type,  # whose generators' states differ
+            "device": self.device.type,  # generator states differ between types
             "data": self.source.fingerprint,
         }
 
-    # --- to the end ---------------------------------------------------------------------------------------------------
+    # --- training -----------------------------------------------------------------------------------------------------
 
     def _run_to_end(self, run: Run, training: Examples, validation: Examples | None, callbacks: Sequence[Callback]) -> None:
         settings, patience = self.settings, self.arguments["patience"] if self.arguments["early_stopping"] else None
@@ -309,11 +309,10 @@ class Fit:
     def _unless_collapsed(
         self, run: Run, training: Examples, validation: Examples | None, callbacks: Sequence[Callback]
     ) -> Run:
-        """`run`; or, where it learned no more than a constant answer, the best of it and others at lower learning rates.
+        """`run`, or if it collapsed to a constant output, the best of it and runs at lower learning rates.
 
-        A HourglassWarning says which. A rate that was given is kept, and the chapter's; and several processes do not train
-        anew, for each would have to come to the same choice. Of so few steps as users ask for to try something out, nothing is
-        said.
+        Warns in that case. There are no other runs if the user or the chapter's preset sets the learning rate, or with several
+        processes, which would have to agree. Very short runs are not checked.
         """
         if run.step < _FEW_STEPS:
             return run
@@ -328,9 +327,9 @@ class Fit:
             settings["learning_rate"] = given * factor
             again = self._new_run(training)
             self._run_to_end(again, training, validation, callbacks)
-            its_share = error_share(again, objective, training, seeded(self.seeds[3]))
-            if its_share < share:
-                best, share, kept = again, its_share, settings["learning_rate"]
+            new_share = error_share(again, objective, training, seeded(self.seeds[3]))
+            if new_share < share:
+                best, share, kept = again, new_share, settings["learning_rate"]
             if share <= _COLLAPSED:
                 break
         settings["learning_rate"] = kept
@@ -340,32 +339,32 @@ class Fit:
 
 
 def seeds_of(random_state: Any) -> list[int]:
-    """Six seeds drawn from a random state: split, weights, order, corruption, validation, corruption drawn once."""
+    """Six seeds drawn from a random state: split, weights, order, corruption, validation, fixed corruption."""
     seeds: list[int] = check_random_state(random_state).randint(2**31 - 1, size=6).tolist()
     return seeds
 
 
 def n_threads_of(arguments: dict[str, Any]) -> int | str | None:
-    """As `n_threads` says; by default by trial without a seed, and torch's number with one, for bits may depend on it."""
+    """The argument `n_threads`; by default "auto" without a seed, and torch's setting with one, as bits may depend on it."""
     given: int | str | None = arguments["n_threads"]
     return ("auto" if arguments["random_state"] is None else None) if given is None else given
 
 
 @contextlib.contextmanager
 def all_or_nothing(estimator: Any) -> Iterator[None]:
-    """Whatever ends the block before its end, Ctrl-C too, leaves the attributes that there were before."""
+    """Restore the estimator's attributes if the block raises, also on Ctrl-C."""
     before = dict(vars(estimator))
     try:
         yield
     except BaseException:
         vars(estimator).clear()
         vars(estimator).update(before)
-        vars(estimator).pop("_run", None)  # its optimiser has moved on
+        vars(estimator).pop("_run", None)  # its optimiser state has changed
         raise
 
 
 def _collapse_note(given: float, kept: float, share: float) -> str:
-    told = f"{100 * share:.3g} % of the loss of one constant answer, the mean sample"
+    loss = f"{100 * share:.3g} % of the loss of a constant output, the mean sample"
     if share > _COLLAPSED:
-        return f"the network learned next to nothing: its loss is {told}. Try another learning_rate, loss or network."
-    return f"at a learning rate of {given:g} the network learned next to nothing; it was trained again at {kept:g}: {told}."
+        return f"the network learned next to nothing: its loss is {loss}. Try another learning_rate, loss or network."
+    return f"at a learning rate of {given:g} the network learned next to nothing; it was trained again at {kept:g}, to {loss}."

@@ -1,4 +1,4 @@
-"""The generator: new images from a density over the codes."""
+"""The generator: samples images from a density over codes."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from hourglass.options import Option, TrainingOptions, whole
 
 @documented
 class Generator(Downstream):
-    """Draws new images: an autoencoder, and a mixture of Gaussians over the codes of what it was trained on.
+    """Generates images: an autoencoder, and a mixture of Gaussians over the codes of its training samples.
 
-    A density fitted to the codes afterwards makes a plain, regularised autoencoder generate (Ghosh et al. 2020); with
-    `network="variational"` it replaces the prior N(0, I), which the codes never quite follow. With labels as `y`, each
-    class gets a mixture of its own, and can be asked for.
+    A density fitted to codes after training turns a regularised autoencoder into a generative model (Ghosh et al. 2020). With
+    `network="variational"` it replaces the prior N(0, I), which codes follow only roughly. With labels as `y`, each class has
+    its own mixture, to sample from by label.
 
     Parameters
     ----------
     n_gaussians : int
-        Components of the mixture: for each class, or in all without labels. 1 is a single Gaussian.
+        Components of the mixture, for each class if there are labels. 1 is a single Gaussian.
 
     {shared}
     classes_ : ndarray
-        The labels that can be asked for, sorted; empty if it was fitted without.
+        Sorted labels; empty if it was fitted without.
     density_ : Mixture
-        Over the codes.
+        Density over codes.
 
     Examples
     --------
@@ -72,13 +72,13 @@ class Generator(Downstream):
         Parameters
         ----------
         n : int
-            How many images.
+            Number of images.
         label : label, or sequence of n labels, optional
-            Of which class; of all, as often as in the training images, by default.
+            Class of the images. By default all classes, with the frequencies of the training images.
         temperature : float >= 0
-            How far draws stray from the centres of the mixture: 1 as far as the codes do; less is more typical and less varied.
+            Scale of the deviation from the centres of the mixture: 1 as in training; lower is more typical and less varied.
         random_state : int, RandomState or None
-            None gives others at every call.
+            None draws other images in every call.
 
         Returns
         -------
@@ -112,14 +112,14 @@ class Generator(Downstream):
         return codes, self.classes_[classes] if len(self.classes_) else None
 
     def interpolate(self, a: Any, b: Any, steps: int = 9, path: str = "linear") -> Float32:
-        """Images on the way from image `a` to image `b` through code space, their own reconstructions at the ends.
+        """Decode a path in latent space from image `a` to image `b`, whose reconstructions are its ends.
 
         Parameters
         ----------
         a, b : array-like of the fitted shape
             One image each.
         steps : int >= 2
-            How many images, both ends included.
+            Number of images, including both ends.
         path : {"linear", "spherical"}
 
         Returns
@@ -135,16 +135,16 @@ class Generator(Downstream):
         return self._model.decode(interpolate(start, end, steps, path))
 
     def traverse(self, image: Any = None, steps: int = 9, spread: float = 2.0) -> Float32:
-        """What each number of a code does: all numbers one at a time, the others as in `image`'s code.
+        """Vary each latent dimension of `image`'s code in turn, with all others fixed.
 
         Parameters
         ----------
         image : array-like of the fitted shape, optional
-            By default the mean code is where it starts.
+            Defaults to the mean code.
         steps : int >= 2
-            How many images for each latent dimension.
+            Number of images for each latent dimension.
         spread : float
-            From so many standard deviations below the mean of a number to as many above.
+            Range around the mean of each dimension, in standard deviations.
 
         Returns
         -------
@@ -177,7 +177,7 @@ class Generator(Downstream):
     def _check_y(self, samples: Array, y: Any) -> NDArray[Any] | None:
         labels = None if y is None else np.asarray(y)
         if labels is not None and labels.dtype == object and any(label is None for label in labels.ravel()):
-            raise DataError("y holds None among its labels; name each, leave these samples out, or give no y.")
+            raise DataError("y holds None among its labels; label all samples, drop these, or leave y out.")
         if labels is not None and (labels.shape != (len(samples),) or type_of_target(labels).startswith("continuous")):
             raise DataError(f"y has shape {labels.shape}; a generator takes one label for each of the {len(samples)} samples.")
         return labels
@@ -194,7 +194,7 @@ class Generator(Downstream):
     def _class_of(self, label: Any) -> int:
         found = np.flatnonzero(self.classes_ == label)
         if not len(found):
-            known = ", ".join(str(name) for name in self.classes_[:20]) or "none, for it was fitted without labels"
+            known = ", ".join(str(name) for name in self.classes_[:20]) or "none, as it was fitted without labels"
             raise ParameterError(f"label={label!r}; known: {known}.")
         return int(found[0])
 

@@ -1,8 +1,8 @@
-"""A model applied to many shards, with one Parquet file of results for each: a part.
+"""Applies a model to many shards and writes one Parquet file of results for each: a part.
 
-A part appears in one step, when it is complete, and its metadata names what made it of what. An interrupted run therefore goes
-on where it stopped, several processes can share one, and a finished part is never made again. Images that cannot be read are
-listed in a file beside the part, with the reason.
+Parts are written atomically, with their task, model and shard in the metadata. So an interrupted run resumes where it stopped,
+several processes can share a run, and finished parts are skipped. A file beside the part lists unreadable images, with the
+reason.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Report:
     Attributes
     ----------
     parts, standing, failed : int
-        Shards whose part was made in this run, existed before, or could not be made.
+        Parts that this run wrote, that existed before, or that failed.
     images, rejected : int
-        In the parts made in this run.
+        In the parts of this run.
     first_reject : str
     seconds : float
     """
@@ -63,61 +63,61 @@ def write_parts(
     size: int = 1,
     on_part: Callable[[Path, Report], object] = lambda *_: None,
 ) -> Report:
-    """Apply `task` to every shard of `source`, and write a part for each below the folder `output`.
+    """Apply `task` to every shard of `source`; write the parts to the folder `output`.
 
     Parameters
     ----------
     task : ShardTask
     source : Stream
-        If it is strict, the first image that cannot be read raises.
+        If it is strict, an unreadable image raises.
     output : Path
     made_by : str
-        Names task and model: a part that something else made does not count as finished.
+        Identifies task and model: a part of another does not count as finished.
     rank, size : int
-        Of several processes that share the work, each takes every `size`-th shard, from shard `rank` on.
+        Rank and number of processes: each takes every `size`-th shard, from shard `rank` on.
     on_part : callable
         Called with each part and the report so far.
 
     Raises
     ------
     ParameterError
-        If `output` holds parts that something else made.
+        If `output` holds parts of another task or model.
     DataError
-        If the source is strict and an image cannot be read, or if no image can be read.
+        If the source is strict and an image is unreadable, or if all are.
     """
     parquet(output)  # raises if it is not installed
     report, start = Report(), time.perf_counter()
-    places = _places(source, output)
-    if strays := sorted(set(output.rglob("*.parquet")) - set(places)):
-        words = f"{len(strays)} files below {output} are of no shard of this source, as {strays[0]}; they stay as they are."
+    paths = _paths(source, output)
+    if strays := sorted(set(output.rglob("*.parquet")) - set(paths)):
+        words = f"{len(strays)} files below {output} belong to no shard of this source, as {strays[0]}; they are kept."
         warnings.warn(words, HourglassWarning, stacklevel=2)
     task.white = source.white
     with one_note():
-        for shard, part in itertools.islice(zip(source.shards, places, strict=True), rank, None, size):
+        for shard, part in itertools.islice(zip(source.shards, paths, strict=True), rank, None, size):
             about = {"made_by": made_by, "shard": _fingerprint(shard)}
-            if _stands(part, about, output):
+            if _is_finished(part, about, output):
                 report.standing += 1
             else:
                 _write_part(task, source, shard, part, about, report)
             report.seconds = time.perf_counter() - start
             on_part(part, report)
-    if size == 1 and report.failed and not report.parts and not report.standing:  # of several, the others go on
+    if size == 1 and report.failed and not report.parts and not report.standing:  # other processes may succeed
         raise DataError(f"none of the images can be read; the first: {report.first_reject}")
     return report
 
 
-def _places(source: Stream, output: Path) -> list[Path]:
-    """The path of each shard's part: below `output` as the shard is below the source."""
-    places = []
+def _paths(source: Stream, output: Path) -> list[Path]:
+    """The path of each shard's part: relative to `output` as the shard to the source."""
+    paths = []
     for shard in source.shards:
         if isinstance(shard, FilesShard):
-            places.append(output / f"part-{shard.number:05d}.parquet")
+            paths.append(output / f"part-{shard.number:05d}.parquet")
         else:
             below = os.path.relpath(shard.path, source.root or Path(shard.path).parent)
-            places.append(output / Path(below).with_suffix(".parquet"))
-    if len(set(places)) < len(places):
-        raise ParameterError("shards of one name, as a.tar and a.npy, would give one part; name them one after the other.")
-    return places
+            paths.append(output / Path(below).with_suffix(".parquet"))
+    if len(set(paths)) < len(paths):
+        raise ParameterError("shards of the same name, as a.tar and a.npy, would share a part; rename one.")
+    return paths
 
 
 def _fingerprint(shard: Shard) -> str:
@@ -127,17 +127,15 @@ def _fingerprint(shard: Shard) -> str:
         return f"unreadable: {error.strerror}"
 
 
-def _stands(part: Path, about: dict[str, str], output: Path) -> bool:
-    """Whether the part is finished. Raises ParameterError if something else made it."""
+def _is_finished(part: Path, about: dict[str, str], output: Path) -> bool:
+    """Whether the part is finished. Raises ParameterError if it is of another task or model."""
     if not part.exists():
         return False
     try:
         metadata = parquet(part).read_schema(part).metadata or {}
         standing = json.loads(metadata[_METADATA])
     except (OSError, ValueError, KeyError) as error:
-        raise ParameterError(
-            f"{part} is there, and no part that hourglass wrote; choose another folder than {output}."
-        ) from error
+        raise ParameterError(f"{part} exists, and hourglass did not write it; choose another folder than {output}.") from error
     if standing.get("made_by") != about["made_by"]:
         raise ParameterError(
             f"{part} was made by {standing.get('made_by')}, not by {about['made_by']}; choose another folder than {output}."
@@ -146,14 +144,14 @@ def _stands(part: Path, about: dict[str, str], output: Path) -> bool:
 
 
 def _write_part(task: ShardTask, source: Stream, shard: Shard, part: Path, about: dict[str, str], report: Report) -> None:
-    """Make one part, and the list of rejects beside it."""
+    """Write one part, and the list of rejects beside it."""
     rejects: list[tuple[str, str]] = []
-    n_images = n_wanted = 0
+    n_images = n_expected = 0
     task.begin()
     try:
         with replace_file(part) as beside, _Table(beside, about) as table:
             for count, piece in source.pieces(shard, task.form):
-                n_images, n_wanted = n_images + len(piece.rows), n_wanted + count
+                n_images, n_expected = n_images + len(piece.rows), n_expected + count
                 rejects += piece.rejects
                 for key, sentence in piece.notes:
                     warnings.warn(f"{key}: {sentence}", HourglassWarning, stacklevel=2)
@@ -163,35 +161,35 @@ def _write_part(task: ShardTask, source: Stream, shard: Shard, part: Path, about
                     table.add(task.columns(piece))
             if n_images:
                 task.finish(part)
-            elif n_wanted:
+            elif n_expected:
                 raise _NothingReadError
     except DataError as error:
         if source.strict:
             raise
-        if not isinstance(error, _NothingReadError):  # whose images are rejects already
+        if not isinstance(error, _NothingReadError):  # its images are rejects already
             rejects.append((shard.path, str(error).removeprefix(f"{shard.path}: ")))
         report.failed += 1
-        part.unlink(missing_ok=True)  # of what the shard was before
+        part.unlink(missing_ok=True)  # of an earlier version of the shard
     else:
         report.parts += 1
         report.images += n_images
     write_rejects(part.with_suffix(".rejects.csv"), rejects, "key")
-    report.rejected += n_wanted - n_images
+    report.rejected += n_expected - n_images
     if rejects and not report.first_reject:
         report.first_reject = ": ".join(rejects[0])
 
 
 class _NothingReadError(DataError):
-    """No image of a shard can be read, so that its part would be empty."""
+    """All images of a shard are unreadable."""
 
 
 class _Table:
-    """A Parquet file that grows by columns; its first row group decides the types."""
+    """Writes a Parquet file in row groups, the first of which sets the types."""
 
     def __init__(self, path: Path, about: dict[str, str]) -> None:
         self._path, self._about = path, about
         self._writer: Any = None
-        self._waiting: list[Any] = []
+        self._buffer: list[Any] = []
 
     def __enter__(self) -> Self:
         return self
@@ -206,19 +204,19 @@ class _Table:
         import pyarrow as pa
 
         try:
-            self._waiting.append(pa.table({name: pa.array(column) for name, column in columns.items()}))
+            self._buffer.append(pa.table({name: pa.array(column) for name, column in columns.items()}))
         except (pa.ArrowException, TypeError) as error:
             raise DataError(f"labels of several kinds ({reason_of(error)}).") from error
-        if sum(len(rows) for rows in self._waiting) >= _ROWS or sum(rows.nbytes for rows in self._waiting) >= _BYTES:
+        if sum(len(rows) for rows in self._buffer) >= _ROWS or sum(rows.nbytes for rows in self._buffer) >= _BYTES:
             self._flush()
 
     def _flush(self, *, at_end: bool = False) -> None:
         import pyarrow as pa
 
-        if not self._waiting and (self._writer is not None or not at_end):
+        if not self._buffer and (self._writer is not None or not at_end):
             return
         try:
-            rows = self._waiting or [pa.table({"key": pa.array([], pa.string())})]  # of a shard without images
+            rows = self._buffer or [pa.table({"key": pa.array([], pa.string())})]  # for a shard without images
             table = pa.concat_tables(rows, promote_options="permissive")
             if self._writer is None:
                 known = [
@@ -232,4 +230,4 @@ class _Table:
             self._writer.write_table(pa.table(columns, names=names).cast(self._writer.schema))
         except pa.ArrowException as error:
             raise DataError(f"labels of several kinds ({reason_of(error)}).") from error
-        self._waiting.clear()
+        self._buffer.clear()

@@ -1,4 +1,4 @@
-"""Presets: named sets of values for the arguments that every estimator shares."""
+"""Presets: named values of the arguments that all estimators share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from hourglass.corruption import Compose, GaussianNoise, Masking, Warp
 from hourglass.objectives import Contrast, Neighbours, Rate
 
-# What the chapter does, to the letter: a fixed noisy copy of the training images, torch's own initial weights, Adam.
+# As in the chapter: fixed corruption of the training images, torch's initial weights, Adam.
 _CHAPTER: dict[str, Any] = {
     "network": "mlp",
     "n_components": 32,
@@ -27,7 +27,7 @@ _CHAPTER: dict[str, Any] = {
     "redraw": False,
     "precision": "float32",
 }
-# What the others share.
+# Shared by the other presets.
 _WELL: dict[str, Any] = {
     "network": "mlp",
     "n_components": 32,
@@ -46,9 +46,9 @@ _WELL: dict[str, Any] = {
 }
 # The chapter's network, trained well.
 _DEFAULT: dict[str, Any] = _WELL | {"schedule": "decay"}
-# For a linear map alone: it may be trained to the end.
+# For linear autoencoders, trained to convergence.
 _LINEAR: dict[str, Any] = _WELL | {"network": "linear", "hidden": (), "learning_rate": 0.02}
-# The best that was found with a code of 64 numbers and a quarter of an hour on two cores.
+# The lowest error found with 64 latent dimensions and 15 minutes on two cores.
 _BEST: dict[str, Any] = _WELL | {"n_components": 64, "hidden": (1024, 512), "batch_size": 1024}
 _SKIP: dict[str, Any] = _WELL | {
     "network": "skip",
@@ -59,7 +59,7 @@ _SKIP: dict[str, Any] = _WELL | {
     "learning_rate": 0.02,
 }
 
-# One for each of the other uses: what its estimator takes unless told otherwise.
+# The default preset of each other estimator.
 _FEATURES: dict[str, Any] = _WELL | {
     "network": "embedding",
     "hidden": (24, 48, 96),
@@ -110,14 +110,14 @@ CHAPTER_NOISE = GaussianNoise(mean=0.5, std=0.4)
 
 MINIMAL_STEPS = {"default": 600, "linear": 2000, "compress": 2000, "enhance": 600}
 FEWEST_STEPS = 300
-"""Where few images make an epoch short, a preset's epochs are repeated until the run has so many steps, some presets' more."""
+"""Fewest steps of a run: small data sets get more epochs. `MINIMAL_STEPS` overrides it."""
 
 
 def resolve(preset: str, given: Mapping[str, Any], n_samples: int) -> dict[str, Any]:
-    """The values of `preset`, each replaced by the one in `given` that is not None; open ones chosen for `n_samples`.
+    """The values of `preset`, updated by those in `given` that are not None; the rest depends on `n_samples`.
 
-    A network other than the preset's brings its own `hidden`; "linear" turns the preset "default" into "linear". A batch size
-    left open is a tenth of the samples, between 64 and 512; epochs left open make at least `MINIMAL_STEPS`.
+    Another network than the preset's has its own default `hidden`; network="linear" selects the preset "linear" in place of
+    "default". The default batch size is a tenth of the samples, within 64..512; the default epochs reach `MINIMAL_STEPS`.
     """
     network = given.get("network")
     preset = "linear" if preset == "default" and network == "linear" else preset
@@ -125,7 +125,7 @@ def resolve(preset: str, given: Mapping[str, Any], n_samples: int) -> dict[str, 
     if network is not None and network != values["network"]:
         values["hidden"] = None
     values |= {
-        name: value.item() if isinstance(value, np.generic) else value  # as searches yield them; JSON takes no numpy numbers
+        name: value.item() if isinstance(value, np.generic) else value  # from parameter searches; JSON takes no numpy scalars
         for name, value in given.items()
         if value is not None
     }

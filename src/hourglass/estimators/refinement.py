@@ -1,4 +1,4 @@
-"""Rate-distortion search over a compressor's integers: rounding is not yet the best choice."""
+"""Rate-distortion optimisation of a compressor's integers."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ Decode = Callable[[Symbols], Float32]
 
 _BATCH = 1024
 _MOST_LEVELS = 1 << 20
-_UNSEEN = 0.1  # what an integer that does not occur yet counts for, so that it has a price
+_UNSEEN = 0.1  # pseudocount, so that unseen integers have a finite price
 
 
 def refine(symbols: Symbols, targets: Callable[[slice], Float32], decode: Decode, price: float, sweeps: int) -> Symbols:
-    """Move each integer by one where that makes error + price · length smaller; `sweeps` times over all of them.
+    """Change each integer by one where that lowers error + price · length, in `sweeps` passes.
 
-    Rounding ignores both what the decoder makes of a code and how rare an integer is. Here each number of the code is tried one
-    higher and one lower, all others as they are (rate-distortion optimised quantisation, as video encoders do it). Lengths are
-    those of the integers' own frequencies, counted anew for each sweep.
+    Rounding ignores the decoder and the frequency of integers. This tries each latent dimension one higher and one lower, with
+    all others fixed (rate-distortion optimised quantisation, as in video encoders). Lengths follow from the frequencies of the
+    integers, counted anew in each sweep.
 
     Parameters
     ----------
     symbols : ndarray (n, n_components), int32
-        Where to start; left as they are.
+        Initial values; not modified.
     targets : slice -> ndarray (batch, values), float32
-        What the decoder should give for these rows.
+        The decoder's targets for these rows.
     decode : integers (batch, n_components) -> ndarray (batch, values), float32
     price : float
-        Of a nat, in mean squared error.
+        Price of a nat, in mean squared error.
     sweeps : int
-        At most: it ends when nothing moves. Integers that are more than a million apart stay as they are.
+        Upper limit: the search ends when nothing changes. Returns `symbols` if they span more than a million.
 
     Returns
     -------

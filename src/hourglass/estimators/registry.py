@@ -1,4 +1,4 @@
-"""Every estimator by name, loading a saved one, and what users add under names of their own."""
+"""Estimators by name, loading of saved ones, and registration of the user's own parts."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ _DICTS: dict[str, tuple[type, dict[str, Any]]] = {
 
 
 def register(name: str, part: Any) -> None:
-    """Add a network, corruption, penalty, optimiser or loss of your own under a name.
+    """Register your own network, corruption, penalty, optimiser or loss under a name.
 
-    Estimators then take it as they take the library's own, and a saved model says by which name it wants it back: register it
-    again before `load_model`, for its code is not saved. Registering a name of yours anew replaces what it stood for.
+    Estimators then accept it like the library's own. Saved models hold its name, not its code: register it again before
+    `load_model`. Registering a name of yours again replaces the part.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def register(name: str, part: Any) -> None:
     Raises
     ------
     ParameterError
-        For another kind of thing, or a name that is taken.
+        For any other object, or a name of the library.
 
     Examples
     --------
@@ -72,10 +72,10 @@ def register(name: str, part: Any) -> None:
     kinds = [kind for kind, (base, _) in _DICTS.items() if isinstance(part, type) and issubclass(part, base)]
     if isinstance(part, type) and (not kinds or inspect.isabstract(part)):
         raise ParameterError(
-            f"{part!r} is no complete Network, Corruption, Penalty or Optimizer; see `help(hourglass.register)`."
+            f"{part!r} is not a complete Network, Corruption, Penalty or Optimizer; see `help(hourglass.register)`."
         )
     if not callable(part):
-        raise ParameterError(f"{part!r} is no class and no function.")
+        raise ParameterError(f"{part!r} is neither a class nor a function.")
     kind = kinds[0] if kinds else "loss"
     if kind in ("corruption", "penalty") and not dataclasses.is_dataclass(part):
         raise ParameterError(f"{part!r} must be a dataclass: its fields are saved with a model.")
@@ -90,45 +90,45 @@ def register(name: str, part: Any) -> None:
 
 
 _OWN: set[tuple[str, str]] = set()
-"""(kind, name) of what users have registered."""
+"""(kind, name) of registered parts."""
 
 
 def load_model(path: str | Path, *, network: Any = None, device: str = "auto") -> Any:
-    """Load a model that `save` wrote.
+    """Load a saved model.
 
     Parameters
     ----------
     path : path
         The model's folder.
     network : (encoder, decoder), optional
-        Only for a model that was trained with torch modules of your own: new ones of the same make, for their weights alone
-        are saved.
+        For a model trained with your own torch modules, of which only weights are saved: new modules with the same
+        parameters.
     device : str
-        Where to put it: "auto", "cpu", "cuda", …
+        Device of the model: "auto", "cpu", "cuda", …
 
     Returns
     -------
-    The fitted estimator, of the class that was saved.
+    The fitted estimator, of the saved class.
 
     Raises
     ------
     FormatError
-        If it is damaged, of another version, or no model.
+        If it is damaged, of another version, or not a model.
     ParameterError
         If it needs `network`, or `device` cannot be used.
     """
     path = Path(os.path.expanduser(path))
     parts = read_model(path)
     if parts.name is None:
-        raise FormatError(f"{path}: a trained model alone, without an estimator; hourglass.trained.Trained.load reads it.")
+        raise FormatError(f"{path}: a trained model without an estimator; load it by hourglass.trained.Trained.load.")
     with untrusted(f"{path}: config.json does not describe a model that this version knows"):
         if parts.name not in ESTIMATORS:
-            raise FormatError(f"{path}: estimator {parts.name!r} is unknown here; known: {', '.join(ESTIMATORS)}.")
+            raise FormatError(f"{path}: unknown estimator {parts.name!r}; known: {', '.join(ESTIMATORS)}.")
         parameters = parts.parameters | {"device": device} | ({} if network is None else {"network": network})
         model = ESTIMATORS[parts.name](**parameters)
         settings = restore_settings(parts.fitted) | ({} if network is None else {"network": network})
         if settings["network"] is None:
-            raise ParameterError(f"{path}: trained with modules of your own; pass network=(encoder, decoder).")
+            raise ParameterError(f"{path}: trained with your own modules; pass network=(encoder, decoder).")
         model._check_parameters()
         sample, history = restore_sample(parts.fitted), restore_history(parts.fitted)
         model.model_ = Trained.of_weights(parts.weights, sample, settings, history, as_device(device))

@@ -1,4 +1,4 @@
-"""The retriever: which images are most like this one."""
+"""The retriever: similar images by nearest neighbours of codes."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from hourglass.options import Option, TrainingOptions, one_of
 
 @documented
 class Retriever(Downstream):
-    """Finds the nearest images by the distance of their codes, among those it was fitted on and those added since.
+    """Finds the nearest images by distance of codes, among those of `fit` and `add`.
 
-    `y` names the images (paths, labels; anything one value each); without, they are called by their number.
+    `y` holds the names of images (paths, labels, any values); by default their numbers.
 
     Parameters
     ----------
     metric : {"cosine", "euclidean"}
-        Of codes. Cosine ranked digits better, on validation images (mean average precision 0.58 against 0.54).
+        Distance of codes. Cosine ranked validation digits better (mean average precision 0.58 against 0.54).
     backend : {"exact", "faiss", "ivfpq"}
-        "exact" compares with every image. The others, an extra, are fast among millions and may miss some (`recall`): "faiss"
-        walks a graph, "ivfpq" looks into lists of short codes; it takes less time to build, and is loaded as it was saved.
+        "exact" compares with every image. The others, an extra, are fast among millions of images but approximate (`recall`):
+        "faiss" is a graph index; "ivfpq", an inverted file with product quantisation, is faster to build and is saved.
 
     {shared}
     names_ : ndarray (n,)
-        What each image in the index is called.
+        Name of each image in the index.
 
     Examples
     --------
@@ -76,20 +76,20 @@ class Retriever(Downstream):
         return self._names.rows
 
     def kneighbors(self, X: Any, n_neighbors: int = 5) -> tuple[Float32, NDArray[np.int64]]:
-        """The most similar images, nearest first.
+        """Find the nearest images, in order of distance.
 
         Parameters
         ----------
         X : array-like (n, *shape)
         n_neighbors : int
-            How many images to find for each of `X`.
+            Number of images to find for each of `X`.
 
         Returns
         -------
         distances : ndarray (n, n_neighbors), float32
-            Of codes.
+            Distances of codes.
         rows : ndarray (n, n_neighbors), int64
-            Where they stand in the index; `names_[rows]` is what they are called.
+            Positions in the index; `names_[rows]` are the names.
 
         Raises
         ------
@@ -101,20 +101,20 @@ class Retriever(Downstream):
         return self.index_.search(self.encode(X), n_neighbors)
 
     def recall(self, X: Any, n_neighbors: int = 10) -> float:
-        """How much of what an exact search finds `kneighbors` finds: 1 with backend "exact", less with the others.
+        """Recall of `kneighbors` against an exact search: 1 with backend "exact", lower with the others.
 
         Parameters
         ----------
         X : array-like (n, *shape)
-            Some hundred queries, best such as will be asked for: an image that is in the index finds itself, which is easy.
+            Some hundred typical queries, not in the index: an image in the index finds itself.
         n_neighbors : int
-            How many images each search is asked for.
+            Number of images in each search.
 
         Returns
         -------
         float
-            The share of the `n_neighbors` nearest images that are found, in 0..1, over all queries. Where images are equally
-            near, either counts.
+            Share of the `n_neighbors` nearest images found, in 0..1, over all queries. Images at equal distance count
+            equally.
 
         Raises
         ------
@@ -126,10 +126,10 @@ class Retriever(Downstream):
         return self.index_.recall(self.encode(X), n_neighbors)
 
     def add(self, X: Any, y: Any = None) -> Self:
-        """Add images (n, *shape), and their names, or a `Stream`; the network stays as it is.
+        """Add images (n, *shape) with their names, or a `Stream`, without training.
 
-        A stream brings its own names, and its image files are resized, made grey or coloured as the network takes them. All of
-        its images are added or, if an error is raised, none.
+        A stream has its own names; its image files are resized and converted to the fitted shape. If an error is raised, no
+        image is added.
 
         Raises
         ------
@@ -152,14 +152,14 @@ class Retriever(Downstream):
         return self
 
     def _codes_and_keys(self, source: Stream) -> tuple[Float32, NDArray[Any]]:
-        """Of all images of a stream that can be read, in the form that the network takes."""
+        """Codes and keys of all readable images of a stream."""
         if not self.sample_.is_image:
             raise ModelError("the model was fitted on flat features, not on images.")
-        codes, keys, rejects, n_wanted = list[Float32](), list[str](), list[tuple[str, str]](), 0
+        codes, keys, rejects, n_expected = list[Float32](), list[str](), list[tuple[str, str]](), 0
         form = Form(self.sample_.size, resize=True)
         for shard in source.shards:
             for count, piece in source.pieces(shard, form):
-                n_wanted += count
+                n_expected += count
                 rejects += piece.rejects if not rejects else []
                 if source.strict and rejects:
                     raise DataError(": ".join(rejects[0]))
@@ -168,16 +168,14 @@ class Retriever(Downstream):
                     keys += piece.keys
         first = f"; the first: {': '.join(rejects[0])}" if rejects else "."
         if not keys:
-            raise DataError(f"none of {n_wanted:,} images can be read{first}")
+            raise DataError(f"none of {n_expected:,} images can be read{first}")
         if rejects:
-            words = f"{n_wanted - len(keys):,} of {n_wanted:,} images cannot be read and are left out{first}"
+            words = f"{n_expected - len(keys):,} of {n_expected:,} images cannot be read and are left out{first}"
             warnings.warn(words, HourglassWarning, stacklevel=3)
         names, every = np.array(keys), np.concatenate(codes)
         is_new = ~np.isin(names, self.names_.astype(str))
         if not is_new.all():
-            words = (
-                f"{(~is_new).sum():,} of {n_wanted:,} images are in the index already, by their names, and are not added again."
-            )
+            words = f"{(~is_new).sum():,} of {n_expected:,} images are in the index already, by name, and are skipped."
             warnings.warn(words, HourglassWarning, stacklevel=3)
         return every[is_new], names[is_new]
 
@@ -189,7 +187,7 @@ class Retriever(Downstream):
         self.index_ = NeighbourIndex(self._model.vectors(samples), self.metric, self.backend)
 
     def _learn_streamed(self, source: Stream) -> None:
-        """All of a stream's images, which are called by their keys."""
+        """Index all images of a stream, named by their keys."""
         names = GrowingArray(np.empty(0, dtype=np.str_))
 
         def codes() -> Iterator[Float32]:

@@ -1,4 +1,4 @@
-"""From an estimator's arguments to the settings of a training."""
+"""The settings of training, from an estimator's arguments."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from hourglass.networks import NETWORKS, Network
 from hourglass.objectives import LOSSES, NEED_IMAGES, NEED_UNIT_RANGE, Objective, Penalty, Rate
 from hourglass.training import FullBatch, Source
 
-_USUAL_VARIANCE = 0.067  # of MNIST's pixels around their mean image, where the strengths of rates were chosen
-_SPREAD_OF_COLUMNS = 0.15  # columns vary less, and have less in common: the rate of images would leave little of them
-_FEW = 1000  # samples to measure a variance on
+_USUAL_VARIANCE = 0.067  # of MNIST's pixels around their mean, on which the strengths of `Rate` were chosen
+_SPREAD_OF_COLUMNS = 0.15  # for tables, chosen lower than for images
+_FEW = 1000  # samples to estimate a variance from
 
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What settings depend on beside the arguments.
+    """What settings depend on besides arguments.
 
     Attributes
     ----------
     sample : Sample
     n_samples : int
-        To train on, an epoch.
+        Training samples in an epoch.
     has_inputs : bool
-        Whether the network is given inputs of their own, which then go without corruption.
+        Whether the user passes inputs; these are not corrupted.
     spread : float
         See `spread_of`.
     """
@@ -43,24 +43,24 @@ class Circumstances:
 
 
 def settle(arguments: Mapping[str, Any], given: Circumstances, *, decodes_codes: bool, owner: str) -> dict[str, Any]:
-    """The preset's values with those that were given, each in accord with the others and with the samples.
+    """The preset's values, updated by arguments and adapted to the samples.
 
     Raises
     ------
     ParameterError
-        If they do not go together.
+        If they conflict.
     """
     preset = arguments["preset"]
     settings = resolve(preset, {name: arguments[name] for name in PRESETS[preset]}, given.n_samples)
     kind, sample = network_kind(settings["network"]), given.sample
     if decodes_codes and kind is not None and (kind.bypasses_code or kind.takes_any_size):
-        why = "passes detail beside them" if kind.bypasses_code else "makes maps, which no vector stands for"
+        why = "has skip connections past them" if kind.bypasses_code else "has maps as codes"
         raise ParameterError(f'{owner} decodes codes alone; network="{settings["network"]}" {why}.')
     has_rate = kind is not None and kind.has_rate
     if arguments["penalty"] is None and isinstance(settings["penalty"], Rate) and not has_rate:
-        settings["penalty"] = None  # the preset's, for a network that the user replaced
+        settings["penalty"] = None  # the user replaced the preset's network
     if arguments["loss"] is None and (settings["network"] == "linear" or not sample.is_bounded):
-        settings["loss"] = "mse"  # whatever the preset takes for values in 0..1
+        settings["loss"] = "mse"  # the preset's may need values in 0..1
     if isinstance(settings["penalty"], list):
         settings["penalty"] = tuple(settings["penalty"])
     if settings["penalty"] is None and has_rate:
@@ -74,7 +74,7 @@ def settle(arguments: Mapping[str, Any], given: Circumstances, *, decodes_codes:
 def _check_loss(settings: Mapping[str, Any], sample: Sample) -> None:
     loss = settings["loss"]
     if loss in NEED_UNIT_RANGE and settings["network"] == "linear":
-        raise ParameterError(f'loss="{loss}" needs reconstructions in 0..1; network="linear" gives any number. Use "mse".')
+        raise ParameterError(f'loss="{loss}" needs reconstructions in 0..1; network="linear" is unbounded. Use "mse".')
     if loss in NEED_UNIT_RANGE and not sample.is_bounded:
         raise ParameterError(
             f'loss="{loss}" needs values in 0..1; these features start at {sample.offset} and span '
@@ -85,12 +85,12 @@ def _check_loss(settings: Mapping[str, Any], sample: Sample) -> None:
 
 
 def network_kind(network: Any) -> type[Network] | None:
-    """The class of a network that is given by its name; None for a pair."""
+    """The class of a network by name; None for a pair."""
     return NETWORKS.get(network) if isinstance(network, str) else None
 
 
 def copies_linearly(settings: Mapping[str, Any], arguments: Mapping[str, Any], sample: Sample, *, has_inputs: bool) -> bool:
-    """Whether a linear map is to copy its samples with least squared error, and no batch size is asked for."""
+    """Whether a linear autoencoder under the mean squared error may train on full batches."""
     return (
         settings["network"] == "linear"
         and settings["loss"] == "mse"
@@ -105,7 +105,7 @@ def copies_linearly(settings: Mapping[str, Any], arguments: Mapping[str, Any], s
 
 
 def objective_of(settings: Mapping[str, Any]) -> Objective:
-    """The loss and the penalties. ParameterError if a penalty is none."""
+    """The loss and the penalties. Raises ParameterError for anything but a `Penalty`."""
     given = settings["penalty"]
     penalties: Sequence[Penalty] = [given] if isinstance(given, Penalty) else given or ()
     for penalty in penalties:
@@ -115,7 +115,7 @@ def objective_of(settings: Mapping[str, Any]) -> Objective:
 
 
 def n_views_of(settings: Mapping[str, Any]) -> int:
-    """How often each sample stands in a batch. ParameterError if a penalty compares views and there is no corruption."""
+    """Views of each sample in a batch. Raises ParameterError if a penalty needs two and there is no corruption."""
     n_views = objective_of(settings).n_views
     if n_views > 1 and (settings["corruption"] is None or not settings["redraw"]):
         raise ParameterError("this penalty compares two views of an image; it needs a corruption, drawn anew (redraw=True).")
@@ -123,10 +123,11 @@ def n_views_of(settings: Mapping[str, Any]) -> int:
 
 
 def spread_of(source: Source) -> float:
-    """The variance of values around their mean sample, as a share of MNIST's, at most 1: by it rates that presets bring weigh
-    against errors alike on samples that differ less.
+    """The variance around the mean sample relative to MNIST's, at most 1.
+
+    It scales the rates of presets, so that they weigh against errors alike on samples of low variance.
     """
     if source.sample.is_by_column:
         return _SPREAD_OF_COLUMNS
-    seen = source.sample.to_network(source.some(_FEW).all_targets())
-    return min(1.0, float(seen.var(0, dtype=np.float64).mean()) / _USUAL_VARIANCE) or 1.0
+    values = source.sample.to_network(source.some(_FEW).all_targets())
+    return min(1.0, float(values.var(0, dtype=np.float64).mean()) / _USUAL_VARIANCE) or 1.0

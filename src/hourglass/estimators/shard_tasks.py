@@ -1,4 +1,4 @@
-"""What each verb makes of the images of a shard: rows of a table. A new one is a class, and a line in `SHARD_TASKS`."""
+"""The tasks of verbs on a shard: tables with a row for each image. A new one is a class and a line in `SHARD_TASKS`."""
 
 from __future__ import annotations
 
@@ -21,45 +21,45 @@ from hourglass.estimators.retriever import Retriever
 from hourglass.images import Array
 
 MOST_BYTES = 2 << 30
-"""Upper limit for the pixels of a shard that is compressed."""
+"""Upper limit for the pixels of a shard to compress."""
 
 
 class ShardTask(ABC):
     """A model applied to the images of a shard, piece by piece."""
 
     estimator: ClassVar[type[ImageEstimator]] = ImageEstimator
-    """Which models it takes."""
+    """The estimator it applies."""
 
     white: float | None = None
-    """The white level of images deeper than 8 bits, if there are any."""
+    """White level of images deeper than 8 bits."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of the images that the model was trained on."""
+        """Shape of the fitted images."""
         shape: tuple[int, ...] = self.model.sample_.size
         return shape
 
     @property
     def form(self) -> Form:
-        """How images are read: resized to the model's shape, if they are files."""
+        """How to read images: files are resized to the model's shape."""
         return Form(self.shape, resize=True)
 
     def begin(self) -> None:  # noqa: B027  # most keep no state
-        """Before the first piece of a shard: drop what is left of a shard that failed."""
+        """Reset state before the first piece of a shard."""
 
     @abstractmethod
     def columns(self, piece: Piece) -> dict[str, Any]:
         """Columns of equal length for the images of `piece`."""
 
     def finish(self, part: Path) -> None:  # noqa: B027  # most write one file
-        """After the last piece of a shard, before `part` appears: write other files beside it."""
+        """Write other files after the last piece of a shard, before `part`."""
 
 
 class Encode(ShardTask):
-    """key, label where there is one, code0, code1, …"""
+    """key, label if there is one, code0, code1, …"""
 
     def columns(self, piece: Piece) -> dict[str, Any]:
         codes = self.model.encode(piece.images)
@@ -97,13 +97,13 @@ class Search(ShardTask):
 
 
 class Denoise(ShardTask):
-    """key, image: the denoised image, of its own size and depth, as the bytes of a PNG file."""
+    """key, image: the denoised image, of the same size and depth, as a PNG file."""
 
     estimator: ClassVar[type[ImageEstimator]] = Denoiser
     form = Form(None)
 
     def takes(self, images: Array) -> bool:
-        """Whether `transform` takes these images (n, h, w) or (n, h, w, c) together."""
+        """Whether `transform` takes these images (n, h, w) or (n, h, w, c) as a batch."""
         return bool(self.model.sample_.fits(images.shape[1:]))
 
     def columns(self, piece: Piece) -> dict[str, Any]:
@@ -111,16 +111,16 @@ class Denoise(ShardTask):
         if not isinstance(images, np.ndarray) and len({(image.shape, image.dtype) for image in images}) == 1:
             images = np.stack(images)
         if isinstance(images, np.ndarray) and self.takes(images):
-            made: Any = self.model.transform(images)
+            outputs: Any = self.model.transform(images)
         else:
-            made = [self.model.transform_image(image) for image in images]
+            outputs = [self.model.transform_image(image) for image in images]
         whites = [None if image.dtype == np.uint8 else self.white for image in images]
-        written = [encode_image(in_depth(image, white)) for image, white in zip(made, whites, strict=True)]
+        written = [encode_image(in_depth(image, white)) for image, white in zip(outputs, whites, strict=True)]
         return {"key": piece.keys, "image": written}
 
 
 class Enhance(Denoise):
-    """key, image: the enlarged image, as the bytes of a PNG file."""
+    """key, image: the enlarged image, as a PNG file."""
 
     estimator = Enhancer
 
@@ -143,7 +143,7 @@ class Compress(ShardTask):
         self._n_bytes += sum(image.nbytes for image in piece.images)
         if self._n_bytes > MOST_BYTES:
             raise DataError(
-                f"more than {MOST_BYTES:,} bytes of pixels, and a shard is compressed as a whole; make smaller shards."
+                f"more than {MOST_BYTES:,} bytes of pixels in a shard, which is compressed as a whole; use smaller shards."
             )
         self._images += [Form((*image.shape[:2], *self.shape[2:])).apply(image) for image in piece.images]
         self._keys += piece.keys

@@ -1,4 +1,4 @@
-"""Thresholds on scores of normal samples: below which a given share of new ones will be."""
+"""Thresholds for a given false positive rate, from scores of normal samples."""
 
 from __future__ import annotations
 
@@ -15,30 +15,28 @@ Scores = NDArray[np.float64]
 
 
 def supports(rate: float, count: int) -> bool:
-    """Whether so many scores say where a share `rate` of new ones will be below: the least of m does for 1 / (m + 1)."""
+    """Whether `count` scores determine the threshold of a false positive rate: it is at least 1 / (count + 1)."""
     return rate * (count + 1) >= 1 - 1e-9
 
 
 def above(score: float) -> float:
-    """The least threshold that calls `score`, to the four decimals of all scores, an anomaly."""
+    """The lowest threshold above `score`, which has four decimals."""
     return float(score) + 5e-5
 
 
 def bound(scores: Scores, rate: float) -> float:
-    """What a share `rate` of new scores like the sorted `scores` (m,) will be below, at most.
+    """The threshold with a false positive rate of at most `rate`, given sorted `scores` (m,) of normal samples.
 
-    It lies just above the k-th of them, k = ⌊rate (m + 1)⌋, which holds that on average over all such sets (a conformal bound;
-    Vovk et al. 2005). Where m is too small for it, the bound of a normal distribution of unknown mean and variance (a
-    Student's t) takes its place, if it lies below the least, and a HourglassWarning says so.
+    It lies just above the k-th score, k = ⌊rate (m + 1)⌋, and holds on average over all such sets (conformal prediction; Vovk
+    et al. 2005). If m is too small, it warns and uses the prediction bound of a normal distribution of unknown mean and
+    variance (Student's t), or the lowest score if that is lower.
     """
     if supports(rate, len(scores)):
         return above(scores[math.floor(rate * (len(scores) + 1) + 1e-9) - 1])
     supported = 1 / (len(scores) + 1)
-    words = (
-        f"{len(scores)} normal samples that are not trained on support a false positive rate of {supported:.2g}, not {rate:.2g}"
-    )
+    words = f"{len(scores)} held-out normal samples support a false positive rate of {supported:.2g}, not {rate:.2g}"
     warnings.warn(
-        f"{words}: the threshold assumes a normal distribution. More samples will tell.", HourglassWarning, stacklevel=2
+        f"{words}: the threshold assumes a normal distribution. Provide more samples.", HourglassWarning, stacklevel=2
     )
     if len(scores) < 2:
         return float(scores[0])

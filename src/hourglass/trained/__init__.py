@@ -1,4 +1,4 @@
-"""A trained model: network, sample, settings and history, and the folder that it is saved as."""
+"""Trained models: network, sample, settings and history, and their file format."""
 
 from hourglass.trained.files import Face, read_model, write_model
 from hourglass.trained.model import Trained, as_device, build_network

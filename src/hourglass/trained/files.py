@@ -5,13 +5,13 @@
         hourglass     the version of the library that wrote it
         estimator     the estimator's name in ESTIMATORS; null for a trained model alone
         parameters    the constructor's arguments
-        fitted        what was learned beside the weights: settings, layout (the sample), history, number of features, and
-                      the estimator's own state; its arrays stand beside the weights, under "learned:" and their name
+        fitted        everything else that was fitted: settings, layout (the sample), history, number of features, and the
+                      estimator's state; its arrays are in the weights' file, under "learned:" and their name
         payload       name, size and SHA-256 of the weights' file: safetensors carries no checksum of its own
         sha256        of this file without this line
 
-Nothing in it is executed: names are looked up in the library's own dicts. The card may be edited; the other two files are
-refused if one bit has changed.
+Loading executes no code: names are looked up in the library's dicts. The card may be edited; any change of the other two
+files is an error.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ from hourglass.objectives.registry import from_config as penalty_from_config
 from hourglass.objectives.registry import to_config as penalty_to_config
 
 FORMAT = 1
-_LEARNED = "learned:"
+_ARRAYS = "learned:"
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
 
 class Face(NamedTuple):
-    """What an estimator saves beside its trained model.
+    """The part of a saved estimator beside its trained model.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Face(NamedTuple):
     n_features_in : int
     feature_names_in : ndarray of str, optional
     state : dict
-        What it learned beside the network: numbers, text and arrays.
+        Fitted attributes beside the network: numbers, text and arrays.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Face(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """What a model's folder holds, checked, before anything is made of it."""
+    """The checked content of a model's folder."""
 
     name: str | None
     parameters: dict[str, Any]
@@ -83,7 +83,7 @@ class Parts(NamedTuple):
 
     @property
     def state(self) -> dict[str, Any]:
-        """What the estimator learned beside the network."""
+        """Fitted attributes of the estimator beside the network."""
         state: dict[str, Any] = self.fitted["state"] | self.arrays
         return state
 
@@ -96,28 +96,28 @@ def write_model(
     history: list[dict[str, Any]],
     face: Face | None = None,
 ) -> None:
-    """Write a trained model, and what an estimator adds, beside `path`, then rename; a model that was there is replaced."""
-    with in_turn(path):  # another may be about to replace it
+    """Write a trained model, and an estimator's `face`, to `path`; replace an existing model atomically."""
+    with in_turn(path):  # another process may be replacing it
         is_other = not path.name or (path.exists() and not (path / CONFIG).is_file())
     if is_other:
         raise FormatError(f"{path} exists and is no model; choose another name.")
     state = {} if face is None else face.state
     tensors = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in network.state_dict().items()}
     arrays = {key: value for key, value in state.items() if _is_numeric(value)}
-    tensors |= {f"{_LEARNED}{key}": torch.from_numpy(np.array(value, order="C")) for key, value in arrays.items()}
+    tensors |= {f"{_ARRAYS}{key}": torch.from_numpy(np.array(value, order="C")) for key, value in arrays.items()}
     payload = to_bytes(tensors)
     config = {
         "format": FORMAT,
         "hourglass": __version__,
         "estimator": None if face is None else face.name,
-        "parameters": {} if face is None else {key: _plain(value) for key, value in face.parameters.items()},
+        "parameters": {} if face is None else {key: _to_json(value) for key, value in face.parameters.items()},
         "fitted": {
-            "settings": {key: _plain(value) for key, value in settings.items()},
+            "settings": {key: _to_json(value) for key, value in settings.items()},
             "layout": asdict(sample),
             "history": history,
             "n_features_in": None if face is None else face.n_features_in,
-            "feature_names_in": None if face is None else _plain(face.feature_names_in),
-            "state": {key: _plain(value) for key, value in state.items() if key not in arrays},
+            "feature_names_in": None if face is None else _to_json(face.feature_names_in),
+            "state": {key: _to_json(value) for key, value in state.items() if key not in arrays},
         },
         "payload": {"file": WEIGHTS, "bytes": len(payload), "sha256": hashlib.sha256(payload).hexdigest()},
     }
@@ -131,17 +131,17 @@ def write_model(
 
 
 def read_model(path: Path) -> Parts:
-    """The checked content of the model folder `path`. FormatError if there is none, or it is damaged."""
-    with in_turn(path):  # a model that is being replaced is read as it was, or as it will be
+    """The checked content of the model folder `path`. Raises FormatError if it is missing or damaged."""
+    with in_turn(path):  # reads the old or the new version of a model that is being replaced
         path = standing_folder(path)
         config = read_config(path)
         weights, arrays = _split(_read_weights(path, config))
     with untrusted(f"{path}: config.json does not describe a model that this version knows"):
-        return Parts(config["estimator"], _restored_all(config["parameters"]), config["fitted"], weights, arrays)
+        return Parts(config["estimator"], _all_from_json(config["parameters"]), config["fitted"], weights, arrays)
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The checked config.json of the model folder `path`. FormatError if there is none, or it is damaged."""
+    """The checked config.json of the model folder `path`. Raises FormatError if it is missing or damaged."""
     file = path / CONFIG
     if not file.is_file():
         what = "no model (a folder with config.json and model.safetensors)" if path.exists() else "no such model"
@@ -151,10 +151,10 @@ def read_config(path: Path) -> dict[str, Any]:
         config: dict[str, Any] = json.loads(text)
         ending = f',\n "sha256": "{config["sha256"]}"\n}}\n'
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise FormatError(f"{file}: damaged, not the JSON that was written ({error}).") from error
-    rest = text.removesuffix(ending) + "\n}\n"  # as text: a hostile tree would grow when it is written anew
+        raise FormatError(f"{file}: damaged, not valid JSON ({error}).") from error
+    rest = text.removesuffix(ending) + "\n}\n"  # as text: serialising a hostile tree again could make it grow
     if not text.endswith(ending) or config["sha256"] != hashlib.sha256(rest.encode()).hexdigest():
-        raise FormatError(f"{file}: damaged or edited (SHA-256 differs). Copy the model again, or save it anew.")
+        raise FormatError(f"{file}: damaged or edited (SHA-256 differs). Copy the model again, or save it again.")
     if config.get("format") != FORMAT:
         raise FormatError(
             f"{path}: model format {config.get('format')!r}, written by version {config.get('hourglass')}; this version reads "
@@ -164,42 +164,42 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def _read_weights(path: Path, config: dict[str, Any]) -> dict[str, Tensor]:
-    """The checked weights of the model folder `path`. FormatError if they are missing or damaged."""
+    """The checked weights of the model folder `path`. Raises FormatError if they are missing or damaged."""
     file = path / WEIGHTS
     if not file.is_file():
         raise FormatError(f"{path}: {WEIGHTS} is missing.")
-    with untrusted(f"{path / CONFIG}: does not say which weights are the model's"):
+    with untrusted(f"{path / CONFIG}: does not describe the weights"):
         named, n_bytes, claimed = (config["payload"][name] for name in ("file", "bytes", "sha256"))
     if named != WEIGHTS:
-        raise FormatError(f"{path / CONFIG}: names {named!r} for the weights; allowed: {WEIGHTS}.")
+        raise FormatError(f"{path / CONFIG}: names {named!r} as the weights; allowed: {WEIGHTS}.")
     if (size := file.stat().st_size) != n_bytes:
-        raise FormatError(f"{file}: damaged ({size} bytes for {n_bytes}). Copy the model again, or save it anew.")
+        raise FormatError(f"{file}: damaged ({size} bytes for {n_bytes}). Copy the model again, or save it again.")
     payload = file.read_bytes()
     if hashlib.sha256(payload).hexdigest() != claimed:
-        raise FormatError(f"{file}: damaged (SHA-256 differs). Copy the model again, or save it anew.")
+        raise FormatError(f"{file}: damaged (SHA-256 differs). Copy the model again, or save it again.")
     try:
         return from_bytes(payload)
     except SafetensorError as error:
         raise FormatError(f"{file}: not a safetensors file ({error}).") from error
 
 
-def _restored_all(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: _restored(value) for key, value in values.items()}
+def _all_from_json(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: _from_json(value) for key, value in values.items()}
 
 
 def _split(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """(the network's weights, the estimator's own arrays)"""
-    weights = {key: tensor for key, tensor in tensors.items() if not key.startswith(_LEARNED)}
-    arrays = {key.removeprefix(_LEARNED): tensor.numpy() for key, tensor in tensors.items() if key.startswith(_LEARNED)}
-    strange = [key for key, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
-    if strange:
-        raise FormatError(f"what was learned holds numbers that are not finite ({', '.join(strange)}).")
+    weights = {key: tensor for key, tensor in tensors.items() if not key.startswith(_ARRAYS)}
+    arrays = {key.removeprefix(_ARRAYS): tensor.numpy() for key, tensor in tensors.items() if key.startswith(_ARRAYS)}
+    invalid = [key for key, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
+    if invalid:
+        raise FormatError(f"fitted attributes hold numbers that are not finite ({', '.join(invalid)}).")
     return weights, arrays
 
 
 def restore_settings(fitted: dict[str, Any]) -> dict[str, Any]:
-    """The settings that training used."""
-    settings = _restored_all(fitted["settings"])
+    """The settings of training."""
+    settings = _all_from_json(fitted["settings"])
     corruption, penalty = settings["corruption"], settings["penalty"]
     penalties = penalty if isinstance(penalty, tuple) else (penalty,)
     if not isinstance(corruption, Corruption | None) or not all(isinstance(one, Penalty | None) for one in penalties):
@@ -208,7 +208,7 @@ def restore_settings(fitted: dict[str, Any]) -> dict[str, Any]:
     for kind, known in known_names.items():
         name = settings[kind]
         if isinstance(name, str) and name not in known:
-            raise FormatError(f"it needs the {kind} {name!r}, which is none of this library's; hourglass.register it first.")
+            raise FormatError(f"it needs the {kind} {name!r}, which is unknown; call hourglass.register first.")
     return settings
 
 
@@ -227,34 +227,34 @@ def restore_sample(fitted: dict[str, Any]) -> Sample:
 def _checked_sample(shape: list[int | None], offset: Any, scale: Any, white: float | None = None) -> Sample:
     is_any_size = len(shape) > 1 and shape[:2] == [None, None]
     known = shape[2:] if is_any_size else shape
-    is_shape = 1 <= len(shape) <= 3 and all(type(side) is int and side > 0 for side in known)
+    is_shape = 1 <= len(shape) <= 3 and all(type(length) is int and length > 0 for length in known)
     by_column = isinstance(offset, list) and len(shape) == 1 and len(offset) == len(scale) == shape[0]
     offsets, scales = (offset, scale) if by_column else ([offset], [scale])
     numbers = [float(number) for number in [*offsets, *scales, 1.0 if white is None else white]]
     if not is_shape or not all(map(math.isfinite, numbers)) or min(numbers[len(offsets) :]) <= 0:
-        raise ValueError(f"shape {shape}, offset {offset}, scale {scale}, white {white} are no sample")
+        raise ValueError(f"shape {shape}, offset {offset}, scale {scale}, white {white} are not a sample")
     if by_column:
         offset, scale = tuple(offset), tuple(scale)
     return Sample(tuple(shape), offset, scale, white)
 
 
-def _plain(value: Any) -> Any:
-    """`value` as JSON has it; what JSON cannot have (modules of one's own, a random state) as None."""
+def _to_json(value: Any) -> Any:
+    """Convert `value` to JSON; None for what JSON cannot hold, as modules or a random state."""
     if isinstance(value, Corruption):
         return {"corruption": to_config(value)}
     if isinstance(value, Penalty):
         return {"penalty": penalty_to_config(value)}
     if isinstance(value, (list, tuple)):
-        plain = [_plain(item) for item in value]
+        plain = [_to_json(item) for item in value]
         return None if any(item is None for item in plain) else plain
     if hasattr(value, "tolist"):
         return value.tolist()
     return value if value is None or isinstance(value, (bool, int, float, str)) else None
 
 
-def _restored(value: Any) -> Any:
+def _from_json(value: Any) -> Any:
     if isinstance(value, list):
-        return tuple(_restored(item) for item in value)
+        return tuple(_from_json(item) for item in value)
     if isinstance(value, dict) and "corruption" in value:
         return from_config(value["corruption"])
     if isinstance(value, dict) and "penalty" in value:
@@ -271,7 +271,7 @@ def _dump(config: dict[str, Any]) -> str:
 
 
 def _card(title: str, sample: Sample, n_weights: int, config: dict[str, Any]) -> str:
-    """The model's card: what it is, how it was made, how to use it."""
+    """The model card: description, training, use."""
     settings, rows = config["fitted"]["settings"], config["fitted"]["history"]
     epochs = "\n".join(
         f"| {row['epoch']} | {row['loss']:.5f} | "
@@ -281,7 +281,7 @@ def _card(title: str, sample: Sample, n_weights: int, config: dict[str, Any]) ->
     values = "\n".join(f"| {key} | `{json.dumps(value)}` |" for key, value in settings.items())
     return f"""# {title}
 
-Made by hourglass {config["hourglass"]}. Takes samples of shape {sample} and makes codes of
+Trained by hourglass {config["hourglass"]}. Encodes samples of shape {sample} in
 {settings["n_components"]} latent dimensions; {n_weights:,} weights.
 
 ```python

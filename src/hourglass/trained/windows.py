@@ -1,4 +1,4 @@
-"""Large images in windows whose results, put together, are those of the whole image."""
+"""Windows for exact processing of large images by convolutional networks."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 
 class Window(NamedTuple):
-    """A part of an image.
+    """A window of an image.
 
     Attributes
     ----------
     read : (top, bottom, left, right)
-        What a network is given: the part and a margin on each side, as far as the image goes.
+        Input of the network: the window with a margin on each side, within the image.
     kept : (top, bottom, left, right)
-        The part itself, in pixels of the image.
+        The window without margin.
     """
 
     read: tuple[int, int, int, int]
@@ -22,7 +22,7 @@ class Window(NamedTuple):
 
     @property
     def inner(self) -> tuple[slice, slice]:
-        """Where in `read` the rows and columns of `kept` are."""
+        """Rows and columns of `kept` within `read`."""
         top, bottom, left, right = self.kept
         return slice(top - self.read[0], bottom - self.read[0]), slice(left - self.read[2], right - self.read[2])
 
@@ -30,19 +30,18 @@ class Window(NamedTuple):
 def windows_of(size: tuple[int, int], window: int, margin: int) -> Iterator[Window]:
     """Windows that cover an image of `size` (height, width), row by row.
 
-    Where a network's receptive field reaches no farther than `margin`, and both are multiples of its stride, what it makes of
-    `read` is in `kept` what it makes of the whole image: the layers' padding at the cut edges is felt in the margin alone, and
-    at the image's own borders it is the same.
+    If the receptive field reaches no farther than `margin`, and `window` and `margin` are multiples of the stride, the output
+    for `read` equals that for the whole image within `kept`: padding at inner edges only affects the margin.
 
     Parameters
     ----------
     size : (height, width)
     window : int
-        Height and width of `kept`, but for the last ones.
+        Height and width of `kept`; less at the lower and right border.
     margin : int
     """
-    for top, bottom in _stretches(size[0], window):
-        for left, right in _stretches(size[1], window):
+    for top, bottom in _intervals(size[0], window):
+        for left, right in _intervals(size[1], window):
             read = (
                 max(0, top - margin),
                 min(size[0], bottom + margin),
@@ -52,6 +51,6 @@ def windows_of(size: tuple[int, int], window: int, margin: int) -> Iterator[Wind
             yield Window(read, (top, bottom, left, right))
 
 
-def _stretches(length: int, window: int) -> Iterator[tuple[int, int]]:
+def _intervals(length: int, window: int) -> Iterator[tuple[int, int]]:
     for start in range(0, length, window):
         yield start, min(start + window, length)
