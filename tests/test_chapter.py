@@ -135,7 +135,7 @@ def test_data_that_the_chapter_cannot_count_by(tmp_path: Path) -> None:
         (dataset.train.take(np.flatnonzero(dataset.train.labels == "bars")), dataset.test),
         (dataset.train, dataset.test.take(np.arange(10))),
     ):
-        with pytest.raises(hg.DataError, match="of each class in both parts"):
+        with pytest.raises(hg.DataError, match="of each class in both splits"):
             Laboratory(hg.Dataset("few", train, "here", test), 0)
 
 

@@ -1,4 +1,4 @@
-"""Reports: figures, one self-contained page, and runs that are written up as files."""
+"""Reports: figures, self-contained pages, and the files of a run."""
 
 from hourglass.report.demo import run_demo
 from hourglass.report.figures import (

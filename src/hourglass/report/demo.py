@@ -1,4 +1,4 @@
-"""The demo: the chapter's denoiser, the same network trained well, and what both learned."""
+"""The demo: the chapter's denoiser, compared with the same network under the default preset."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ NAMES = {"chapter": "autoencoder, chapter", "default": "autoencoder, default"}
 def run_demo(
     dataset: Dataset, out: Path, seed: int, callbacks: Callable[[str], Sequence[Callback]] = lambda name: ()
 ) -> Comparison:
-    """Train both denoisers on `dataset`, measure them beside their baselines, and write everything to the folder `out`.
+    """Train both denoisers on `dataset`, compare them with baselines, and write the results to the folder `out`.
 
-    Writes model.hg/ (the one trained well), history.jsonl, metrics.json, denoised.png and .svg, learning-curve.svg.
+    Writes model.hg/ (of the default preset), history.jsonl, metrics.json, denoised.png and .svg, learning-curve.svg.
     """
     out.mkdir(parents=True, exist_ok=True)
     history = out / "history.jsonl"
@@ -32,10 +32,10 @@ def run_demo(
         callbacks=lambda preset: [WriteHistory(history, model=preset), *callbacks(preset)],
     )
     models[NAMES["default"]].save(out / "model.hg")
-    with replace_file(out / "metrics.json") as beside:
+    with replace_file(out / "metrics.json") as temporary:
         content = {"data": dataset.name, "source": dataset.source, "seed": seed, "machine": machine()}
         content |= {"rows": comparison.rows, "notes": comparison.notes}
-        beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     captions = {row["name"]: f"MSE {row['mse']:.4f}, {row['psnr']:.1f} dB" for row in comparison.rows}
     save(image_rows(comparison.images, captions), out / "denoised.png", out / "denoised.svg")
     linear = {f"{row['name']}, test": row["mse"] for row in comparison.rows if "linear" in row["name"]}

@@ -1,4 +1,4 @@
-"""One page of HTML that holds all it shows: text, figures, tables and examples, in light and dark, on screen and paper."""
+"""A self-contained HTML page of text, figures, tables and examples, for light and dark schemes, screen and print."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hourglass.report.sections import Picture, Section, Table, duration, is_nume
 
 
 def html(title: str, lead: str, facts: Mapping[str, str], sections: Sequence[Section]) -> str:
-    """The page: title and lead, contents, the sections, and at the foot the facts of the run.
+    """Return the page: title, lead, contents, sections, and the facts of the run in the footer.
 
-    It asks for nothing from anywhere, has no script, and reads from 360 pixels of width on.
+    It loads no external resources, has no script, and fits screens from 360 pixels of width.
 
     Parameters
     ----------
     title, lead, facts, sections
-        Texts are plain: a blank line parts paragraphs, `backticks` mark code, *asterisks* emphasis; all else stands as it is.
+        Plain text: blank lines separate paragraphs, `backticks` mark code and *asterisks* emphasis; all else is literal.
     """
     style = files("hourglass.report").joinpath("page.css").read_text(encoding="utf-8")
     contents = "".join(f'<li><a href="#{section.name}">{_inline(section.title)}</a></li>' for section in sections)
@@ -53,11 +53,11 @@ def html(title: str, lead: str, facts: Mapping[str, str], sections: Sequence[Sec
 
 
 def _section(number: int, section: Section) -> str:
-    took = f' <span class="took">{duration(section.seconds)}</span>' if section.seconds >= 1 else ""
+    time = f' <span class="took">{duration(section.seconds)}</span>' if section.seconds >= 1 else ""
     return f"""<section id="{section.name}" aria-labelledby="{section.name}-title">
 <h2 id="{section.name}-title"><span class="number">{number}</span> {_inline(section.title)}</h2>
 <div class="claim"><h3>The claim</h3>{_prose(section.claim)}</div>
-<h3>What was run{took}</h3>
+<h3>What was run{time}</h3>
 {_prose(section.run)}
 {"".join(_shown(number, section))}<h3>What it means</h3>
 {_prose(section.meaning)}
@@ -77,10 +77,10 @@ def _shown(number: int, section: Section) -> Iterator[str]:
 
 
 def _table(table: Table) -> str:
-    """In a box of its own that scrolls, which the keyboard must reach too."""
+    """Return a table in a scrollable box, which is focusable for keyboards."""
     right = [is_numeric([row[column] for row in table.rows]) and column > 0 for column in range(len(table.headings))]
     head = "".join(
-        f'<th scope="col"{_side(is_right)}>{_inline(heading)}</th>'
+        f'<th scope="col"{_alignment(is_right)}>{_inline(heading)}</th>'
         for heading, is_right in zip(table.headings, right, strict=True)
     )
     lines = []
@@ -88,7 +88,7 @@ def _table(table: Table) -> str:
         cells = []
         for column, (cell, is_right) in enumerate(zip(row, right, strict=True)):
             text = f"<b>{_inline(cell)}</b>" if (index, column) in table.best else _inline(cell)
-            cells.append(f"<td{_side(is_right)}>{text}</td>" if column else f'<th scope="row">{text}</th>')
+            cells.append(f"<td{_alignment(is_right)}>{text}</td>" if column else f'<th scope="row">{text}</th>')
         lines.append(f"<tr>{''.join(cells)}</tr>\n")
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(_plain(table.caption))}">'
@@ -96,7 +96,7 @@ def _table(table: Table) -> str:
     )
 
 
-def _side(is_right: bool) -> str:
+def _alignment(is_right: bool) -> str:
     return ' class="right"' if is_right else ""
 
 
@@ -105,7 +105,7 @@ def _facts(facts: Mapping[str, str]) -> str:
     return f'<div class="scroll" tabindex="0" role="region" aria-label="Facts"><table><tbody>\n{rows}</tbody></table></div>'
 
 
-# Code first: an asterisk inside it is an asterisk; an emphasis neither begins nor ends with a blank, as in 2 * 3 * 4.
+# Code comes first, so that asterisks in it are literal. Emphasis neither begins nor ends with a blank, unlike 2 * 3 * 4.
 _MARKUP = re.compile(r"`([^`]+)`|\*(\S(?:[^*]*\S)?)\*")
 
 

@@ -1,4 +1,4 @@
-"""Plots of the chapter: curves, maps of single numbers, and the plane of two codes."""
+"""Plots of the chapter: curves, maps of single latent dimensions, and the two-dimensional latent space."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from hourglass.report.pictures import sheet
 def curves(
     series: Mapping[str, Sequence[tuple[float, float]]], xlabel: str, ylabel: str, log: tuple[bool, bool] = (False, False)
 ) -> Figure:
-    """A line for each name, through its points (x, y); `log` says which axes are logarithmic."""
+    """Plot a line through the points (x, y) of each series; `log` selects logarithmic axes."""
     figure = Figure(figsize=(7.2, 4.2), dpi=150, layout="constrained")
     axes = figure.subplots()
     for (name, points), colour in zip(series.items(), COLOURS, strict=False):
-        style = "--" if colour == COLOURS[1] else "-"  # told apart where two lie on each other
+        style = "--" if colour == COLOURS[1] else "-"  # distinguishes overlapping lines
         axes.plot(*zip(*points, strict=True), style, marker="o", color=colour, markersize=4, label=name)
     axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log" if log[0] else "linear", yscale="log" if log[1] else "linear")
     if log[0]:
@@ -41,18 +41,18 @@ def curves(
 
 
 def mosaic(images: Array, columns: int) -> Figure:
-    """Images (n, h, w) or (n, h, w, c) side by side without a gap, as one picture."""
-    whole = sheet(images, columns, gap=0)
-    height, width = whole.shape[:2]
+    """Arrange images (n, h, w) or (n, h, w, c) without gaps as one picture."""
+    canvas = sheet(images, columns, gap=0)
+    height, width = canvas.shape[:2]
     figure = Figure(figsize=(6.4, 6.4 * height / width), dpi=150, layout=None)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(whole, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
+    axes.imshow(canvas, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
     axes.set_axis_off()
     return figure
 
 
 def contrasts(rows: Mapping[str, Float32]) -> Figure:
-    """Rows of maps (k, h, w) with a sign: blue below zero, white at it, red above; each scaled by its own largest value."""
+    """Show rows of signed maps (k, h, w): blue is negative, red positive; each is scaled by its largest magnitude."""
     count = max(len(maps) for maps in rows.values())
     margin = 2.4
     figure = Figure(figsize=(margin + 0.72 * count, 0.76 * len(rows) + 0.1), dpi=150, layout=None)
@@ -69,34 +69,40 @@ def contrasts(rows: Mapping[str, Float32]) -> Figure:
 
 
 def regions(
-    owners: NDArray[np.int64], extent: tuple[float, float, float, float], points: Float32, labels: NDArray[Any], drawn: Float32
+    classification: NDArray[np.int64],
+    extent: tuple[float, float, float, float],
+    points: Float32,
+    labels: NDArray[Any],
+    samples: Float32,
 ) -> Figure:
-    """The plane of two codes: which class owns each place, the codes of images, and those that were drawn.
+    """Plot a two-dimensional latent space: the class of each point, the codes of images, and samples.
 
     Parameters
     ----------
-    owners : ndarray (h, w) of int
-        The index of each place's class, from 0; -1 where no class has codes. Row 0 is at the bottom.
+    classification : ndarray (h, w) of int
+        Class index of each grid point; -1 where no class has codes. Row 0 is at the bottom.
     extent : (left, right, bottom, top)
     points : ndarray (n, 2), float32
+        Codes of images.
     labels : ndarray (n,)
-        Of each point; in sorted order they have the indices of `owners`.
-    drawn : ndarray (m, 2), float32
+        Their labels, whose sorted order defines the class indices.
+    samples : ndarray (m, 2), float32
+        Codes drawn at random.
     """
     figure = Figure(figsize=(6.4, 6.0), dpi=150, layout="constrained")
     axes = figure.subplots()
     classes = np.unique(labels)
     colours = [mpl.colormaps["tab10"](index % 10) for index in range(len(classes))]
-    shown = np.ma.masked_less(owners, 0)
+    shown = np.ma.masked_less(classification, 0)
     axes.imshow(
         shown, cmap=ListedColormap(colours), vmin=-0.5, vmax=len(classes) - 0.5, origin="lower", extent=extent,
         aspect="auto", alpha=0.35, interpolation="nearest",
     )  # fmt: skip
     for index, label in enumerate(classes):
-        mine = points[labels == label]
-        axes.scatter(mine[:, 0], mine[:, 1], s=1, color=colours[index], linewidths=0, rasterized=True)
-        axes.annotate(str(label), np.median(mine, axis=0), fontsize=12, weight="bold", ha="center", va="center")
-    axes.scatter(drawn[:, 0], drawn[:, 1], s=14, marker="x", color="black", linewidths=0.8, label="drawn")
-    axes.set(xlabel="first number of the code", ylabel="second number", xlim=extent[:2], ylim=extent[2:])
+        of_class = points[labels == label]
+        axes.scatter(of_class[:, 0], of_class[:, 1], s=1, color=colours[index], linewidths=0, rasterized=True)
+        axes.annotate(str(label), np.median(of_class, axis=0), fontsize=12, weight="bold", ha="center", va="center")
+    axes.scatter(samples[:, 0], samples[:, 1], s=14, marker="x", color="black", linewidths=0.8, label="samples")
+    axes.set(xlabel="first latent dimension", ylabel="second latent dimension", xlim=extent[:2], ylim=extent[2:])
     axes.legend(frameon=False, fontsize=8, loc="upper right")
     return figure

@@ -1,4 +1,4 @@
-"""What a report is made of: sections with pictures and tables, however they are written up."""
+"""The content of a report: sections with pictures and tables, independent of the output format."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-# A cell of figures: a sign or a bound, digits, a spread, a unit.
-_FIGURE = re.compile(r"[-+−±≤≥<>≈~]?\s?[\d.,]*\d(e[-+]?\d+)?(\s?±\s?[\d.,]+)?(\s?(%|×|°|[^\W\d]{1,5}))?")
+# A numeric cell: a sign or bound, digits, a spread, a unit.
+_NUMERIC = re.compile(r"[-+−±≤≥<>≈~]?\s?[\d.,]*\d(e[-+]?\d+)?(\s?±\s?[\d.,]+)?(\s?(%|×|°|[^\W\d]{1,5}))?")
 _EMPTY = ("", "-", "–", "—")
 
 
@@ -22,45 +22,45 @@ class Picture:
     """File stem, a slug."""
     figure: Figure
     caption: str
-    """Doubles as the alternative text."""
+    """Caption and alternative text."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a section, its cells formatted."""
+    """A table of a section, with formatted cells."""
 
     caption: str
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
-    """The first cell names its row."""
+    """The first cell of a row is its heading."""
     best: Collection[tuple[int, int]] = ()
-    """(row, column) of the cells to set bold."""
+    """(row, column) of the cells in bold."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """One claim of the chapter, put to the test. Texts are as `html` takes them."""
+    """One claim of the chapter with its experiment. Texts use the markup of `html`."""
 
     name: str
-    """A slug, the anchor."""
+    """The anchor, a slug."""
     title: str
     claim: str
-    """What the chapter says."""
+    """The claim of the chapter."""
     run: str
-    """What was run."""
+    """Description of the experiment."""
     shown: Sequence[Picture | Table]
     meaning: str
-    """What it means, with the measured numbers."""
+    """Interpretation of the results."""
     example: str
     """Python source."""
     numbers: Mapping[str, Any]
-    """For the file of figures beside the page."""
+    """Results for the JSON file."""
     seconds: float = 0.0
-    """What it took."""
+    """Duration of the experiment."""
 
 
 def numbered(number: int, section: Section) -> Iterator[tuple[str, Picture | Table]]:
-    """The pictures and tables of the section, each kind counted on its own: Figure 2.1, Table 2.1, Figure 2.2."""
+    """Number the pictures and tables of a section, each kind separately: Figure 2.1, Table 2.1, Figure 2.2."""
     counts = {"Figure": 0, "Table": 0}
     for item in section.shown:
         kind = "Figure" if isinstance(item, Picture) else "Table"
@@ -69,13 +69,13 @@ def numbered(number: int, section: Section) -> Iterator[tuple[str, Picture | Tab
 
 
 def is_numeric(cells: Sequence[str]) -> bool:
-    """Whether every cell that is filled holds a figure, so that the column is set to the right."""
+    """Whether all non-empty cells are numeric, so that the column is right-aligned."""
     filled = [cell for cell in cells if cell not in _EMPTY]
-    return bool(filled) and all(_FIGURE.fullmatch(cell) for cell in filled)
+    return bool(filled) and all(_NUMERIC.fullmatch(cell) for cell in filled)
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words."""
+    """Format a duration."""
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{round(seconds) // 60} min {round(seconds) % 60} s"

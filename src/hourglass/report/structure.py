@@ -1,4 +1,4 @@
-"""A network drawn as its tensors: input x, encoder, code y, decoder, output z."""
+"""Drawing of a network by its tensors: input x, encoder, code y, decoder, output z."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 _PART_COLOURS = {"encoder": COLOURS[0], "decoder": COLOURS[2]}
 _CODE_COLOUR = COLOURS[1]
-_TALLEST = 2.3  # inches, as are all lengths here
-_BAR = 0.075
-_LINE = 0.145  # from one line of small print to the next
-_CHARACTER = 0.066  # a wide estimate, in small print
-_SMALL, _NORMAL = 7.0, 8.5  # points
+_MAX_HEIGHT = 2.3  # of a bar; all lengths are in inches
+_BAR_WIDTH = 0.075
+_LINE_HEIGHT = 0.145  # of small text
+_CHARACTER_WIDTH = 0.066  # of small text, an upper estimate
+_SMALL, _NORMAL = 7.0, 8.5  # font sizes in points
 
 
 @dataclass(frozen=True)
 class _Step:
-    """From one tensor to the next: what runs, and what comes out."""
+    """A step from one tensor to the next: the layers and the output shape."""
 
     part: str
-    words: tuple[str, ...]
+    labels: tuple[str, ...]
     shape: tuple[int, ...]
     weights: int
 
@@ -44,10 +44,10 @@ class _Step:
 
 
 def structure(network: Network, shape: tuple[int, ...]) -> Figure:
-    """The layers that run on one sample of `shape`: an upright bar for each tensor, a trapezoid for each layer between.
+    """Draw the layers for one sample of `shape`: a bar for each tensor, a trapezoid for each layer in between.
 
-    A bar is as high as the power 0.4 of its tensor's size, so that an hourglass looks like one and two numbers are still
-    seen. Activations, normalisation, pooling and reshaping belong to the layer before, upsampling to the layer after.
+    The height of a bar is the size of the tensor to the power of 0.4, so that two values are still visible. Activations,
+    normalisation, pooling and reshaping belong to the layer before, upsampling to the layer after.
 
     Parameters
     ----------
@@ -56,100 +56,102 @@ def structure(network: Network, shape: tuple[int, ...]) -> Figure:
         As in `describe`.
     """
     steps, code = _steps(network, shape)
-    shapes = [_seen(shape, steps[0]), *(step.shape for step in steps[:-1]), _seen(shape, steps[-1])]
-    printed = [text for step in steps for text in (*step.words, *step.note.split())] + [_size(shape) for shape in shapes]
-    least = 0.85 if 1 in (code, len(steps) - code) else 0.0  # "bottleneck" stands beside "input" or "output" then
-    pitch = max(_width(*printed) + 0.17, min(1.9, 6.6 / len(steps)), least)
-    is_roomy = _width(*(step.note for step in steps)) + 0.1 < pitch
-    notes = [(step.note,) if is_roomy else tuple(step.note.split()) for step in steps]
+    shapes = [_flattened(shape, steps[0]), *(step.shape for step in steps[:-1]), _flattened(shape, steps[-1])]
+    texts = [text for step in steps for text in (*step.labels, *step.note.split())] + [_size(shape) for shape in shapes]
+    min_pitch = 0.85 if 1 in (code, len(steps) - code) else 0.0  # "bottleneck" is next to "input" or "output" then
+    pitch = max(_width(*texts) + 0.17, min(1.9, 6.6 / len(steps)), min_pitch)
+    is_wide = _width(*(step.note for step in steps)) + 0.1 < pitch
+    notes = [(step.note,) if is_wide else tuple(step.note.split()) for step in steps]
     sizes = np.array([math.prod(shape) for shape in shapes], dtype=float)
-    heights = np.maximum(_TALLEST * (sizes / sizes.max()) ** 0.4, 0.05)
-    places = pitch * np.arange(len(shapes))
+    heights = np.maximum(_MAX_HEIGHT * (sizes / sizes.max()) ** 0.4, 0.05)
+    positions = pitch * np.arange(len(shapes))
 
-    lane = 0.3 if network.bypasses_code else 0.0
-    top = _TALLEST / 2 + 0.8 + lane
-    deepest = _TALLEST / 2 + _LINE * (max(len(step.words) + len(note) for step, note in zip(steps, notes, strict=True)) + 1)
+    bypass_height = 0.3 if network.bypasses_code else 0.0
+    top = _MAX_HEIGHT / 2 + 0.8 + bypass_height
+    n_lines = max(len(step.labels) + len(note) for step, note in zip(steps, notes, strict=True)) + 1
+    depth = _MAX_HEIGHT / 2 + _LINE_HEIGHT * n_lines
     margin = max(0.5, _width(_size(shapes[0]), _size(shapes[-1])) / 2 + 0.12)
-    figure = Figure(figsize=(places[-1] + 2 * margin, top + deepest + 0.3), dpi=150, layout=None)
+    figure = Figure(figsize=(positions[-1] + 2 * margin, top + depth + 0.3), dpi=150, layout=None)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(-margin, places[-1] + margin), ylim=(-deepest - 0.3, top))
+    axes.set(xlim=(-margin, positions[-1] + margin), ylim=(-depth - 0.3, top))
     axes.set_axis_off()
-    drawing = _Drawing(axes, places, heights, code)
+    drawing = _Drawing(axes, positions, heights, code)
     drawing.steps(steps, notes)
     drawing.tensors(shapes)
-    drawing.ends(-deepest, is_bottleneck=sizes[code] < sizes[0])
+    drawing.ends(-depth, is_bottleneck=sizes[code] < sizes[0])
     for part, first, last in (("encoder", 0, code), ("decoder", code, len(steps))):
         weights = sum(parameter.numel() for parameter in getattr(network, part).parameters())
         drawing.bracket(part, f"{weights:,} weights", first, last, top - 0.46)
     if network.bypasses_code:
-        drawing.bypass("input and detail pass beside the code" if network.adds_input else "detail passes beside the code", lane)
+        note = "input and detail pass beside the code" if network.adds_input else "detail passes beside the code"
+        drawing.bypass(note, bypass_height)
     return figure
 
 
 class _Drawing:
-    """Bars at `places` of `heights`, in inches around a middle line, in axes whose unit is the inch."""
+    """Bars of `heights` at `positions`, in inches, centred on a horizontal line of axes in inches."""
 
-    def __init__(self, axes: Axes, places: Array, heights: Array, code: int) -> None:
-        self.axes, self.places, self.heights, self.code = axes, places, heights, code
+    def __init__(self, axes: Axes, positions: Array, heights: Array, code: int) -> None:
+        self.axes, self.positions, self.heights, self.code = axes, positions, heights, code
 
     def steps(self, steps: Sequence[_Step], notes: Sequence[tuple[str, ...]]) -> None:
-        """Trapezoids, and under each what runs there."""
+        """Draw the trapezoids, with the layers below each."""
         for index, (step, note) in enumerate(zip(steps, notes, strict=True)):
-            left, right = self.places[index] + _BAR / 2, self.places[index + 1] - _BAR / 2
+            left, right = self.positions[index] + _BAR_WIDTH / 2, self.positions[index + 1] - _BAR_WIDTH / 2
             low, high = self.heights[index : index + 2] / 2
             corners = [(left, -low), (left, low), (right, high), (right, -high)]
             self.axes.fill(*zip(*corners, strict=True), color=_PART_COLOURS[step.part], alpha=0.28, linewidth=0)
             middle = (left + right) / 2
-            depth = self._reach(middle, _width(*step.words, *note)) + 0.07
-            for line, text in enumerate((*step.words, *note)):
-                colour = MUTED if line >= len(step.words) else "black"
-                self._text(middle, -depth - line * _LINE, text, va="top", fontsize=_SMALL, color=colour)
+            depth = self._extent(middle, _width(*step.labels, *note)) + 0.07
+            for line, text in enumerate((*step.labels, *note)):
+                colour = MUTED if line >= len(step.labels) else "black"
+                self._text(middle, -depth - line * _LINE_HEIGHT, text, va="top", fontsize=_SMALL, color=colour)
 
     def tensors(self, shapes: Sequence[tuple[int, ...]]) -> None:
-        """Bars, and over each its size."""
-        for index, (place, height, shape) in enumerate(zip(self.places, self.heights, shapes, strict=True)):
+        """Draw the bars, with the size above each."""
+        for index, (x, height, shape) in enumerate(zip(self.positions, self.heights, shapes, strict=True)):
             part = "encoder" if index < self.code else "decoder"
             is_code = index == self.code
-            width = 1.6 * _BAR if is_code else _BAR
+            width = 1.6 * _BAR_WIDTH if is_code else _BAR_WIDTH
             colour = _CODE_COLOUR if is_code else _PART_COLOURS[part]
-            self.axes.fill_between([place - width / 2, place + width / 2], -height / 2, height / 2, color=colour, linewidth=0)
-            reach = self._reach(place, _width(_size(shape))) + 0.05
+            self.axes.fill_between([x - width / 2, x + width / 2], -height / 2, height / 2, color=colour, linewidth=0)
+            y = self._extent(x, _width(_size(shape))) + 0.05
             weight = "bold" if is_code else "normal"
-            self._text(place, reach, _size(shape), va="bottom", fontsize=_NORMAL - 0.5, weight=weight)
+            self._text(x, y, _size(shape), va="bottom", fontsize=_NORMAL - 0.5, weight=weight)
 
     def ends(self, y: float, is_bottleneck: bool) -> None:
-        """Name the input, the code and the output below everything, each with a line up to its bar."""
+        """Label input, code and output at the bottom, with a line up to each bar."""
         names = {0: "input $x$", self.code: f"{'bottleneck' if is_bottleneck else 'code'} $y$", -1: "output $z$"}
         for index, name in names.items():
-            place, bottom = self.places[index], -self.heights[index] / 2
-            self.axes.plot([place, place], [bottom - 0.04, y + 0.04], color=MUTED, linewidth=0.6, linestyle=(0, (1, 2)))
-            self._text(place, y, name, va="top", fontsize=_NORMAL + 0.5, weight="bold" if index == self.code else "normal")
+            x, bottom = self.positions[index], -self.heights[index] / 2
+            self.axes.plot([x, x], [bottom - 0.04, y + 0.04], color=MUTED, linewidth=0.6, linestyle=(0, (1, 2)))
+            self._text(x, y, name, va="top", fontsize=_NORMAL + 0.5, weight="bold" if index == self.code else "normal")
 
     def bracket(self, part: str, note: str, first: int, last: int, y: float) -> None:
-        """Name a part over its steps."""
-        left, right = self.places[first] + 0.08, self.places[last] - 0.08
+        """Label encoder or decoder above its steps."""
+        left, right = self.positions[first] + 0.08, self.positions[last] - 0.08
         self.axes.plot([left, left, right, right], [y - 0.05, y, y, y - 0.05], color=_PART_COLOURS[part], linewidth=1.4)
         self._text((left + right) / 2, y + 0.2, part, va="bottom", fontsize=_NORMAL + 1, weight="bold")
         self._text((left + right) / 2, y + 0.06, note, va="bottom", fontsize=_SMALL, color=MUTED)
 
-    def bypass(self, note: str, lane: float) -> None:
-        """A dashed arrow over the code, from encoder to decoder, in its own lane over all the bars."""
-        y, middle, half = _TALLEST / 2 + 0.2 + lane / 3, self.places[self.code], max(1.2, _width(note) / 2)
+    def bypass(self, note: str, height: float) -> None:
+        """Draw a dashed arrow from encoder to decoder above all bars, in a row of the given height."""
+        y, middle, half = _MAX_HEIGHT / 2 + 0.2 + height / 3, self.positions[self.code], max(1.2, _width(note) / 2)
         line = {"arrowstyle": "->", "linestyle": (0, (4, 3)), "color": MUTED, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0}
         self.axes.annotate("", (middle + half, y), (middle - half, y), arrowprops=line)
         self._text(middle, y + 0.03, note, va="bottom", fontsize=_SMALL, color=MUTED)
 
-    def _reach(self, place: float, width: float) -> float:
-        """How far from the middle line the drawing reaches within `width` around `place`: text beyond that is clear of it."""
-        across = np.linspace(place - width / 2 - 0.03, place + width / 2 + 0.03, 33)
-        return float(np.interp(across, self.places, self.heights / 2).max())
+    def _extent(self, x: float, width: float) -> float:
+        """Return the largest half height within `width` around `x`; text beyond it does not overlap the bars."""
+        samples = np.linspace(x - width / 2 - 0.03, x + width / 2 + 0.03, 33)
+        return float(np.interp(samples, self.positions, self.heights / 2).max())
 
     def _text(self, x: float, y: float, text: str, **style: Any) -> None:
         self.axes.text(x, y, text, ha="center", **style)
 
 
 def _steps(network: Network, shape: tuple[int, ...]) -> tuple[list[_Step], int]:
-    """The steps of both parts, and how many the encoder takes."""
+    """Return the steps of encoder and decoder, and the number of those of the encoder."""
     codes: list[tuple[int, ...]] = []
     hook = network.encoder.register_forward_hook(lambda _module, _inputs, output: codes.append(tuple(output.shape[1:])))
     rows = describe(network, shape)
@@ -160,34 +162,34 @@ def _steps(network: Network, shape: tuple[int, ...]) -> tuple[list[_Step], int]:
 
 
 def _part_steps(rows: Sequence[dict[str, Any]], part: str, shape: tuple[int, ...], end: tuple[int, ...]) -> list[_Step]:
-    """The steps from a tensor of `shape` to one of `end`; a module without weights joins the layer before or after it."""
+    """Return the steps from a tensor of `shape` to one of `end`; modules without weights join an adjacent layer."""
     steps: list[_Step] = []
-    waiting: tuple[str, ...] = ()  # what runs before the next layer with weights
+    pending: tuple[str, ...] = ()  # labels for the next layer with weights
     for row in rows:
-        kind, words, output = row["layer"].partition("(")[0], _words(row["layer"]), tuple(row["output"])
+        kind, labels, output = row["layer"].partition("(")[0], _labels(row["layer"]), tuple(row["output"])
         before = steps[-1].shape if steps else shape
         if row["weights"] and not re.search("Norm|PReLU", kind):
-            grows = kind.startswith("Conv") and "Transpose" not in kind and len(output) == len(before) == 3
-            if grows and output[-1] > before[-1] and "upsample" not in waiting:  # done by a function, not by a module
-                waiting = (*waiting, "upsample")
-            steps.append(_Step(part, waiting + words, output, row["weights"]))
-            waiting = ()
-        elif not steps or "upsample" in words:
-            waiting += words
+            is_conv = kind.startswith("Conv") and "Transpose" not in kind and len(output) == len(before) == 3
+            if is_conv and output[-1] > before[-1] and "upsample" not in pending:  # by a function, not by a module
+                pending = (*pending, "upsample")
+            steps.append(_Step(part, pending + labels, output, row["weights"]))
+            pending = ()
+        elif not steps or "upsample" in labels:
+            pending += labels
         else:
             last = steps[-1]
-            unfolds = len(output) >= len(last.shape) and not waiting  # pooled, or rows made maps; flattened, maps stay maps
-            after = output if unfolds else last.shape
-            steps[-1] = replace(last, words=last.words + words, shape=after, weights=last.weights + row["weights"])
-    if not steps or waiting:
-        steps.append(_Step(part, waiting, end, 0))
-    if math.prod(steps[-1].shape) != math.prod(end):  # as a variational encoder, whose code is half of what its layers give
+            takes_shape = len(output) >= len(last.shape) and not pending  # pooling and unflattening, but not flattening
+            after = output if takes_shape else last.shape
+            steps[-1] = replace(last, labels=last.labels + labels, shape=after, weights=last.weights + row["weights"])
+    if not steps or pending:
+        steps.append(_Step(part, pending, end, 0))
+    if math.prod(steps[-1].shape) != math.prod(end):  # a variational encoder's code is half of its last layer
         steps.append(_Step(part, (), end, 0))
     return [*steps[:-1], replace(steps[-1], shape=end)]
 
 
-def _words(layer: str) -> tuple[str, ...]:
-    """What a layer is, in short lines, from its class and size: ("conv 3×3", "stride 2"); nothing for what goes unsaid."""
+def _labels(layer: str) -> tuple[str, ...]:
+    """Return short labels for a layer, such as ("conv 3×3", "stride 2"); none for layers that are not labelled."""
     kind = layer.partition("(")[0]
     if kind == "Linear":
         return ("dense",)
@@ -209,16 +211,16 @@ def _numbers(layer: str, name: str) -> list[str]:
     return [number for number in found[1].replace(" ", "").split(",") if number] if found else []
 
 
-def _seen(shape: tuple[int, ...], step: _Step) -> tuple[int, ...]:
-    """An image as the step beside it sees it: to a dense layer it is a row of numbers."""
-    return (math.prod(shape),) if "dense" in step.words else shape
+def _flattened(shape: tuple[int, ...], step: _Step) -> tuple[int, ...]:
+    """Return the shape of an image as the adjacent step takes it: flat for a dense layer."""
+    return (math.prod(shape),) if "dense" in step.labels else shape
 
 
 def _width(*texts: str) -> float:
-    """Inches that the longest text takes in small print, estimated on the safe side."""
-    return _CHARACTER * max((len(text) for text in texts), default=0)
+    """Return an upper estimate of the width of the longest text in small print, in inches."""
+    return _CHARACTER_WIDTH * max((len(text) for text in texts), default=0)
 
 
 def _size(shape: tuple[int, ...]) -> str:
-    """784 for (784,) and (1, 28, 28) becomes 28×28: a single channel goes unsaid."""
-    return "×".join(str(side) for side in (shape[1:] if len(shape) == 3 and shape[0] == 1 else shape))
+    """Format a shape, without a single channel: 784 for (784,), 28×28 for (1, 28, 28)."""
+    return "×".join(str(length) for length in (shape[1:] if len(shape) == 3 and shape[0] == 1 else shape))

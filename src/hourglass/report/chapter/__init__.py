@@ -1,4 +1,4 @@
-"""The textbook's chapter on autoencoders, run and shown: a section for each of its claims and exercises."""
+"""The textbook's chapter on autoencoders: an experiment for each of its claims and exercises."""
 
 from hourglass.report.chapter.laboratory import Laboratory, Topic
 from hourglass.report.chapter.run import TOPICS, run_chapter

@@ -1,4 +1,4 @@
-"""What every section of the chapter is run with, and what it gives back."""
+"""The shared setting of the chapter's experiments, and their results."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from hourglass.evaluation.generation import ReferenceClassifier
 from hourglass.images import Array, Float32, to_float
 from hourglass.report.sections import Picture, Table
 
-_FEWEST = 20  # test images
+_MIN_TEST_IMAGES = 20
 PRESET_NAMES = {"chapter": "autoencoder, chapter", "default": "autoencoder, default"}
 
 
 @dataclass
 class Laboratory(Setting):
-    """A data set with labels and a test part, a seed, and what several sections look at.
+    """A labelled data set with a test split, a seed, and results that several sections share.
 
-    Both parts are shuffled once, for the sections look at the first of them, and folders come class by class.
+    Both splits are shuffled once, as sections use the first images and folders are sorted by class.
 
     Attributes
     ----------
     quick : bool
-        Train less: a first look at a few thousand images.
+        Train less, for a first look at a few thousand images.
 
     Raises
     ------
     DataError
-        If the data has no labels, too few images, or a class that is missing in one of its parts.
+        If the data has no labels, too few images, or a class is missing in one of the splits.
     """
 
     quick: bool = False
@@ -43,13 +43,13 @@ class Laboratory(Setting):
         train, test = self.dataset.train, self.dataset.test
         if train.labels is None or test.labels is None:
             raise DataError(
-                f"{self.dataset.name} has no labels; the chapter counts by them. A folder with a subfolder for each class has."
+                f"{self.dataset.name} has no labels, which the chapter needs; use a folder with a subfolder for each class."
             )
         classes = np.unique(train.labels)
-        if len(classes) < 2 or set(classes) != set(np.unique(test.labels)) or len(test) < _FEWEST:
+        if len(classes) < 2 or set(classes) != set(np.unique(test.labels)) or len(test) < _MIN_TEST_IMAGES:
             raise DataError(
-                f"{self.dataset.name} has {len(classes)} classes and {len(test)} test images; the chapter needs two classes or "
-                f"more, {_FEWEST} test images or more, and some of each class in both parts."
+                f"{self.dataset.name} has {len(classes)} classes and {len(test)} test images; the chapter needs at least two "
+                f"classes, {_MIN_TEST_IMAGES} test images, and images of each class in both splits."
             )
         order = np.random.default_rng(self.seed)
         self.dataset = replace(
@@ -60,35 +60,35 @@ class Laboratory(Setting):
 
     @property
     def noun(self) -> str:
-        """What a class is called."""
+        """The word for a class: "digit" or "class"."""
         names = {str(label) for label in np.unique(self.dataset.train.known_labels)}
         return "digit" if names == set("0123456789") else "class"
 
-    def passes(self, full: int, quick: int) -> int:
-        """Epochs of a training."""
+    def epochs(self, full: int, quick: int) -> int:
+        """Return the number of epochs, `quick` or `full`."""
         return quick if self.quick else full
 
     @cached_property
     def denoising(self) -> tuple[Comparison, dict[str, Denoiser]]:
-        """The chapter's denoiser and the same network trained well, beside their baselines, and both by their preset."""
+        """(comparison of the chapter's and the default denoiser with baselines, both models by preset)"""
         comparison, models = denoise_suite(self.dataset, self.seed, tuple(PRESET_NAMES), self.device, self.callbacks)
         return comparison, {preset: models[name] for preset, name in PRESET_NAMES.items()}
 
     @cached_property
     def classifier(self) -> ReferenceClassifier:
-        """A classifier of the real training images, which reads what is generated and is no part of what generates."""
+        """A classifier fitted on the real training images, to evaluate generated ones."""
         return ReferenceClassifier().fit(self.dataset.train.images, self.dataset.train.known_labels, self.seed)
 
     @cached_property
     def examples(self) -> Array:
-        """One test image of each label, in order; of ten labels at most."""
+        """One test image of each label in order, for at most ten labels."""
         labels = self.dataset.test.known_labels
         return self.dataset.test.images[[int(np.argmax(labels == label)) for label in np.unique(labels)[:10]]]
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What a section found: what was run, figures and tables, what they mean, and all numbers."""
+    """The results of an experiment: its description, figures and tables, their interpretation, and all numbers."""
 
     run: str
     shown: Sequence[Picture | Table]
@@ -98,7 +98,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Topic:
-    """A section before it is run: its claim, the same in Python, and the experiment."""
+    """A section of the chapter: its claim, example and experiment."""
 
     name: str
     title: str
@@ -107,14 +107,14 @@ class Topic:
     experiment: Callable[[Laboratory], Findings]
 
 
-def rows_of(images: Array) -> Float32:
-    """Images as rows of values in 0..1."""
+def flatten(images: Array) -> Float32:
+    """Return images as rows of values in 0..1."""
     return to_float(images).reshape(len(images), -1)
 
 
-def squared_error(made: Array, wanted: Array) -> float:
-    """Mean squared error in squared units of 0..1; images or rows of values, uint8 or float."""
-    return float(np.square(to_float(made) - to_float(wanted), dtype=np.float64).mean())
+def squared_error(outputs: Array, targets: Array) -> float:
+    """Mean squared error in squared units of 0..1, for images or rows of values, uint8 or float."""
+    return float(np.square(to_float(outputs) - to_float(targets), dtype=np.float64).mean())
 
 
 def percent(share: float) -> str:

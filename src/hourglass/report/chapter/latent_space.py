@@ -39,122 +39,126 @@ generator.save("numbers.hg")
 
 _NUMBER = "31415"
 _OURS = "autoencoder, features"
-_CLUSTERED = 10_000
-_SIDE = 20
+_N_CLUSTERED = 10_000
+_GRID_SIZE = 20
 
 
 def _experiment(lab: Laboratory) -> Findings:
     train, test = lab.dataset.train, lab.dataset.test
-    ours, _ = lab.fit(_plane(lab), train.images, name="a plane")
-    plain, _ = lab.fit(Autoencoder(2), train.images, name="a plain plane")
+    ours, _ = lab.fit(_features_autoencoder(lab), train.images, name="features, 2 dimensions")
+    plain, _ = lab.fit(Autoencoder(2), train.images, name="plain, 2 dimensions")
     encoders = {"PCA": PrincipalComponents(2).fit(train.images), "plain autoencoder": plain, _OURS: ours}
     codes = {
-        name: (encoder.transform(train.images[:_CLUSTERED]), encoder.transform(test.images))
+        name: (encoder.transform(train.images[:_N_CLUSTERED]), encoder.transform(test.images))
         for name, encoder in encoders.items()
     }
     quality = {
-        name: cluster_quality(known, train.known_labels[:_CLUSTERED], asked, test.known_labels, lab.seed)
-        for name, (known, asked) in codes.items()
+        name: cluster_quality(train_codes, train.known_labels[:_N_CLUSTERED], test_codes, test.known_labels, lab.seed)
+        for name, (train_codes, test_codes) in codes.items()
     }
     generator = Generator.from_autoencoder(ours, train.images, train.known_labels)
-    read = _read(lab, generator)
+    accuracy = _label_accuracy(lab, generator)
     return Findings(
         run=(
-            f'Two numbers a code, learned without labels from {len(train):,} images: `preset="features"`, an autoencoder '
-            "whose penalty draws an image and its slightly warped copy together and keeps who is near whom; beside it a "
-            "plain autoencoder with two numbers, and PCA to two. Clusters and neighbours are fitted on "
-            f"{len(codes['PCA'][0]):,} training images and measured on {len(test):,} test images. For the generator each "
-            f"{lab.noun} gets a mixture of Gaussians over its codes. {read['n']} codes of each {lab.noun} are drawn inside "
-            "its region, which are, of four times as many draws, those that most surely belong to it; they are decoded, and "
-            "a classifier that was trained on real images alone reads the result. Beside it, as many draws without that "
-            "choice."
+            f'Two latent dimensions, learned without labels from {len(train):,} images: `preset="features"`, an autoencoder '
+            "whose penalty pulls an image and its slightly warped copy together and preserves neighbourhoods; for comparison "
+            "a plain autoencoder with two latent dimensions, and PCA with two components. Clusters and neighbours are fitted "
+            f"on {len(codes['PCA'][0]):,} training images and evaluated on {len(test):,} test images. The generator fits a "
+            f"mixture of Gaussians to the codes of each {lab.noun}. Inside the region of each {lab.noun}, {accuracy['n']} "
+            "codes are drawn: the quarter of the samples with the highest class probability. They are decoded, and a "
+            "classifier trained on real images predicts their labels. For comparison, as many samples are drawn without that "
+            "selection."
         ),
-        shown=[*_seen(lab, generator, codes, quality), *_generated(lab, generator, codes[_OURS][1], read)],
-        meaning=_meaning(lab, quality, read),
-        numbers={"clusters": quality, "read_rightly": read},
+        shown=[*_overview(lab, generator, codes, quality), *_generated(lab, generator, codes[_OURS][1], accuracy)],
+        meaning=_meaning(lab, quality, accuracy),
+        numbers={"clusters": quality, "read_rightly": accuracy},
     )
 
 
-def _plane(lab: Laboratory) -> Autoencoder:
-    # of few images, smaller batches make more steps in the same time
-    return Autoencoder(2, preset="features", epochs=lab.passes(8, 22), batch_size=256 if lab.quick else None)
+def _features_autoencoder(lab: Laboratory) -> Autoencoder:
+    # with few images, smaller batches make more steps in the same time
+    return Autoencoder(2, preset="features", epochs=lab.epochs(8, 22), batch_size=256 if lab.quick else None)
 
 
-def _drawn(generator: Generator, index: int, n: int, seed: int) -> Float32:
-    """Codes of new elements in the region of the class with this index."""
+def _sample(generator: Generator, index: int, n: int, seed: int) -> Float32:
+    """Sample codes in the region of the class with this index."""
     return sample_class(generator.density_, n, index, np.random.default_rng(seed + index))
 
 
-def _read(lab: Laboratory, generator: Generator, n: int = 200) -> dict[str, Any]:
-    """How many of `n` draws of each class the judge reads as that class, and how many of the real test images."""
+def _label_accuracy(lab: Laboratory, generator: Generator, n: int = 200) -> dict[str, Any]:
+    """Return the classifier's accuracy on `n` samples of each class, and on the real test images."""
     test = lab.dataset.test
 
-    def share(images: Array, label: Any) -> float:
+    def accuracy(images: Array, label: Any) -> float:
         return float((lab.classifier.predict(images) == label).mean())
 
     labels = {str(label): label for label in generator.classes_}
     inside = {
-        name: share(generator.inverse_transform(_drawn(generator, index, n, lab.seed)), label)
+        name: accuracy(generator.inverse_transform(_sample(generator, index, n, lab.seed)), label)
         for index, (name, label) in enumerate(labels.items())
     }
-    anywhere = {name: share(generator.sample(n, label=label, random_state=lab.seed), label) for name, label in labels.items()}
+    anywhere = {
+        name: accuracy(generator.sample(n, label=label, random_state=lab.seed), label) for name, label in labels.items()
+    }
     means = {"mean inside": float(np.mean(list(inside.values()))), "mean anywhere": float(np.mean(list(anywhere.values())))}
-    return {"n": n, "inside": inside, "anywhere": anywhere, **means, "real": share(test.images, test.known_labels)}
+    return {"n": n, "inside": inside, "anywhere": anywhere, **means, "real": accuracy(test.images, test.known_labels)}
 
 
-def _seen(
+def _overview(
     lab: Laboratory, generator: Generator, codes: dict[str, tuple[Float32, Float32]], quality: dict[str, ClusterQuality]
 ) -> list[Picture | Table]:
-    """Where the codes lie, how well they part the classes, and what the decoder makes of places and ways in the plane."""
-    rows = [[found["purity"], found["nmi"], found["accuracy"]] for found in quality.values()]
+    """Show the codes, their separation of the classes, and the decoded latent space with walks through it."""
+    rows = [[metrics["purity"], metrics["nmi"], metrics["accuracy"]] for metrics in quality.values()]
     return [
         Picture(
             "plane",
-            planes({name: (asked, lab.dataset.test.known_labels) for name, (_, asked) in codes.items()}),
-            f"The test images in the plane, coloured by {lab.noun}. No label was used to find these places.",
+            planes({name: (test_codes, lab.dataset.test.known_labels) for name, (_, test_codes) in codes.items()}),
+            f"The codes of the test images, coloured by {lab.noun}. No label was used for training.",
         ),
         Table(
-            "How well two numbers part the classes: purity and normalised mutual information of k-means clusters, and "
-            "accuracy of 5 nearest neighbours.",
+            "Separation of the classes by two latent dimensions: purity and normalised mutual information of k-means "
+            "clusters, and accuracy of 5 nearest neighbours.",
             ["", "purity", "NMI", "5-NN"],
             [[name, *(f"{value:.3f}" for value in row)] for name, row in zip(quality, rows, strict=True)],
-            {(int(np.argmax(column)), place) for place, column in enumerate(zip(*rows, strict=True), 1)},
+            {(int(np.argmax(values)), column) for column, values in enumerate(zip(*rows, strict=True), 1)},
         ),
         Picture(
             "decoded-plane",
-            mosaic(_decoded(generator, _extent(codes[_OURS][1])), _SIDE),
-            "The plane, decoded: one image for each place of a grid over it.",
+            mosaic(_decoded(generator, _extent(codes[_OURS][1])), _GRID_SIZE),
+            "The decoded latent space: one image for each point of a grid.",
         ),
         Picture(
             "walks",
             image_rows(_walks(lab, generator)),
-            f"Walks from one {lab.noun} to another, in nine equal steps through the plane; the ends are reconstructions of "
-            "test images.",
+            f"Walks from one {lab.noun} to another, in nine equal steps through the latent space; the ends are "
+            "reconstructions of test images.",
         ),
     ]
 
 
-def _generated(lab: Laboratory, generator: Generator, codes: Float32, read: dict[str, Any]) -> list[Picture | Table]:
-    """The regions, what was drawn there, and how it is read."""
+def _generated(lab: Laboratory, generator: Generator, codes: Float32, accuracy: dict[str, Any]) -> list[Picture | Table]:
+    """Show the regions of the classes, samples from them, and their accuracy."""
     extent = _extent(codes)
     level = float(np.quantile(np.exp(generator.density_.log_density(codes)), 0.02))
-    owned = classify(generator.density_, grid(extent, 150, 150), level).reshape(150, 150)
-    drawn = np.concatenate([_drawn(generator, index, 8, lab.seed) for index in range(len(generator.classes_))])
+    classification = classify(generator.density_, grid(extent, 150, 150), level).reshape(150, 150)
+    samples = np.concatenate([_sample(generator, index, 8, lab.seed) for index in range(len(generator.classes_))])
+    rows = []
+    for where in ("inside", "anywhere"):
+        shares = (*accuracy[where].values(), accuracy[f"mean {where}"], accuracy["real"])
+        rows.append([where, *(f"{100 * share:.0f} %" for share in shares)])
     return [
         Picture(
             "regions",
-            regions(owned, extent, codes, lab.dataset.test.known_labels, drawn),
-            f"The region of each {lab.noun}: where its density is the greatest, and there is any. Dots are test images, "
-            "crosses new elements.",
+            regions(classification, extent, codes, lab.dataset.test.known_labels, samples),
+            f"The region of each {lab.noun}, where its density is largest and not negligible. Dots are test images, crosses "
+            "samples.",
         ),
-        Picture("numbers", image_rows(_numbers(lab, generator)), f"New images of each {lab.noun}, and what they write."),
+        Picture("numbers", image_rows(_numbers(lab, generator)), f"New images of each {lab.noun}, and a number made of them."),
         Table(
-            f"How many of {read['n']} new images of each {lab.noun} the classifier reads as that, and of the real test images.",
-            ["drawn", *read["inside"], "all", "real"],
-            [
-                [where, *(f"{100 * share:.0f} %" for share in (*read[where].values(), read[f"mean {where}"], read["real"]))]
-                for where in ("inside", "anywhere")
-            ],
+            f"Share of {accuracy['n']} new images of each {lab.noun}, and of the real test images, that the classifier "
+            "assigns to it.",
+            ["samples", *accuracy["inside"], "all", "real"],
+            rows,
         ),
     ]
 
@@ -164,8 +168,8 @@ def _extent(codes: Float32) -> tuple[float, float, float, float]:
 
 
 def _decoded(generator: Generator, extent: tuple[float, float, float, float]) -> Array:
-    """Images of the plane, the top row first."""
-    codes = grid(extent, _SIDE, _SIDE).reshape(_SIDE, _SIDE, 2)[::-1].reshape(-1, 2)
+    """Decode a grid over the latent space, the top row first."""
+    codes = grid(extent, _GRID_SIZE, _GRID_SIZE).reshape(_GRID_SIZE, _GRID_SIZE, 2)[::-1].reshape(-1, 2)
     return generator.inverse_transform(codes)
 
 
@@ -173,51 +177,49 @@ def _walks(lab: Laboratory, generator: Generator) -> dict[str, Array]:
     images, labels, names = lab.dataset.test.images, lab.dataset.test.known_labels, generator.classes_[:10]
     codes = generator.encode(images)
     ends = []
-    for name in names:  # of each class the image in the middle of the others
-        mine = np.flatnonzero(labels == name)
-        ends.append(images[mine[np.square(codes[mine] - np.median(codes[mine], axis=0)).sum(1).argmin()]])
+    for name in names:  # the image nearest to the median code of each class
+        rows = np.flatnonzero(labels == name)
+        ends.append(images[rows[np.square(codes[rows] - np.median(codes[rows], axis=0)).sum(1).argmin()]])
     pairs = [(index, (index + 1) % len(ends)) for index in range(0, len(ends), 2)]
     return {f"{names[a]} to {names[b]}": generator.interpolate(ends[a], ends[b], steps=9) for a, b in pairs}
 
 
 def _numbers(lab: Laboratory, generator: Generator) -> dict[str, Array]:
-    """Ten new images of each class, and pi's first digits where there are such, else the classes in turn."""
-    known = [str(label) for label in generator.classes_]
+    """Generate ten images of each class, and for digits a number, else the classes in turn."""
+    names = [str(label) for label in generator.classes_]
     rows: dict[str, Array] = {
-        name: generator.inverse_transform(_drawn(generator, index, 10, lab.seed)) for index, name in enumerate(known[:10])
+        name: generator.inverse_transform(_sample(generator, index, 10, lab.seed)) for index, name in enumerate(names[:10])
     }
-    text = list(_NUMBER) if lab.noun == "digit" else known
-    written = [
-        _drawn(generator, known.index(name), 1, lab.seed + 50 + place) for place, name in enumerate(islice(cycle(text), 10))
-    ]
+    text = islice(cycle(_NUMBER if lab.noun == "digit" else names), 10)
+    codes = [_sample(generator, names.index(name), 1, lab.seed + 50 + position) for position, name in enumerate(text)]
     name = f"{_NUMBER}, twice" if lab.noun == "digit" else "in turn"
-    return rows | {name: generator.inverse_transform(np.concatenate(written))}
+    return rows | {name: generator.inverse_transform(np.concatenate(codes))}
 
 
-def _meaning(lab: Laboratory, quality: dict[str, ClusterQuality], read: dict[str, Any]) -> str:
+def _meaning(lab: Laboratory, quality: dict[str, ClusterQuality], accuracy: dict[str, Any]) -> str:
     ours, pca = quality[_OURS], quality["PCA"]
-    shares: dict[str, float] = read["anywhere"]
+    shares: dict[str, float] = accuracy["anywhere"]
     hardest = min(shares, key=lambda label: shares[label])
     better = (
-        "What parts the classes is then mostly what images differ in, once writing style is told to matter little."
+        "Apart from the style of writing, to which the penalty makes codes insensitive, images mostly differ in their class."
         if lab.noun == "digit"
         else ""
     )
-    writes = (
-        " With the 32 numbers of `hourglass generate --text 31415 -o number.png` digits look written by hand."
+    handwriting = (
+        " With the 32 latent dimensions of `hourglass generate --text 31415 -o number.png` digits look handwritten."
         if lab.noun == "digit"
         else ""
     )
     return (
-        f"On two numbers, k-means finds the classes with a purity of {ours['purity']:.2f} against PCA's {pca['purity']:.2f}, "
-        f"and the five nearest neighbours name {percent(ours['accuracy'])} of the test images rightly against "
-        f"{percent(pca['accuracy'])}; no label was used to make the codes. "
-        f"{better if ours['purity'] > pca['purity'] else ''}\n\nThe decoder works anywhere in the plane, also where no image "
-        f"was: between two regions it draws something between two {_plural(lab.noun)}, or neither. That is why the generator "
-        f"draws inside the regions: there the classifier reads {percent(read['mean inside'])} of the new images as what they "
-        f"should be, of draws from anywhere {percent(read['mean anywhere'])}, of real ones {percent(read['real'])}. From "
-        f"anywhere the hardest is {hardest}, with {percent(shares[hardest])}. Two numbers are few, and the images of a class "
-        f"look alike.{writes}"
+        f"With two latent dimensions, k-means clusters have a purity of {ours['purity']:.2f}, compared with "
+        f"{pca['purity']:.2f} for PCA, and the five nearest neighbours an accuracy of {percent(ours['accuracy'])}, compared "
+        f"with {percent(pca['accuracy'])}; no label was used to learn the codes. "
+        f"{better if ours['purity'] > pca['purity'] else ''}\n\nThe decoder works anywhere in the latent space, also far from "
+        f"any image: between two regions it draws something between two {_plural(lab.noun)}, or neither. That is why the "
+        f"generator samples inside the regions: the classifier confirms {percent(accuracy['mean inside'])} of these images, "
+        f"{percent(accuracy['mean anywhere'])} of samples from anywhere, and {percent(accuracy['real'])} of real ones. For "
+        f"samples from anywhere, the hardest is {hardest}, with {percent(shares[hardest])}. Two latent dimensions are few, "
+        f"so the images of a class look similar.{handwriting}"
     )
 
 

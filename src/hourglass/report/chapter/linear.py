@@ -5,7 +5,7 @@ from __future__ import annotations
 from hourglass.estimators import Autoencoder
 from hourglass.evaluation.baselines import PrincipalComponents
 from hourglass.evaluation.codes import largest_angle
-from hourglass.report.chapter.laboratory import Findings, Laboratory, Topic, rows_of, squared_error
+from hourglass.report.chapter.laboratory import Findings, Laboratory, Topic, flatten, squared_error
 from hourglass.report.plots import curves
 from hourglass.report.sections import Picture, Table
 from hourglass.training import FullBatch
@@ -32,48 +32,49 @@ print(f"largest angle {angle:.2f} degrees, mean squared error {ratio:.5f} times 
 """
 
 _COMPARED = (2, 8, 32)
-_FEW = (2, 32)  # of a first look
+_QUICK_WIDTHS = (2, 32)
 _WIDTHS = (1, 2, 4, 8, 16, 32, 64)
 
 
 def _experiment(lab: Laboratory) -> Findings:
-    train, test = rows_of(lab.dataset.train.images), rows_of(lab.dataset.test.images)
-    varied = PrincipalComponents(max(_WIDTHS)).fit(train).pca.explained_variance_
-    rank = int((varied > 1e-6 * varied[0]).sum())  # beyond it, directions are arbitrary
-    widths = [width for width in (_FEW if lab.quick else _WIDTHS) if width <= min(rank, train.shape[1] - 1)] or [1]
+    train, test = flatten(lab.dataset.train.images), flatten(lab.dataset.test.images)
+    variances = PrincipalComponents(max(_WIDTHS)).fit(train).pca.explained_variance_
+    rank = int((variances > 1e-6 * variances[0]).sum())  # beyond it, directions are arbitrary
+    candidates = _QUICK_WIDTHS if lab.quick else _WIDTHS
+    widths = [width for width in candidates if width <= min(rank, train.shape[1] - 1)] or [1]
     spans: dict[int, dict[str, float]] = {}
     errors: dict[str, list[tuple[float, float]]] = {"PCA": [], "linear autoencoder": [], "nonlinear autoencoder": []}
     for k in widths:
         pca = PrincipalComponents(k).fit(train)
         linear, seconds = lab.fit(Autoencoder(k, network="linear"), train, name=f"linear, {k}")
-        nonlinear, _ = lab.fit(Autoencoder(k, epochs=lab.passes(8, 15)), lab.dataset.train.images, name=f"nonlinear, {k}")
+        nonlinear, _ = lab.fit(Autoencoder(k, epochs=lab.epochs(8, 15)), lab.dataset.train.images, name=f"nonlinear, {k}")
         errors["PCA"].append((k, squared_error(pca.reconstruct(test), test)))
         errors["linear autoencoder"].append((k, squared_error(linear.reconstruct(test).clip(0, 1), test)))
-        made = nonlinear.reconstruct(lab.dataset.test.images)
-        errors["nonlinear autoencoder"].append((k, squared_error(made, lab.dataset.test.images)))
+        reconstructions = nonlinear.reconstruct(lab.dataset.test.images)
+        errors["nonlinear autoencoder"].append((k, squared_error(reconstructions, lab.dataset.test.images)))
         if k in _COMPARED or len(widths) == 1:
             best = squared_error(pca.pca.inverse_transform(pca.transform(train)), train)
             spans[k] = {"angle": largest_angle(linear, pca), "ratio": -linear.score(train) / best, "seconds": seconds}
-    worst = {name: max(found[name] for found in spans.values()) for name in ("angle", "ratio")}
+    worst = {name: max(result[name] for result in spans.values()) for name in ("angle", "ratio")}
     return Findings(
         run=(
-            f'`network="linear"` on the {len(train):,} training images, for {len(widths)} widths k of the code, by '
-            "gradient descent on the mean squared error alone: no eigenvectors and no singular values are computed. "
-            + ("Each step sees all images. " if train.shape[1] <= FullBatch.MAX_VALUES else "")
-            + "Beside it scikit-learn's PCA, and the chapter's nonlinear network with the same k."
+            f'`network="linear"` on the {len(train):,} training images, for {len(widths)} numbers k of latent dimensions, by '
+            "gradient descent on the mean squared error alone: no eigenvectors or singular values are computed. "
+            + ("Each step uses the full batch. " if train.shape[1] <= FullBatch.MAX_VALUES else "")
+            + "The baselines are scikit-learn's PCA, and the chapter's nonlinear network with the same k."
         ),
         shown=[
             Table(
-                "Trained by gradients, against PCA, on the training images: the largest principal angle between the two "
-                "subspaces, and the mean squared error as a multiple of PCA's, which none can be below.",
+                "Gradient descent compared with PCA on the training images: the largest principal angle between the two "
+                "subspaces, and the mean squared error as a multiple of PCA's, which is the minimum.",
                 ["k", "largest angle", "error, × PCA's", "seconds"],
                 [[str(k), f"{f['angle']:.3f}°", f"{f['ratio']:.6f}", f"{f['seconds']:.0f}"] for k, f in spans.items()],
             ),
             Picture(
                 "linear",
-                curves(errors, "numbers in the code, k", "mean squared error, test images", log=(True, True)),
-                "What nonlinearity buys: error on the test images over the width of the code. Reconstructions are clipped "
-                "to 0..1.",
+                curves(errors, "latent dimensions, k", "mean squared error, test images", log=(True, True)),
+                "The gain from nonlinearity: error on the test images over the number of latent dimensions. Reconstructions "
+                "are clipped to 0..1.",
             ),
         ],
         meaning=_meaning(worst, errors),
@@ -86,22 +87,18 @@ def _meaning(worst: dict[str, float], errors: dict[str, list[tuple[float, float]
     k_best = max(gains, key=lambda k: gains[k])
     lost = [str(k) for k, gain in gains.items() if gain <= 1]
     agree = worst["angle"] <= 1 and worst["ratio"] <= 1.001
-    verdict = (
-        "The two subspaces agree: the largest angle is"
-        if agree
-        else ("The two subspaces do not agree in all: the largest angle is")
-    )
-    bought = (
-        f"Nonlinear layers buy most at k = {k_best}, where PCA's error is {gains[k_best]:.2f} times theirs."
+    verdict = f"The two subspaces {'agree' if agree else 'do not fully agree'}: the largest angle is"
+    gain = (
+        f"Nonlinear layers help most at k = {k_best}, where PCA's error is {gains[k_best]:.2f} times theirs."
         if gains[k_best] > 1
-        else "Nonlinear layers bought nothing here."
+        else "Nonlinear layers do not help here."
     )
-    behind = f"At k = {', '.join(lost)} the nonlinear network, trained as it was, is no better than PCA."
+    behind = f"At k = {', '.join(lost)} the nonlinear network, as it was trained, is no better than PCA."
     return (
         f"{verdict} {worst['angle']:.2f} degrees, and the errors differ by {abs(worst['ratio'] - 1):.1e} of PCA's at most. "
-        "The numbers of the code are not the principal components themselves: any invertible mix of them spans the same "
-        f"subspace and costs the same, so training has no reason to choose the ordered, perpendicular ones.\n\n{bought} "
-        f"{behind if lost else 'They are ahead at every width that was tried.'}"
+        "The latent dimensions are not the principal components themselves: any invertible linear map of them spans the same "
+        f"subspace with the same error, so training does not prefer the ordered, orthogonal ones.\n\n{gain} "
+        f"{behind if lost else 'They are better at every k.'}"
     )
 
 

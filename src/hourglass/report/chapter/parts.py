@@ -1,4 +1,4 @@
-"""Section 1: what an autoencoder is made of."""
+"""Section 1: the parts of an autoencoder."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ def _experiment(lab: Laboratory) -> Findings:
     values = math.prod(shape)
     weights = {"mirrored": _weights(mirrored), "uneven": _weights(uneven)}
     return Findings(
-        run="Both drawings are made from network objects of this library: each layer that runs, and how many numbers leave it. "
-        "`hourglass info MODEL --figure structure.svg` draws any model that was saved.",
+        run="Both drawings are made from network objects of this library: each layer, and the size of its output. "
+        "`hourglass info MODEL --figure structure.svg` draws any saved model.",
         shown=[
             Picture("structure", structure(mirrored, inner), f"The chapter's network for images of {values} values."),
             Picture(
                 "structure-uneven",
                 structure(uneven, inner),
-                "Encoder and decoder that do not mirror each other: convolutions down to 8 numbers, dense layers back.",
+                "Encoder and decoder that do not mirror each other: convolutions to a code of 8 dimensions, dense layers back.",
             ),
         ],
         meaning=(
-            f"An image of {values} values becomes 32 numbers{_fewer(values)}. Whatever is to be made of these few without the "
-            f"image must come from what such images have in common, and that is in the {weights['mirrored']:,} weights. "
-            "Each half is a network of its own: the encoder alone serves search and classification, the decoder alone "
-            f"generates. So the second network, with {weights['uneven']:,} weights, is as much an autoencoder as the first."
+            f"An image of {values} values becomes a code of 32 dimensions{_fewer(values)}. The decoder has to add what such "
+            f"images have in common, and that is in the {weights['mirrored']:,} weights. Each half is a network of its own: "
+            "the encoder alone serves search and classification, the decoder alone generates. So the second network, with "
+            f"{weights['uneven']:,} weights, is as much an autoencoder as the first."
         ),
         numbers={
             name: {"weights": weights[name], "layers": describe(network, inner)}
@@ -61,7 +61,7 @@ def _experiment(lab: Laboratory) -> Findings:
 
 
 def _fewer(values: int) -> str:
-    return f", {values / 32:.1f} times fewer" if values > 32 else ""
+    return f", {values / 32:.1f} times fewer values" if values > 32 else ""
 
 
 def _weights(network: Network) -> int:

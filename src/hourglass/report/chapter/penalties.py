@@ -46,7 +46,7 @@ hg.Autoencoder(8, penalty=Unlike(1e-4), epochs=2, random_state=0).fit(images)
 
 _COMMON: dict[str, Any] = {"n_components": 64, "hidden": (256,)}
 _SHOWN = 10
-_KNOWN = 10_000  # training codes that neighbours are looked up in
+_N_NEIGHBOUR_CODES = 10_000  # training codes for 5-NN
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ _KINDS = (
 
 
 @dataclass(frozen=True)
-class _Measured:
+class _Metrics:
     mse: float
     near_zero: float
     inactive: float
@@ -82,48 +82,48 @@ class _Measured:
 
 
 def _experiment(lab: Laboratory) -> Findings:
-    found = {kind.name: _measured(lab, kind) for kind in _KINDS}
+    results = {kind.name: _measure(lab, kind) for kind in _KINDS}
     return Findings(
         run=(
-            f"Eight trainings of one network, {_COMMON['hidden'][0]} units between the image and a code of "
-            f"{_COMMON['n_components']} numbers, that differ in their penalty (the variational one also draws its code from "
-            "a Gaussian while it is trained). On the test images: the error; how many numbers of the codes are near zero "
-            "(below a tenth of their root mean square), and how many units are inactive (σ(y) below 0.05); how many images "
-            f"the five nearest of {min(_KNOWN, len(lab.dataset.train)):,} training codes name rightly; and how smooth the "
-            "encoder is, as the Frobenius norm of its Jacobian ∂y/∂x, and as that norm over the spread of the codes, for "
-            "codes that are merely small have small derivatives too."
+            f"Eight trainings of one network, with {_COMMON['hidden'][0]} units between the image and a code of "
+            f"{_COMMON['n_components']} dimensions, that differ in their penalty (the variational one also samples its code "
+            "during training). Evaluated on the test images: the error; the share of code values near zero (below a tenth of "
+            "their root mean square), and of inactive latent dimensions (σ(y) below 0.05); the accuracy of the five nearest "
+            f"of {min(_N_NEIGHBOUR_CODES, len(lab.dataset.train)):,} training codes; and the smoothness of the encoder, as "
+            "the Frobenius norm of its Jacobian ∂y/∂x, also relative to the spread of the codes, since small codes have "
+            "small derivatives too."
         ),
         shown=[
             Table(
-                "Regularised autoencoders, measured on the test images.",
-                ["penalty", "as written", "MSE", "near zero", "inactive", "5-NN", "‖∂y/∂x‖", "over spread"],
-                [_cells(kind, found[kind.name]) for kind in _KINDS],
+                "Regularised autoencoders, evaluated on the test images.",
+                ["penalty", "in Python", "MSE", "near zero", "inactive", "5-NN", "‖∂y/∂x‖", "over spread"],
+                [_cells(kind, results[kind.name]) for kind in _KINDS],
             ),
             Picture(
                 "units",
-                contrasts({name: measured.units for name, measured in found.items()}),
-                "What single numbers of the code stand for: how the decoded image changes when one number rises from one "
-                "standard deviation below its mean to one above; the ten numbers that vary most, red where it becomes "
-                "lighter.",
+                contrasts({name: metrics.units for name, metrics in results.items()}),
+                "The effect of single latent dimensions: the change of the decoded image when one rises from one standard "
+                "deviation below its mean to one above, for the ten dimensions with the largest variance; red where the "
+                "image becomes lighter.",
             ),
         ],
-        meaning=_meaning(found),
+        meaning=_meaning(results),
         numbers={
-            name: {key: value for key, value in vars(measured).items() if key != "units"} for name, measured in found.items()
+            name: {key: value for key, value in vars(metrics).items() if key != "units"} for name, metrics in results.items()
         },
     )
 
 
-def _measured(lab: Laboratory, kind: _Kind) -> _Measured:
+def _measure(lab: Laboratory, kind: _Kind) -> _Metrics:
     from sklearn.neighbors import KNeighborsClassifier
 
     train, test = lab.dataset.train, lab.dataset.test
-    arguments = {**_COMMON, "epochs": lab.passes(6, 8), **kind.options}
+    arguments = {**_COMMON, "epochs": lab.epochs(6, 8), **kind.options}
     model, _ = lab.fit(Autoencoder(penalty=list(kind.penalty), **arguments), train.images, name=kind.name)
-    codes, known = model.transform(test.images), model.transform(train.images[:_KNOWN])
-    neighbours = KNeighborsClassifier(5).fit(known, train.known_labels[:_KNOWN])
+    codes, train_codes = model.transform(test.images), model.transform(train.images[:_N_NEIGHBOUR_CODES])
+    neighbours = KNeighborsClassifier(5).fit(train_codes, train.known_labels[:_N_NEIGHBOUR_CODES])
     norm = jacobian_norm(model, test.images[:200])
-    return _Measured(
+    return _Metrics(
         mse=-model.score(test.images),
         near_zero=near_zero(codes),
         inactive=float((codes < np.log(0.05 / 0.95)).mean()),
@@ -135,7 +135,7 @@ def _measured(lab: Laboratory, kind: _Kind) -> _Measured:
 
 
 def _units(model: Autoencoder, codes: Float32) -> Float32:
-    """What the numbers that vary most do to the decoded mean code: (10, h, w), grey."""
+    """Return the effect of the latent dimensions of largest variance on the decoded mean code: (10, h, w), grey."""
     mean, deviation = codes.mean(0), codes.std(0)
     chosen = np.argsort(-deviation)[:_SHOWN]
     step = np.eye(len(mean), dtype=np.float32)[chosen] * deviation[chosen, None]
@@ -143,17 +143,16 @@ def _units(model: Autoencoder, codes: Float32) -> Float32:
     return change if change.ndim == 3 else change.mean(3)
 
 
-def _cells(kind: _Kind, measured: _Measured) -> list[str]:
-    written = " + ".join(f"`{_short(penalty)}`" for penalty in kind.penalty)
+def _cells(kind: _Kind, metrics: _Metrics) -> list[str]:
     return [
         kind.name,
-        written,
-        f"{measured.mse:.4f}",
-        percent(measured.near_zero),
-        percent(measured.inactive),
-        percent(measured.accuracy),
-        f"{measured.jacobian:.2f}",
-        f"{measured.relative:.2f}",
+        " + ".join(f"`{_short(penalty)}`" for penalty in kind.penalty),
+        f"{metrics.mse:.4f}",
+        percent(metrics.near_zero),
+        percent(metrics.inactive),
+        percent(metrics.accuracy),
+        f"{metrics.jacobian:.2f}",
+        f"{metrics.relative:.2f}",
     ]
 
 
@@ -162,39 +161,40 @@ def _short(penalty: Penalty) -> str:
     return f"{type(penalty).__name__}({penalty.strength:g}{on})"
 
 
-def _meaning(found: dict[str, _Measured]) -> str:
-    plain, l1, kl = found["none"], found["L1 on the code"], found["KL sparsity"]
-    contractive, weights = found["contractive"], found["L2 on the weights"]
-    nearest = max(found, key=lambda name: found[name].accuracy)
-    copies = min(found, key=lambda name: found[name].mse)
+def _meaning(results: dict[str, _Metrics]) -> str:
+    plain, l1, kl = results["none"], results["L1 on the code"], results["KL sparsity"]
+    contractive, weights = results["contractive"], results["L2 on the weights"]
+    most_accurate = max(results, key=lambda name: results[name].accuracy)
+    best = min(results, key=lambda name: results[name].mse)
     price = (
-        f"Every penalty is paid for in error: without one it is {plain.mse:.4f}, the least."
-        if copies == "none"
-        else f"The least error is that with {copies}, {found[copies].mse:.4f} against {plain.mse:.4f} without a penalty."
+        f"Every penalty increases the error, which is {plain.mse:.4f} without one."
+        if best == "none"
+        else f"The error is smallest with {best}: {results[best].mse:.4f}, compared with {plain.mse:.4f} without a penalty."
     )
-    smoother = (
-        "so the encoder is smoother, and not only its code smaller"
+    smoothness = (
+        "so the encoder is smoother, and the code not only smaller"
         if contractive.relative < plain.relative
-        else "so all that it bought is a smaller code"
+        else "so the code is only smaller"
     )
-    comparing = (
-        "No penalty makes codes that name more test images rightly by their neighbours than none does"
-        if nearest == "none"
+    comparison = (
+        "No penalty increases the accuracy of the nearest neighbours"
+        if most_accurate == "none"
         else (
-            f'The most test images are named rightly by their neighbours with "{nearest}", '
-            f"{percent(found[nearest].accuracy)}; without a penalty it is {percent(plain.accuracy)}"
+            f'The nearest neighbours are most accurate with "{most_accurate}", {percent(results[most_accurate].accuracy)}; '
+            f"without a penalty it is {percent(plain.accuracy)}"
         )
     )
     return (
-        f"{price} What each buys is in the other columns. With L1 {percent(l1.near_zero)} of the code's numbers are near "
-        f"zero, without a penalty {percent(plain.near_zero)}; a little L2 on the weights stands beside it, for otherwise the "
-        f"code can shrink as a whole and the decoder multiply it back. With the divergence {percent(kl.inactive)} of the "
-        f"units are inactive, without {percent(plain.inactive)}.\n\nWith the contractive penalty the norm of the Jacobian is "
-        f"{contractive.jacobian:.2f}, without {plain.jacobian:.2f}. Over the spread of the codes it is "
-        f"{contractive.relative:.2f} and {plain.relative:.2f}, {smoother}; L2 on the weights comes to {weights.relative:.2f} "
-        f"on that scale. {comparing}.\n\nThe picture shows what single numbers stand for. A decoder is served as well by any "
-        "invertible mix of a code's numbers, so without a penalty nothing makes a single one mean something; L1 and the "
-        "divergence look at each number by itself. Penalties add up: the last row has two of them."
+        f"{price} The other columns show what each gains. With L1 {percent(l1.near_zero)} of the code's values are near zero, "
+        f"without a penalty {percent(plain.near_zero)}; it is combined with a small L2 on the weights, as otherwise the "
+        "code can shrink as a whole and the decoder scale it back. With the KL divergence "
+        f"{percent(kl.inactive)} of the latent dimensions are inactive, without {percent(plain.inactive)}.\n\nWith the "
+        f"contractive penalty the norm of the Jacobian is {contractive.jacobian:.2f}, without {plain.jacobian:.2f}. Relative "
+        f"to the spread of the codes it is {contractive.relative:.2f} and {plain.relative:.2f}, {smoothness}; with L2 on the "
+        f"weights it is {weights.relative:.2f}. {comparison}.\n\nThe picture shows the effect of single latent dimensions. "
+        "Any invertible linear map of the code serves the decoder as well, so without a penalty a single dimension need not "
+        "have a meaning; L1 and the KL divergence act on each dimension separately. Penalties can be combined: the last row "
+        "has two of them."
     )
 
 

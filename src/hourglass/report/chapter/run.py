@@ -1,4 +1,4 @@
-"""The chapter, run from its first section to its last, and written up as one page."""
+"""Running the experiments of the chapter and writing the results as one page."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ TOPICS: dict[str, Topic] = {
 }
 
 _TITLE = "The autoencoder chapter, run and shown"
-_LEAD = """An autoencoder copies its input through a narrow code, and so has to learn what matters. On this page every \
-claim of the textbook's chapter on autoencoders, and both of its exercises, are run on real images: each section \
-says the claim, what was run, what came out, and what it means. Every result was measured by the command at the \
-foot, and stands beside what one would do without an autoencoder."""
+_LEAD = """An autoencoder copies its input through a narrow code, and so has to learn what matters. This page tests every \
+claim of the textbook's chapter on autoencoders, and both of its exercises, on real images: each section states the claim, \
+the experiment, the results, and what they mean. The command at the bottom measured every result, together with the baselines \
+without an autoencoder."""
 
 
 def run_chapter(
@@ -47,10 +47,12 @@ def run_chapter(
     Parameters
     ----------
     lab : Laboratory
+    out : Path
     command : str
-        What made the page, as it will stand on it.
-    begin : topic -> None
-        Told of each section before it runs.
+        The command line, which the page shows.
+    chosen : sequence of str
+    begin : callable
+        Called with each Topic before it runs.
 
     Raises
     ------
@@ -61,22 +63,22 @@ def run_chapter(
     if unknown:
         raise ParameterError(f"section {unknown[0]!r}; allowed: {', '.join(TOPICS)}.")
     topics = [topic for topic in TOPICS.values() if not chosen or topic.name in chosen]
-    _check_nothing_is_lost(out, topics)
-    (out / "figures").mkdir(parents=True, exist_ok=True)  # what cannot be written is better found now than after the run
+    _check_overwrite(out, topics)
+    (out / "figures").mkdir(parents=True, exist_ok=True)  # fail before the run if the folder cannot be written
     start = time.perf_counter()
     sections = []
     for topic in topics:
         begin(topic)
-        sections.append(_performed(topic, lab))
+        sections.append(_run_section(topic, lab))
     _write(out, sections, _content(lab, command, sections, time.perf_counter() - start))
     return sections
 
 
-def _check_nothing_is_lost(out: Path, topics: Sequence[Topic]) -> None:
-    """ParameterError if the page in `out` has sections that are not among `topics`."""
+def _check_overwrite(out: Path, topics: Sequence[Topic]) -> None:
+    """Raise ParameterError if the page in `out` has sections that are not among `topics`."""
     file = out / "chapter.json"
-    standing = json.loads(file.read_text(encoding="utf-8"))["sections"] if file.exists() else {}
-    lost = [name for name in standing if name not in {topic.name for topic in topics}]
+    existing = json.loads(file.read_text(encoding="utf-8"))["sections"] if file.exists() else {}
+    lost = [name for name in existing if name not in {topic.name for topic in topics}]
     if lost:
         raise ParameterError(f"{out} holds a page with more sections ({', '.join(lost)}); choose another folder with -o.")
 
@@ -84,15 +86,15 @@ def _check_nothing_is_lost(out: Path, topics: Sequence[Topic]) -> None:
 def _write(out: Path, sections: Sequence[Section], content: dict[str, Any]) -> None:
     for picture in (shown for section in sections for shown in section.shown if isinstance(shown, Picture)):
         save(picture.figure, *(out / "figures" / f"{picture.name}{kind}" for kind in (".svg", ".png")))
-    with replace_file(out / "chapter.json") as beside:
-        beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    facts = {name: _words(name, value) for name, value in content.items() if name != "sections"}
+    with replace_file(out / "chapter.json") as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    facts = {name: _text(name, value) for name, value in content.items() if name != "sections"}
     for name, write in {"index.html": html, "chapter.md": markdown}.items():
-        with replace_file(out / name) as beside:
-            beside.write_text(write(_TITLE, _LEAD, facts, sections), encoding="utf-8")
+        with replace_file(out / name) as temporary:
+            temporary.write_text(write(_TITLE, _LEAD, facts, sections), encoding="utf-8")
 
 
-def _performed(topic: Topic, lab: Laboratory) -> Section:
+def _run_section(topic: Topic, lab: Laboratory) -> Section:
     start = time.perf_counter()
     findings = topic.experiment(lab)
     return Section(
@@ -109,7 +111,7 @@ def _performed(topic: Topic, lab: Laboratory) -> Section:
 
 
 def _content(lab: Laboratory, command: str, sections: Sequence[Section], seconds: float) -> dict[str, Any]:
-    """All that was measured, as JSON can hold it."""
+    """Return all results as JSON."""
     return {
         "command": command,
         "data": lab.dataset.name,
@@ -124,7 +126,7 @@ def _content(lab: Laboratory, command: str, sections: Sequence[Section], seconds
     }
 
 
-def _words(name: str, value: Any) -> str:
+def _text(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:,}" if name.endswith("images") else str(value)
