@@ -151,7 +151,7 @@ def test_a_folder_of_many_sizes_trains_and_comes_back(channels: tuple[int, ...],
     assert maps.shape == (1, 4, 10, 9)
     assert np.allclose(ae.inverse_transform(maps)[0, :40, :33], made[0], atol=1e-6)
     assert np.array_equal(hg.Retriever.from_autoencoder(alone, images).encode(images), ae.encode(images))
-    with pytest.raises(hg.DataError, match=r"as model_\.encode gives them"):
+    with pytest.raises(hg.DataError, match=r"as model_\.encode returns them"):
         ae.inverse_transform(ae.transform(images))
 
 
@@ -183,7 +183,7 @@ def test_the_uses_on_images_of_many_sizes(model: hg.Denoiser) -> None:
     pairs = hg.Denoiser(4, **QUICK).fit(noisy, images)
     assert pairs.settings_["corruption"] is None
     assert pairs.score(noisy, images) < 0
-    with pytest.raises(hg.DataError, match="pairs must be equal in shape"):
+    with pytest.raises(hg.DataError, match="pairs must have equal shapes"):
         hg.Denoiser(4, **QUICK).fit(noisy, images[::-1])
     enhancer = hg.Enhancer(**QUICK).fit(images)
     assert [one.shape for one in enhancer.transform(images)] == [(2 * image.shape[0], 2 * image.shape[1]) for image in images]
@@ -192,7 +192,7 @@ def test_the_uses_on_images_of_many_sizes(model: hg.Denoiser) -> None:
     for kind in (hg.Generator, hg.Compressor, hg.AnomalyDetector):
         with pytest.raises(hg.ParameterError, match="several sizes"):
             kind(4).fit(images)
-    with pytest.raises(hg.ParameterError, match="makes maps"):
+    with pytest.raises(hg.ParameterError, match="has maps as codes"):
         hg.Generator(4, network="maps", epochs=1).fit(np.zeros((20, 16, 16), np.uint8))
     with pytest.raises(hg.ModelError, match="are maps"):
         hg.Generator.from_autoencoder(hg.Autoencoder(4, **QUICK).fit(images))
@@ -265,7 +265,7 @@ def test_a_stream_of_many_sizes_is_cropped_anew_in_every_epoch(tmp_path: Path) -
     assert [one.shape for one in ae.reconstruct(images)] == [image.shape for image in images]
     other = hg.Autoencoder(4, **QUICK | {"crop": None}).fit(hg.stream(tmp_path / "in", crop=16, workers=1))
     assert all(torch.equal(a, b) for a, b in zip(ae.network_.parameters(), other.network_.parameters(), strict=True))
-    with pytest.raises(hg.ParameterError, match=r"when it is opened: stream\(…, crop=\)"):
+    with pytest.raises(hg.ParameterError, match=r"set it in stream\(…, crop=\)"):
         hg.Autoencoder(4, **QUICK).fit(source)
     with pytest.raises(hg.DataError, match="not both"):
         hg.stream(tmp_path / "in", crop=16, size=16)
@@ -381,7 +381,7 @@ def test_parts_of_ones_own_are_taken_and_saved_by_name(tmp_path: Path, digits: n
     denoiser.save(tmp_path / "m.hg")
     assert np.array_equal(hg.load_model(tmp_path / "m.hg").transform(digits), denoiser.transform(digits))
     del NETWORKS["narrow_net"]
-    with pytest.raises(hg.FormatError, match=r"needs the network 'narrow_net'.*register it first"):
+    with pytest.raises(hg.FormatError, match=r"needs the network 'narrow_net'.*register first"):
         hg.load_model(tmp_path / "m.hg")
     hg.register("narrow_net", Narrow)
     with pytest.raises(hg.ParameterError, match=r"must be one of .*'narrow_net'"):
@@ -390,8 +390,8 @@ def test_parts_of_ones_own_are_taken_and_saved_by_name(tmp_path: Path, digits: n
         ("mlp", Narrow, "library's own"),
         ("mse", own["cubed"], "library's own"),
         ("a b", Narrow, "underscores"),
-        ("x", dict, "no complete"),
-        ("x", hg.Corruption, "no complete"),
+        ("x", dict, "not a complete"),
+        ("x", hg.Corruption, "not a complete"),
         ("x", 3, "no class"),
     ):
         with pytest.raises(hg.ParameterError, match=words):

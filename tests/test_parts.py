@@ -239,7 +239,7 @@ def test_what_another_made_is_not_overwritten(
         (output / "part0.parquet").write_bytes(junk)
         code, _, err = run(*arguments("encode", models, shards, output))
         assert (code, err.count("\n")) == (2, 1)
-        assert "no part that hourglass wrote" in err
+        assert "hourglass did not write" in err
 
 
 def test_a_run_that_is_killed_is_taken_up_where_it_stood(

@@ -304,7 +304,10 @@ def test_where_nothing_is_left_to_train_on_an_error_says_so() -> None:
             source.shards[0].__dict__["unreadable"] = frozenset(range(40))
 
     model = hg.Denoiser(4, epochs=1, random_state=0)
-    with pytest.warns(hg.HourglassWarning, match="36 of 40"), pytest.raises(hg.DataError, match="not one sample of the epoch"):
+    with (
+        pytest.warns(hg.HourglassWarning, match="36 of 40"),
+        pytest.raises(hg.DataError, match="none of the samples of the epoch"),
+    ):
         model.fit(source, callbacks=[Lose()])
 
 

@@ -353,9 +353,9 @@ def test_compression_of_features_is_as_good_in_any_unit(scale: int) -> None:
 def test_decoders_that_lean_on_more_than_the_code_are_refused(split: hg.Split) -> None:
     skip = hg.Autoencoder(4, network="skip", epochs=1, random_state=0).fit(split.images[:64])
     for kind in (hg.Generator, hg.Compressor):
-        with pytest.raises(hg.ModelError, match="beside its code"):
+        with pytest.raises(hg.ModelError, match="past its code"):
             kind.from_autoencoder(skip)
-        with pytest.raises(hg.ParameterError, match="beside them"):
+        with pytest.raises(hg.ParameterError, match="past them"):
             kind(network="skip").fit(split.images[:64])
     with pytest.raises(hg.ParameterError, match="comes with the network"):
         hg.Retriever.from_autoencoder(skip, n_components=7)

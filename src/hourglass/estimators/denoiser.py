@@ -103,7 +103,7 @@ class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
                 raise ParameterError("fitted on pairs, it takes pairs: (corrupted, clean).")
             return Pairs(samples, None, white)
         if sample is None and self.get_params(deep=False)["corruption"] is not None:
-            raise ParameterError("pairs take no corruption; leave it out, or fit on clean samples alone.")
+            raise ParameterError("pairs take no corruption; leave corruption out, or fit on clean samples alone.")
         targets = check_targets(y, sample, white, type(self).__name__)
         shapes = [image.shape for image in samples], [image.shape for image in targets]
         if isinstance(samples, list) != isinstance(targets, list) or shapes[0] != shapes[1]:
