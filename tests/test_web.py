@@ -205,7 +205,7 @@ def test_bad_requests_get_one_sentence_and_never_a_trace(client: TestClient, pat
         assert "Traceback" not in answer.text
         assert "/work" not in answer.text
     assert client.get(f"/api/{path}").status_code == 405
-    assert client.get(f"/api/{path}").json() == {"error": "this takes POST only."}
+    assert client.get(f"/api/{path}").json() == {"error": "only POST is allowed here."}
 
 
 def test_what_is_not_there_is_not_found(client: TestClient) -> None:

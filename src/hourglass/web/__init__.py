@@ -1,4 +1,4 @@
-"""The latent explorer: a page that shows a model's codes and decodes any place among them."""
+"""The latent explorer: a page that shows a model's codes and decodes any point of the latent space."""
 
 from hourglass.web.export import export_page
 from hourglass.web.scene import Scene

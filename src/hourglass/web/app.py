@@ -1,4 +1,4 @@
-"""The explorer's routes: bytes in, one call, bytes out."""
+"""The explorer's routes: each parses a request, makes one call, and packs the response."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ from hourglass.web.packing import pack
 from hourglass.web.scene import Scene
 
 MAX_PIXELS = 16_000_000
-"""Of an uploaded image. Assign to it to change it."""
-_LONGEST_BODY = 20  # seconds
-MOST_AT_ONCE = 1024
-"""Codes to decode, or images to send, in one request."""
+"""Largest uploaded image. May be reassigned."""
+_BODY_TIMEOUT = 20  # seconds
+MAX_ROWS = 1024
+"""Largest number of codes or images in one request."""
 
 STATIC = files("hourglass.web").joinpath("static")
 
 
 async def _body(request: Request) -> bytes:
-    """The request's body, up to the limit: a length may be missing or untrue."""
+    """Read the request's body up to the limit, as its content length may be missing or wrong."""
     content = bytearray()
     try:
-        async with asyncio.timeout(_LONGEST_BODY):
-            async for piece in request.stream():
-                content += piece
+        async with asyncio.timeout(_BODY_TIMEOUT):
+            async for chunk in request.stream():
+                content += chunk
                 if len(content) > guard.MAX_BODY:
                     raise HTTPException(413, f"the request is too large; the limit is {guard.MAX_BODY:,} bytes.")
     except ClientDisconnect as error:
-        raise HTTPException(400, "the request ended before its body did.") from error
+        raise HTTPException(400, "the connection closed before the end of the request's body.") from error
     except TimeoutError as error:
-        raise HTTPException(408, f"the request's body did not come within {_LONGEST_BODY} seconds.") from error
+        raise HTTPException(408, f"the request's body did not arrive within {_BODY_TIMEOUT} seconds.") from error
     return bytes(content)
 
 
@@ -60,22 +60,22 @@ def _takes(what: str, media: str = OCTETS) -> dict[str, Any]:
     return {"requestBody": {"required": True, "description": what, "content": {media: {"schema": schema}}}}
 
 
-_REFUSALS: dict[int | str, dict[str, Any]] = {
+_ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"description": what, "content": {"application/json": {"schema": {"type": "object", "required": ["error"]}}}}
-    for code, what in ((400, "One sentence says what is wrong."), (404, "There is no such thing."), (413, "Too large."))
+    for code, what in ((400, "A sentence that describes the error."), (404, "Not found."), (413, "Too large."))
 }
-_BYTES: dict[int | str, dict[str, Any]] = {200: {"description": "As web/packing.py says.", "content": {OCTETS: {}}}}
+_BYTES: dict[int | str, dict[str, Any]] = {200: {"description": "The format of web/packing.py.", "content": {OCTETS: {}}}}
 
 
 def create_app(scene: Scene, hosts: Sequence[str] = guard.LOOPBACK) -> FastAPI:
-    """The explorer of `scene` as an ASGI application that answers to `hosts`."""
+    """Return the explorer of `scene` as an ASGI application for the host names in `hosts`."""
     app = FastAPI(title="Hourglass explorer", version=__version__, docs_url=None, redoc_url=None)
     app.add_middleware(guard.Guard, hosts=hosts)
-    app.add_exception_handler(HourglassError, _refused)
-    app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(RequestValidationError, _refused)
+    app.add_exception_handler(HourglassError, _error_response)
+    app.add_exception_handler(HTTPException, _error_response)
+    app.add_exception_handler(RequestValidationError, _error_response)
     _add_views(app, scene)
-    _add_questions(app, scene)
+    _add_queries(app, scene)
     app.mount("/static", StaticFiles(packages=[("hourglass.web", "static")]), name="static")
 
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
@@ -86,11 +86,11 @@ def create_app(scene: Scene, hosts: Sequence[str] = guard.LOOPBACK) -> FastAPI:
 
 
 def _add_views(app: FastAPI, scene: Scene) -> None:
-    """What there is to see, whoever asks."""
-    view: dict[str, Any] = {"response_class": Response, "responses": _BYTES | {404: _REFUSALS[404]}}
+    """Add the routes that take no input."""
+    view: dict[str, Any] = {"response_class": Response, "responses": _BYTES | {404: _ERRORS[404]}}
 
     async def learned(name: str) -> Response:
-        """What takes its time: who waits for it takes no thread from those who ask for something else."""
+        """Wait for a result that takes time, without occupying a thread."""
         return Response(pack(*await asyncio.wrap_future(scene.begin(name))), media_type=OCTETS)
 
     @app.get("/api/scene", **view)
@@ -103,33 +103,33 @@ def _add_views(app: FastAPI, scene: Scene) -> None:
         """The decoder's steps and weights."""
         content = scene.part("decoder")
         if content is None:
-            raise HTTPException(404, "the page cannot run this network itself; POST to /api/decode or /api/analyse.")
+            raise HTTPException(404, "the page cannot run this network; POST to /api/decode or /api/analyse.")
         return Response(pack(*content), media_type=OCTETS)
 
     @app.get("/api/density", **view)
     async def density() -> Response:
-        """The mixture of Gaussians over the codes; learned when it is first asked for."""
+        """The mixture of Gaussians over the codes, fitted on the first request."""
         return await learned("density")
 
     @app.get("/api/plane", **view)
     async def plane() -> Response:
-        """A learned map of the codes; learned when it is first asked for."""
+        """A two-dimensional map of the codes, learned on the first request."""
         return await learned("plane")
 
 
-def _add_questions(app: FastAPI, scene: Scene) -> None:
-    """Answers about what the page sends: codes, rows, pixels or a file."""
+def _add_queries(app: FastAPI, scene: Scene) -> None:
+    """Add the routes that take codes, rows, pixels or a file."""
     n_codes, n_values = scene.n_codes, int(np.prod(scene.shape))
-    answers: dict[str, Any] = {"response_class": Response, "responses": _BYTES | _REFUSALS}
+    answers: dict[str, Any] = {"response_class": Response, "responses": _BYTES | _ERRORS}
 
     def one_image(body: bytes) -> NDArray[np.uint8]:
         if len(body) != n_values:
-            raise DataError(f"{len(body):,} bytes came; an image is {n_values:,} bytes, {_times(scene.shape)}.")
+            raise DataError(f"got {len(body):,} bytes; an image has {n_values:,} bytes, {_format_shape(scene.shape)}.")
         return np.frombuffer(body, np.uint8).reshape(scene.shape)
 
-    @app.post("/api/decode", **answers, openapi_extra=_takes(f"Codes: float32, {n_codes} numbers each."))
+    @app.post("/api/decode", **answers, openapi_extra=_takes(f"Codes: float32, {n_codes} dimensions each."))
     def decode(body: Body) -> Response:
-        """images: what codes stand for."""
+        """images: the decoded codes."""
         codes = _numbers(body, "<f4", n_codes)
         if not np.isfinite(codes).all():
             raise DataError("codes must be finite numbers.")
@@ -137,7 +137,7 @@ def _add_questions(app: FastAPI, scene: Scene) -> None:
 
     @app.post("/api/images", **answers, openapi_extra=_takes("Rows: int32."))
     def images(body: Body) -> Response:
-        """images: those of the rows that are asked for."""
+        """images: those of the requested rows."""
         return Response(pack({}, {"images": scene.thumbnails(_numbers(body, "<i4", 1)[:, 0])}), media_type=OCTETS)
 
     @app.post("/api/region", **answers, openapi_extra=_takes("Rows: int32, as many as there are images at most."))
@@ -148,7 +148,7 @@ def _add_questions(app: FastAPI, scene: Scene) -> None:
 
     @app.post("/api/upload", **answers, openapi_extra=_takes("An image file.", "image/*"))
     def upload(body: Body) -> Response:
-        """image: the file's, at the model's size, grey or coloured as it takes them."""
+        """image: the content of the file in the size and channels of the model."""
         image = decode_image(io.BytesIO(body), "the file", (scene.shape[0], scene.shape[1]), MAX_PIXELS)
         shown = to_shown(image, scene.model.sample_.white)
         return Response(pack({}, {"image": with_channels(shown[None], scene.shape)[0]}), media_type=OCTETS)
@@ -159,36 +159,36 @@ def _add_questions(app: FastAPI, scene: Scene) -> None:
         codes, reconstructions = scene.analyse(one_image(body)[None])
         return Response(pack({}, {"code": codes[0], "reconstruction": reconstructions[0]}), media_type=OCTETS)
 
-    @app.post("/api/score", responses=_REFUSALS, openapi_extra=_takes(f"The pixels of an image: uint8, {n_values}."))
+    @app.post("/api/score", responses=_ERRORS, openapi_extra=_takes(f"The pixels of an image: uint8, {n_values}."))
     async def score(body: Body) -> dict[str, Any]:
-        """How normal an image is: score, threshold, anomaly."""
+        """Anomaly detection of an image: score, threshold, anomaly."""
         image = one_image(body)
         await asyncio.wrap_future(scene.begin("detector"))
         return await run_in_threadpool(scene.score, image)
 
-    @app.post("/api/compress", responses=_REFUSALS, openapi_extra=_takes(f"The pixels of an image: uint8, {n_values}."))
+    @app.post("/api/compress", responses=_ERRORS, openapi_extra=_takes(f"The pixels of an image: uint8, {n_values}."))
     async def compress(body: Body) -> dict[str, Any]:
-        """The bytes of a .hgc file of an image, and of its pixels: bytes, raw."""
+        """Sizes of a .hgc file of an image and of its pixels: bytes, raw."""
         image = one_image(body)
         await asyncio.wrap_future(scene.begin("compressor"))
         return await run_in_threadpool(scene.compress, image)
 
 
-def _numbers(body: bytes, dtype: str, columns: int, most: int = MOST_AT_ONCE) -> NDArray[Any]:
-    """`body` as an array (n, columns). DataError unless it is one, of 1 to `most` rows."""
+def _numbers(body: bytes, dtype: str, columns: int, most: int = MAX_ROWS) -> NDArray[Any]:
+    """Return `body` as an array (n, columns). Raises DataError unless it has 1 to `most` complete rows."""
     n_rows, rest = divmod(len(body), 4 * columns)
     if rest or not 1 <= n_rows <= most:
-        raise DataError(f"{len(body):,} bytes came; allowed: {4 * columns} for each of 1 to {most:,} rows.")
+        raise DataError(f"got {len(body):,} bytes; allowed: {4 * columns} for each of 1 to {most:,} rows.")
     return np.frombuffer(body, dtype).reshape(n_rows, columns)
 
 
-def _times(shape: tuple[int, ...]) -> str:
-    return "×".join(str(side) for side in shape)
+def _format_shape(shape: tuple[int, ...]) -> str:
+    return "×".join(str(length) for length in shape)
 
 
-def _refused(_: Request, error: Exception) -> Response:
+def _error_response(_: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         allowed = (error.headers or {}).get("Allow", "other methods")
-        plain = {"Not Found": "there is nothing here; the page is at /.", "Method Not Allowed": f"this takes {allowed} only."}
-        return JSONResponse({"error": plain.get(error.detail, error.detail)}, error.status_code, headers=error.headers)
+        messages = {"Not Found": "not found; the page is at /.", "Method Not Allowed": f"only {allowed} is allowed here."}
+        return JSONResponse({"error": messages.get(error.detail, error.detail)}, error.status_code, headers=error.headers)
     return JSONResponse({"error": " ".join(str(error).split())}, 400)

@@ -1,4 +1,4 @@
-"""The explorer as one file: the page, its modules, the data, and the network, which then runs in the browser."""
+"""Export of the explorer as one HTML file, with its modules, the data, and the network, which runs in the browser."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _POLICY = (
 
 
 def export_page(scene: Scene, path: str | Path) -> int:
-    """Write the explorer of `scene` as one page of HTML that asks for nothing from anywhere; its size in bytes.
+    """Write the explorer of `scene` as one self-contained HTML page and return its size in bytes.
 
     Raises
     ------
     ModelError
-        If the network is made of parts that the page cannot run.
+        If the network has layers that the page cannot run.
     """
     page = _page(scene).encode()
-    with replace_file(Path(path)) as beside:
-        beside.write_bytes(page)
+    with replace_file(Path(path)) as temporary:
+        temporary.write_bytes(page)
     return len(page)
 
 
@@ -56,7 +56,7 @@ def _data(scene: Scene) -> bytes:
         part = scene.part(name)
         if part is None:
             raise ModelError(
-                f"the page cannot run this {name}: it has parts beyond dense and convolutional layers in a row. "
+                f"the page cannot run this {name}: it is not a plain sequence of dense and convolutional layers. "
                 "Without --export a server runs it."
             )
         facts, arrays = facts | part[0], arrays | part[1]
@@ -71,7 +71,7 @@ def _names() -> list[str]:
 
 
 def _with_bare_names(module: str) -> str:
-    """`module` with its imports by bare name, which an import map resolves: a data: address has no neighbours."""
+    """Replace relative imports by bare names for the import map, as data: URLs cannot resolve relative ones."""
     return re.sub(r'from "\./([\w-]+\.js)"', r'from "\1"', module)
 
 

@@ -1,4 +1,4 @@
-"""What stands before the routes: whom we answer, how much we read, what the browser may do with our pages."""
+"""Middleware before the routes: allowed hosts, request size, and security headers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 ANY_ADDRESS = "*"
-"""Among hosts: whatever is an address in numbers, as where a server listens at all addresses of a machine."""
+"""Allows any numeric address as host, for a server that listens at all addresses of a machine."""
 MAX_BODY = 8 << 20
-"""Bytes of a request. Assign to it to change it."""
+"""Largest request in bytes. May be reassigned."""
 
 _HEADERS = {
     "content-security-policy": (
@@ -29,10 +29,10 @@ _HEADERS = {
 
 
 class Guard:
-    """Answers only requests to `hosts`, from pages of the same host, of at most `MAX_BODY` bytes; adds headers to all answers.
+    """Accepts only requests to `hosts`, from pages of the same origin, of at most `MAX_BODY` bytes; adds security headers.
 
-    A page elsewhere could otherwise reach a server on loopback by a name of its own that points there (DNS rebinding), or
-    just ask it for something that takes long.
+    Otherwise a foreign page could reach a server on loopback through its own host name (DNS rebinding), or make it do
+    expensive work.
     """
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
@@ -50,23 +50,23 @@ class Guard:
 
         refusal = self._refusal(Headers(scope=scope), scope["path"])
         if refusal is not None:
-            status, sentence = refusal
-            await JSONResponse({"error": sentence}, status)(scope, receive, send_guarded)
+            status, message = refusal
+            await JSONResponse({"error": message}, status)(scope, receive, send_guarded)
             return
         await self.app(scope, receive, send_guarded)
 
     def _refusal(self, headers: Headers, path: str) -> tuple[int, str] | None:
         host, origin, length = headers.get("host", ""), headers.get("origin"), headers.get("content-length", "0")
-        if not self._is_ours(_name(host)):
-            return 400, "this server does not answer to that host name; start it with --host to allow another."
+        if not self._is_allowed(_without_port(host)):
+            return 400, "this server does not accept that host name; start it with --host to allow another."
         is_foreign = origin is not None and origin.partition("://")[2] != host
         if is_foreign or (path != "/" and headers.get("sec-fetch-site", "none") not in ("none", "same-origin")):
-            return 403, "a page of another site may not ask this server."
+            return 403, "this server does not accept requests from pages of other sites."
         if not length.isdecimal() or int(length) > MAX_BODY:
             return 413, f"the request is too large; the limit is {MAX_BODY:,} bytes."
         return None
 
-    def _is_ours(self, name: str) -> bool:
+    def _is_allowed(self, name: str) -> bool:
         if name in self.hosts or ANY_ADDRESS not in self.hosts:
             return name in self.hosts
         try:
@@ -76,6 +76,6 @@ class Guard:
         return True
 
 
-def _name(host: str) -> str:
-    """A Host header without its port."""
+def _without_port(host: str) -> str:
+    """Return a Host header without its port."""
     return host.lower().rpartition("]")[0] + "]" if host.startswith("[") else host.lower().partition(":")[0]

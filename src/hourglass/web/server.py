@@ -1,4 +1,4 @@
-"""The explorer as a server of its own."""
+"""The explorer's HTTP server."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hourglass.web.app import create_app
 from hourglass.web.guard import ANY_ADDRESS, LOOPBACK
 from hourglass.web.scene import Scene
 
-_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # if the user says so
-_MOST_CONNECTIONS = 256
+_ALL_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104  # only if the user asks for it
+_MAX_CONNECTIONS = 256
 
 
 def serve(scene: Scene, host: str, port: int, ready: Callable[[str], None]) -> None:
@@ -23,29 +23,29 @@ def serve(scene: Scene, host: str, port: int, ready: Callable[[str], None]) -> N
     ----------
     scene : Scene
     host : str
-        The address to listen at; one that is not of the loopback makes it reachable from elsewhere.
+        Address to listen at; any but a loopback address makes the server reachable from other machines.
     port : int
-        0 takes a free one.
+        0 selects a free port.
     ready : callable
-        Is given the page's address once connections are taken.
+        Called with the page's URL once the server listens.
 
     Raises
     ------
     ParameterError
-        If that address cannot be had.
+        If the address is not available.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol named, asyncio turns Nagle's algorithm off on each connection, or every answer waits 40 ms.
+    # With an explicit protocol, asyncio disables Nagle's algorithm, which would delay every response by 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     with listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
         except OSError as error:
-            raise ParameterError(f"{host}:{port} cannot be listened at ({error.strerror}); choose another --port.") from error
+            raise ParameterError(f"cannot listen at {host}:{port} ({error.strerror}); choose another --port.") from error
         listener.listen(128)
         name = f"[{host}]" if family == socket.AF_INET6 else host
-        if host in _EVERYWHERE:
+        if host in _ALL_ADDRESSES:
             name = socket.gethostname()
             hosts: tuple[str, ...] = (*LOOPBACK, name, ANY_ADDRESS)
         else:
@@ -57,7 +57,7 @@ def serve(scene: Scene, host: str, port: int, ready: Callable[[str], None]) -> N
             server_header=False,
             lifespan="off",
             timeout_graceful_shutdown=1,
-            limit_concurrency=_MOST_CONNECTIONS,
+            limit_concurrency=_MAX_CONNECTIONS,
         )
         ready(f"http://{name}:{listener.getsockname()[1]}/")
         uvicorn.Server(config).run(sockets=[listener])
