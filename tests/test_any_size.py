@@ -392,7 +392,7 @@ def test_parts_of_ones_own_are_taken_and_saved_by_name(tmp_path: Path, digits: n
         ("a b", Narrow, "underscores"),
         ("x", dict, "not a complete"),
         ("x", hg.Corruption, "not a complete"),
-        ("x", 3, "no class"),
+        ("x", 3, "neither a class"),
     ):
         with pytest.raises(hg.ParameterError, match=words):
             hg.register(name, part)
