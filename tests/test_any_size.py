@@ -68,6 +68,8 @@ def test_windows_give_what_the_whole_image_gives(
     whole = trained.reconstruct(image, window=10_000)
     assert whole.shape == image.shape
     assert np.allclose(trained.reconstruct(image, window=window), whole, atol=2e-6)
+    codes = trained.encode(image, window=10_000)
+    assert np.allclose(trained.encode(image, window=window), codes, atol=1e-5)
 
 
 @settings(deadline=None)
@@ -75,7 +77,7 @@ def test_windows_give_what_the_whole_image_gives(
 def test_windows_cover_each_pixel_once(size: tuple[int, int], window: int, margin: int) -> None:
     seen = np.zeros(size, int)
     for part in windows_of(size, window, margin):
-        rows, columns = part.inner
+        rows, columns = part.inner()
         top, bottom, left, right = part.kept
         seen[top:bottom, left:right] += 1
         assert (rows.stop - rows.start, columns.stop - columns.start) == (bottom - top, right - left)

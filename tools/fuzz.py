@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import atheris
 
-GUIDED = ["hourglass.data", "hourglass.codec", "hourglass.estimators.persistence", "hourglass.estimators.registry"]
+GUIDED = ["hourglass.data", "hourglass.codec", "hourglass.trained.files", "hourglass.estimators.registry"]
 _SEEDS = 64
 SIGNED = {".hgc"}  # whose checksum is made to fit before they are read
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from hourglass.estimators.persistence import CONFIG, WEIGHTS
-
 import hourglass as hg
+from hourglass.trained.files import CONFIG, WEIGHTS
 
 
 def flip_model(folder: Path, amount: int, seed: int) -> tuple[int, int]:

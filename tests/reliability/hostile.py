@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hourglass.estimators.persistence import CONFIG, WEIGHTS
 
 import hourglass as hg
+from hourglass.trained.files import CONFIG, WEIGHTS
 from reliability.mutations import sign
 
 Case = tuple[str, Callable[[], object]]

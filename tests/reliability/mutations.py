@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hourglass.estimators.persistence import CONFIG, WEIGHTS
 from PIL import Image
 from safetensors.numpy import save as to_safetensors
 
@@ -35,6 +34,7 @@ from hourglass.codec import Container, count, pack, unpack
 from hourglass.data import array_files, files, folders, pictures
 from hourglass.estimators import ESTIMATORS
 from hourglass.latent.inverted_file import InvertedFile
+from hourglass.trained.files import CONFIG, WEIGHTS
 from hourglass.training import checkpoints
 from reliability import shards
 

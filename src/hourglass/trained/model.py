@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
@@ -19,7 +19,7 @@ from hourglass.images import Array, Float32, Sample
 from hourglass.networks import Network, build, has_convolution, is_encoder_then_decoder, run_layers, to_device
 from hourglass.objectives import Output
 from hourglass.trained.files import Face, read_model, restore_history, restore_sample, restore_settings, write_model
-from hourglass.trained.windows import windows_of
+from hourglass.trained.windows import Window, windows_of
 from hourglass.training import Threads, as_tensor, network_input, seeded_globally
 
 _BATCH = 1024  # samples in a forward pass
@@ -123,9 +123,16 @@ class Trained:
 
     # --- forward passes -----------------------------------------------------------------------------------------------
 
-    def encode(self, samples: Array) -> Float32:
-        """Codes of samples (n, *shape): float32 (n, n_components), or maps (n, n_components, h', w')."""
-        shape = self.network.code.shape(self._network_shape(samples))
+    def encode(self, samples: Array, *, window: int | None = None) -> Float32:
+        """Codes of samples (n, *shape): float32 (n, n_components), or maps (n, n_components, h', w'); see `reconstruct`."""
+        code = self.network.code
+        shape = code.shape(self._network_shape(samples))
+        if self._is_large(samples, window):
+            codes = np.empty((len(samples), *shape), np.float32)
+            for image, maps in zip(samples, codes, strict=True):
+                for part, values in self._by_windows(self.network.encoder, image, window or _WINDOW):
+                    maps[:, *part.place(code.stride)] = values[0][:, *part.inner(code.stride)]
+            return codes
         return self._batchwise(lambda batch: self._forward(self.network.encoder, self._network_input(batch)), samples, shape)
 
     def vectors(self, samples: Array | Sequence[Array]) -> Float32:
@@ -164,8 +171,12 @@ class Trained:
         """
         if isinstance(samples, list):
             return [self.reconstruct(image[None], window=window)[0] for image in samples]
-        if self.sample.is_any_size and max(samples.shape[1:3]) > (window or _WINDOW):
-            return np.stack([self._by_windows(image, window or _WINDOW) for image in samples])
+        if self._is_large(samples, window):
+            outputs = np.empty(samples.shape, np.float32)
+            for image, output in zip(samples, outputs, strict=True):
+                for part, values in self._by_windows(self.network, image, window or _WINDOW):
+                    output[part.place()] = self.sample.from_network(values)[0][part.inner()]
+            return outputs
         return self._batchwise(
             lambda batch: self.sample.from_network(self._forward(self.network, self._network_input(batch))),
             samples,
@@ -184,17 +195,16 @@ class Trained:
         """`decode_raw` in batches."""
         return self._batchwise(self.decode_raw, codes, None)
 
-    def _by_windows(self, image: Array, window: int) -> Float32:
-        """Reconstruct one image, (h, w) or (h, w, c), window by window."""
+    def _is_large(self, samples: Array, window: int | None) -> bool:
+        return self.sample.is_any_size and max(samples.shape[1:3]) > (window or _WINDOW)
+
+    def _by_windows(self, module: nn.Module, image: Array, window: int) -> Iterator[tuple[Window, Float32]]:
+        """Each window of an image, (h, w) or (h, w, c), and the output of `module` for what is read of it."""
         stride = self.network.code.stride
-        outputs = np.empty(image.shape, np.float32)
         for part in windows_of(image.shape[:2], max(stride, window // stride * stride), self.network.margin):
             top, bottom, left, right = part.read
-            whole = self.sample.from_network(
-                self._forward(self.network, self._network_input(np.ascontiguousarray(image[top:bottom, left:right])[None]))
-            )[0]
-            outputs[part.kept[0] : part.kept[1], part.kept[2] : part.kept[3]] = whole[part.inner]
-        return outputs
+            values = self._network_input(np.ascontiguousarray(image[top:bottom, left:right])[None])
+            yield part, self._forward(module, values)
 
     def _network_input(self, batch: Array) -> Tensor:
         return network_input(self.sample, as_tensor(batch))

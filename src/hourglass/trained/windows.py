@@ -20,11 +20,13 @@ class Window(NamedTuple):
     read: tuple[int, int, int, int]
     kept: tuple[int, int, int, int]
 
-    @property
-    def inner(self) -> tuple[slice, slice]:
-        """Rows and columns of `kept` within `read`."""
-        top, bottom, left, right = self.kept
-        return slice(top - self.read[0], bottom - self.read[0]), slice(left - self.read[2], right - self.read[2])
+    def place(self, stride: int = 1) -> tuple[slice, slice]:
+        """Rows and columns of `kept` within the image, or within maps at 1/`stride` of its height and width."""
+        return _slices(self.kept, 0, 0, stride)
+
+    def inner(self, stride: int = 1) -> tuple[slice, slice]:
+        """Rows and columns of `kept` within `read`, or within its maps."""
+        return _slices(self.kept, self.read[0], self.read[2], stride)
 
 
 def windows_of(size: tuple[int, int], window: int, margin: int) -> Iterator[Window]:
@@ -49,6 +51,12 @@ def windows_of(size: tuple[int, int], window: int, margin: int) -> Iterator[Wind
                 min(size[1], right + margin),
             )
             yield Window(read, (top, bottom, left, right))
+
+
+def _slices(kept: tuple[int, int, int, int], above: int, before: int, stride: int) -> tuple[slice, slice]:
+    top, bottom, left, right = kept
+    rows = slice((top - above) // stride, -((above - bottom) // stride))
+    return rows, slice((left - before) // stride, -((before - right) // stride))
 
 
 def _intervals(length: int, window: int) -> Iterator[tuple[int, int]]:
