@@ -232,7 +232,7 @@ def arrays() -> dict[str, bytes]:
         "numbers of no bytes": npy((4, 8, 8), "'|V0'"),
         "an expression": npy((4, 8, 8), "__import__('os').getpid()"),
         "NaN": npy((4, 8, 8), "'<f4'", data=b"\xff" * 1024),
-        "channels without end": npy((1, 1, 1, 4096)),
+        "thousands of channels": npy((1, 1, 1, 4096)),
         "a header without end": b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**31) + b"{" * 4096,
     }
 
@@ -318,7 +318,7 @@ READ = {
     **dict.fromkeys(("tar: a link to a file outside", "tar: a hard link, with a size", "tar: a device", "tar: a pipe"), 1),
     **dict.fromkeys(("tar: a folder named as an image", "tar: a file with holes", "tar: holes as PAX has them"), 1),
     **dict.fromkeys(("tar: long names of nothing", "tar: a bomb of 10 gigapixels", "tar: a label of megabytes"), 1),
-    **dict.fromkeys(("npy: a shape of truths", "parquet: a bomb of 10 gigapixels"), 1),
+    **dict.fromkeys(("npy: a shape of truths", "npy: thousands of channels", "parquet: a bomb of 10 gigapixels"), 1),
     "parquet: one file of a megabyte, 200 times": 200,
     "parquet: numbers beyond 255": 1,  # an image of more than 8 bits
 }
