@@ -92,7 +92,7 @@ def train(
     parameters["penalty"] = parameters["penalty"] or None
     parameters["corruption"] = combined(parameters["corruption"])
     given = {name: value for name, value in parameters.items() if value is not None}
-    foreign = sorted(set(given) - set(ESTIMATORS[task]._get_param_names()))
+    foreign = sorted(set(given) - set(ESTIMATORS[task]().get_params(deep=False)))
     if foreign:
         raise ParameterError(f"--{foreign[0]} is not for --task {task}.")
     model: Any = ESTIMATORS[task](**given, random_state=seed)
