@@ -9,6 +9,8 @@ import click
 
 from hourglass.cli.options import json_option
 
+_EXAMPLE = (64, 64)  # height and width of the image whose way through a network of any size is shown
+
 
 @click.command()
 @click.argument("model", required=False, type=click.Path(path_type=Path))
@@ -32,12 +34,13 @@ def info(model: Path | None, figure: Path | None, as_json: bool) -> None:
     loaded = load_model(model, device="cpu")
     config = read_config(standing_folder(model))
     sample = sample_of(loaded)
-    layers = describe(loaded.network_, sample.network_shape)
+    shape = (sample.channels, *_EXAMPLE) if sample.is_any_size else sample.network_shape
+    layers = describe(loaded.network_, shape)
     settings = config["fitted"]["settings"]
     if figure is not None:
         from hourglass.report import save, structure
 
-        save(structure(loaded.network_, sample.network_shape), figure)
+        save(structure(loaded.network_, shape), figure)
     if as_json:
         print_json(
             {
@@ -51,7 +54,8 @@ def info(model: Path | None, figure: Path | None, as_json: bool) -> None:
         )
         return
     weights = sum(parameter.numel() for parameter in loaded.network_.parameters())
-    click.echo(f"{type(loaded).__name__} for samples of shape {sample.shape}, {weights:,} weights")
+    shown = f"{sample}; outputs below are of {_EXAMPLE[0]}×{_EXAMPLE[1]} pixels" if sample.is_any_size else f"shape {sample}"
+    click.echo(f"{type(loaded).__name__} for samples of {shown}, {weights:,} weights")
     print_table("settings", ["setting", "value"], [[key, json.dumps(value)] for key, value in settings.items()])
     print_table(
         "layers",
