@@ -364,7 +364,7 @@ def test_parts_of_ones_own_are_taken_and_saved_by_name(tmp_path: Path, digits: n
 
     class Descent(hg.Optimizer):
         def begin(self) -> None:
-            pass
+            """It keeps nothing between steps."""
 
         @torch.no_grad()
         def step(self) -> None:

@@ -14,7 +14,7 @@ from hourglass.estimators import ESTIMATORS
 from hourglass.estimators.downstream import Downstream
 from hourglass.estimators.refinement import refine
 from hourglass.estimators.tiles import join_tiles, split_tiles
-from hourglass.images import windows, with_channels
+from hourglass.images import overlapping_tiles, with_channels
 from hourglass.latent.inverted_file import InvertedFile
 
 DOWNSTREAM = [kind for kind in ESTIMATORS.values() if issubclass(kind, Downstream)]
@@ -274,10 +274,10 @@ def test_tiles_cover_and_come_back() -> None:
         image = rng.integers(0, 256, shape, dtype=np.uint8)
         (back,) = join_tiles(split_tiles(image, tile), [shape[:2]])
         np.testing.assert_array_equal(back, image)
-    assert windows(np.zeros((10, 12, 3), np.uint8), (4, 4)).shape == (4 * 5, 4, 4, 3)
-    np.testing.assert_array_equal(windows(np.arange(16).reshape(4, 4), (2, 2))[1], [[1, 2], [5, 6]])
+    assert overlapping_tiles(np.zeros((10, 12, 3), np.uint8), (4, 4)).shape == (4 * 5, 4, 4, 3)
+    np.testing.assert_array_equal(overlapping_tiles(np.arange(16).reshape(4, 4), (2, 2))[1], [[1, 2], [5, 6]])
     with pytest.raises(hg.DataError, match="smaller than a tile"):
-        windows(np.zeros((3, 9)), (4, 4))
+        overlapping_tiles(np.zeros((3, 9)), (4, 4))
 
 
 def test_grey_and_coloured_meet() -> None:

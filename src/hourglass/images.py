@@ -208,7 +208,7 @@ def to_shown(image: Array, white: float | None = None) -> NDArray[np.uint8]:
     return to_uint8(image)
 
 
-def windows(image: Array, size: tuple[int, int]) -> Array:
+def overlapping_tiles(image: Array, size: tuple[int, int]) -> Array:
     """Tiles (n, *size) or (n, *size, c) of `image` (h, w[, c]) that overlap by half, row by row, without a remainder.
 
     Raises

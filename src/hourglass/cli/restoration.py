@@ -42,7 +42,7 @@ def restore(
     job: Job,
     transform: Callable[[Array], Array],
     *,
-    format: str = "same",  # noqa: A002
+    format: str = "same",  # noqa: A002  # the option's name
     quality: int | None = None,
 ) -> list[Path]:
     """Write `transform` of each image in the source, a file, folder or pattern, and list the files written.

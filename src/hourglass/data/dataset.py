@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.errors import DataError
-from hourglass.images import Array, check_images, windows
+from hourglass.images import Array, check_images, overlapping_tiles
 
 
 @dataclass(frozen=True, repr=False)
@@ -97,7 +97,7 @@ def tiles_of(
     images: Sequence[Array], size: tuple[int, int], labels: NDArray[Any] | None, paths: tuple[Path, ...] | None
 ) -> Split:
     """Cut images of any size, (h, w) or (h, w, c), into tiles of `size` that keep their labels and paths."""
-    tiles = [windows(image, size) for image in images]
+    tiles = [overlapping_tiles(image, size) for image in images]
     sources = np.repeat(np.arange(len(tiles)), [len(of_image) for of_image in tiles])
     return Split(
         np.concatenate(tiles),

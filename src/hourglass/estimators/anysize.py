@@ -20,7 +20,7 @@ def restore_image(image: Array, sample: Sample, model: Model, *, is_local: bool,
 
     Parameters
     ----------
-    image : ndarray (h, w) or (h, w, c), uint8 or float in 0..1
+    image : ndarray (h, w) or (h, w, c), uint8, float in 0..1, or integers up to the white level
     sample : Sample
         Shape of the model's inputs.
     is_local : bool
@@ -39,7 +39,7 @@ def restore_image(image: Array, sample: Sample, model: Model, *, is_local: bool,
     """
     if not sample.is_image:
         raise ModelError("the model was fitted on flat features, not on images.")
-    values = to_float(check_images(np.asarray(image)[None], name="image")[0])
+    values = to_float(check_images(np.asarray(image)[None], name="image", white=sample.white)[0])
     stack = _as_channels(values, sample)
     if sample.is_any_size or stack.shape[1:3] == sample.size[:2]:
         return _from_channels(model(stack), (values.shape[0] * scale, values.shape[1] * scale, *values.shape[2:]))

@@ -10,7 +10,7 @@ from sklearn.base import OneToOneFeatureMixin
 from hourglass.errors import DataError, ParameterError
 from hourglass.estimators.anysize import restore_image
 from hourglass.estimators.base import Float32Transformer, ImageEstimator
-from hourglass.estimators.checks import Pairs, check_samples, check_targets, in_unit
+from hourglass.estimators.checks import Pairs, check_samples, check_targets
 from hourglass.estimators.documentation import documented
 from hourglass.estimators.presets import CHAPTER_NOISE
 from hourglass.estimators.settings import Circumstances
@@ -63,7 +63,7 @@ class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
         """
         model = self._model
         if not model.sample.is_any_size and (many := as_list(X, name="X")) is not None:
-            return [self.transform_image(in_unit(image[None], model.sample, None, type(self).__name__)[0][0]) for image in many]
+            return [self.transform_image(image) for image in many]
         return model.reconstruct(self._check(X))
 
     reconstruct = transform
@@ -77,7 +77,7 @@ class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
 
         Parameters
         ----------
-        image : ndarray of shape (h, w) or (h, w, c), uint8 or float in 0..1
+        image : ndarray of shape (h, w) or (h, w, c), uint8, float in 0..1, or integers up to the white level
 
         Returns
         -------

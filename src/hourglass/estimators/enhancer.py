@@ -87,8 +87,8 @@ class Enhancer(Float32Transformer, ImageEstimator):
         """
         model = self._model
         if (many := as_list(X, name="X")) is not None:
-            return [self.transform_image(in_unit(image[None], model.sample, None, type(self).__name__)[0][0]) for image in many]
-        low = check_images(X, name="X")
+            return [self.transform_image(image) for image in many]
+        low = check_images(X, name="X", white=model.sample.white)
         if not model.sample.fits(self._enlarged_shape(low)):
             wanted = model.sample if model.sample.is_any_size else self._tile.size
             raise DataError(
@@ -109,7 +109,7 @@ class Enhancer(Float32Transformer, ImageEstimator):
 
         Parameters
         ----------
-        image : ndarray (h, w) or (h, w, c), uint8 or float in 0..1
+        image : ndarray (h, w) or (h, w, c), uint8, float in 0..1, or integers up to the white level
 
         Returns
         -------
@@ -128,7 +128,7 @@ class Enhancer(Float32Transformer, ImageEstimator):
         sample = self.sample_
         if sample.is_any_size:
             return sample
-        return Sample((sample.size[0] // self.factor, sample.size[1] // self.factor, *sample.shape[2:]))
+        return Sample((sample.size[0] // self.factor, sample.size[1] // self.factor, *sample.shape[2:]), white=sample.white)
 
     def reduce(self, X: Any) -> Float32:
         """Means of blocks of `factor` × `factor` pixels: low-resolution images as in training.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import warnings
 from collections.abc import Iterator, Sequence
 from numbers import Integral
@@ -184,16 +185,12 @@ class Fit:
         """The shape and scale of samples; of any size if the network takes any."""
         targets = self.pairs.targets
         if isinstance(targets, Stream):
-            shape = targets.shape[1:]
-            white = targets.white
+            sample = Sample(tuple(targets.shape[1:]), white=targets.white)
         elif self.crop is not None:
-            shape, white = (*self.crop, *targets[0].shape[2:]), self.pairs.white
+            sample = Sample((*self.crop, *targets[0].shape[2:]), white=self.pairs.white)
         else:
             by_column = self.estimator._scales_columns and self.arguments["loss"] not in NEED_UNIT_RANGE
             sample = Sample.of(targets, by_column=by_column, white=self.pairs.white)
-            shape, white = None, None
-        if shape is not None:
-            sample = Sample(tuple(shape), white=white)
         network = self.arguments["network"] or PRESETS[self.arguments["preset"]]["network"]
         kind = network_kind(network)
         return sample.of_any_size() if kind is not None and kind.takes_any_size and sample.is_image else sample
@@ -202,11 +199,9 @@ class Fit:
         has_inputs = self.pairs.inputs is not None
         return self.estimator._settle(Circumstances(self.sample, n_samples, has_inputs, self._spread))
 
-    @property
+    @functools.cached_property
     def _spread(self) -> float:
-        if not hasattr(self, "_cached_spread"):
-            self._cached_spread = spread_of(self.source)
-        return self._cached_spread
+        return spread_of(self.source)
 
     def _split(self) -> tuple[Examples, Examples | None]:
         """(training, validation) examples; also sets `settings` and `validation_rows`."""

@@ -140,10 +140,11 @@ class Examples:
 
     def _corrupted_by_lane(self, targets: Tensor, batch: Batch, seed: int) -> Tensor:
         inputs = targets.clone()
+        if self.corruption is None:
+            return inputs
         generator = torch.Generator(targets.device)
         own_lanes = batch.lanes[batch.places]
-        for lane in np.unique(own_lanes) if self.corruption is not None else ():
-            assert self.corruption is not None
+        for lane in np.unique(own_lanes):
             own, members = np.flatnonzero(own_lanes == lane), np.flatnonzero(batch.lanes == lane)
             here = torch.from_numpy(own).to(targets.device)
             clean = targets[here]

@@ -167,9 +167,9 @@ class Rows(Source):
         for own, width in shares_of(positions, epoch.size, epoch.n_together, epoch.processes):
             yield self.at(own, width)
 
-    def in_order(self, size: int, n_together: int = 1) -> Iterator[Drawn]:
-        """All samples, in order."""
-        for some in torch.split(torch.arange(len(self)), n_together * size):
+    def in_order(self, size: int) -> Iterator[Drawn]:
+        """All samples, in order, in batches of `size`."""
+        for some in torch.split(torch.arange(len(self)), size):
             yield self.at(some, size)
 
     def at(self, positions: Tensor, size: int) -> Drawn:
