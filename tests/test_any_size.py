@@ -259,6 +259,8 @@ def test_a_stream_of_many_sizes_is_cropped_anew_in_every_epoch(tmp_path: Path) -
         return np.concatenate([batch.images for batch in source.batches(4, seed)])
 
     assert np.array_equal(epoch(1), epoch(1))
+    moved = hg.stream(folder_of(images, tmp_path / "moved"), crop=16, workers=0)
+    assert np.array_equal(np.concatenate([batch.images for batch in moved.batches(4, 1)]), epoch(1))
     first, second = ({crop.tobytes() for crop in epoch(seed)} for seed in (1, 2))
     assert not first & second
     assert np.array_equal(next(iter(source)).images, next(iter(source)).images)

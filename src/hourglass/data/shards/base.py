@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import math
+import os
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -74,7 +75,8 @@ class Form(NamedTuple):
         if self.shape is None:
             return image
         if self.crop is not None:
-            position = np.random.default_rng([self.crop, zlib.crc32(key.encode("utf-8", "surrogateescape"))]).random(3)
+            name = os.path.basename(key).encode("utf-8", "surrogateescape")  # a folder that moves keeps its crops
+            position = np.random.default_rng([self.crop, zlib.crc32(name)]).random(3)
             image = crop_at(image, (self.shape[0], self.shape[1]), position.tolist())
         if image.shape[:2] != self.shape[:2]:
             raise DataError(f"is {image.shape[1]}×{image.shape[0]}; {self.shape[1]}×{self.shape[0]} is needed.")
