@@ -24,7 +24,12 @@ CHAPTER_RESULT = 0.0249
 """Test MSE that the chapter's loop reaches on MNIST."""
 SAME_LOSS = 0.02
 """Largest relative difference of two losses that count as the same work."""
-_CONVOLUTIONS = {"conv": (32, (32, 64)), "skip": (64, (32, 64, 96))}  # network -> latent dimensions, channels
+_CONVOLUTIONS = {  # network -> latent dimensions, channels
+    "conv": (32, (32, 64)),
+    "skip": (64, (32, 64, 96)),
+    "maps": (8, (32, 64)),
+    "unet": (16, (32, 64, 128)),
+}
 _CONVOLUTION_IMAGES = (1280, 6400)  # quick or not: 10 and 50 steps at batch size 128
 _LIBRARIES: dict[str, tuple[str, Callable[[Task], Round], str]] = {
     "pyod": ("PyOD, AutoEncoder", peers.pyod_autoencoder, "Reconstructs clean images, with ReLU."),

@@ -302,9 +302,6 @@ def test_the_command_line_trains_on_a_folder_of_many_sizes(tmp_path: Path, run: 
     code, out, err = run("info", tmp_path / "m.hg", "--figure", tmp_path / "m.svg")
     assert code == 0, err
     assert "for samples of any size, 3 channels; outputs below are of 64×64 pixels" in out
-    code, _, err = run("encode", tmp_path / "m.hg", folder, "-o", tmp_path / "codes.npz")
-    assert code == 2
-    assert "any size" in err
 
 
 # --- channels and tables ------------------------------------------------------------------------------------------------

@@ -259,7 +259,7 @@ def bad_inputs(folder: Path, model: Path) -> dict[str, list[object]]:
         "truncated": [*train, folder / "cut-ubyte"],
         "not a readable image": [*train, folder / "text"],
         "NaN": [*train, folder / "nan.npy"],
-        "sizes differ": [*train, folder / "mixed"],
+        "sizes differ": ["evaluate", model, "--data", folder / "mixed"],
         "holds no image": [*train, folder / "empty"],
         "one label per image": [*train, folder / "labels.npz"],
         "damaged": ["denoise", flipped, folder / "mixed", "-o", folder / "out.hg"],

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
         Rotation,
         SaltAndPepper,
         Warp,
+        neighbour_pairs,
     )
-    from hourglass.data import Dataset, Split, Stream, load, stream
+    from hourglass.data import Dataset, Split, Stream, load, load_pairs, stream
     from hourglass.errors import (
         DataError,
         DivergenceError,
@@ -72,8 +73,9 @@ _HOMES = {
         "Rotation",
         "SaltAndPepper",
         "Warp",
+        "neighbour_pairs",
     ),
-    "hourglass.data": ("Dataset", "Split", "Stream", "load", "stream"),
+    "hourglass.data": ("Dataset", "Split", "Stream", "load", "load_pairs", "stream"),
     "hourglass.errors": (
         "DataError",
         "DivergenceError",
@@ -152,6 +154,8 @@ __all__ = [
     "__version__",
     "load",
     "load_model",
+    "load_pairs",
+    "neighbour_pairs",
     "register",
     "stream",
     "to_float",

@@ -94,7 +94,7 @@ def _is_pillow(image: Any) -> bool:
     return hasattr(image, "has_transparency_data") and hasattr(image, "convert")
 
 
-def check_images(images: object, *, name: str = "images", white: float | None = None) -> Array:
+def check_images(images: object, *, name: str = "images", white: float | None = None, bounded: bool = True) -> Array:
     """Return `images` as an array that keeps the contract, without a copy if it does already.
 
     Parameters
@@ -105,6 +105,8 @@ def check_images(images: object, *, name: str = "images", white: float | None = 
         Name of the argument in error messages.
     white : float, optional
         White level of integers other than uint8, which become float32 in 0..1; without it they raise.
+    bounded : bool
+        Whether floats must lie in 0..1; noise that is not clipped leaves it.
 
     Raises
     ------
@@ -139,7 +141,9 @@ def check_images(images: object, *, name: str = "images", white: float | None = 
     low, high = float(array.min()), float(array.max())  # NaN if any pixel is, without a mask of the whole array
     if math.isnan(low) or math.isnan(high):
         raise DataError(f"{name} contain NaN; fill or drop these pixels first.")
-    if low < -_ROUNDING or high > 1 + _ROUNDING:
+    if math.isinf(low) or math.isinf(high):
+        raise DataError(f"{name} contain infinite values; fill or drop these pixels first.")
+    if bounded and (low < -_ROUNDING or high > 1 + _ROUNDING):
         raise DataError(
             f"{name} hold floats from {low:g} to {high:g}; allowed: 0..1, or uint8 in 0..255. "
             "Divide by the largest possible value, or set it when reading files: white=, on the command line --white."
@@ -248,15 +252,20 @@ def crop_at(image: Array, size: tuple[int, int], offset: Sequence[float]) -> Arr
     return np.rot90(crop, quarters if size[0] == size[1] else quarters // 2 * 2)
 
 
-def with_channels(images: Array, shape: tuple[int, ...]) -> Array:
+def with_channels(images: Array, shape: tuple[int | None, ...]) -> Array:
     """Convert grey images to equal channels, or coloured ones to grey (ITU-R 601), to match samples of `shape`.
 
-    `images` (n, h, w) or (n, h, w, c), `shape` (h, w) or (h, w, c); dtype is kept. Raises DataError for other channels.
+    `images` (n, h, w) or (n, h, w, c), `shape` (h, w) or (h, w, c), of which only c matters; dtype is kept.
+
+    Raises
+    ------
+    DataError
+        For other channels.
     """
     if images.shape[3:] == shape[2:]:
         return images
     if images.ndim == 3:
-        return np.repeat(images[..., None], shape[2], axis=3)
+        return np.repeat(images[..., None], shape[2] or 1, axis=3)
     if images.shape[3] != 3 or len(shape) > 2:
         raise DataError(f"images have {images.shape[3]} channels; samples of shape {shape} are needed.")
     grey = to_float(images) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)

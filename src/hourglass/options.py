@@ -16,8 +16,14 @@ from typing import Annotated, Any, TypedDict, get_type_hints
 from hourglass.errors import ParameterError
 
 NAMES: dict[str, list[str]] = {
-    "network": ["linear", "mlp", "conv", "skip", "residual", "variational", "noisy", "quantised", "embedding", "maps"],
-    "preset": ["default", "chapter", "linear", "best", "skip", "features", "detect", "generate", "compress", "enhance"],
+    "network": [
+        *("linear", "mlp", "conv", "skip", "residual", "variational", "noisy", "quantised", "embedding"),
+        *("maps", "unet"),
+    ],
+    "preset": [
+        *("default", "chapter", "linear", "best", "skip"),
+        *("features", "detect", "generate", "compress", "enhance", "photo"),
+    ],
     "optimizer": ["muon", "adam"],
     "schedule": ["decay", "linear", "constant"],
     "initialization": ["centered", "torch"],

@@ -45,7 +45,7 @@ def chapter(
     from hourglass.report.chapter import TOPICS, Laboratory, Topic, run_chapter
 
     given = context.get_parameter_source("data") is not click.core.ParameterSource.DEFAULT
-    dataset = load("mnist-5k" if quick and not given else data).with_test(seed)
+    dataset = load("mnist-5k" if quick and not given else data).of_one_size().with_test(seed)
     lab = Laboratory(dataset, seed, device, lambda name: [ShowProgress(name)], quick=quick)
 
     def begin(topic: Topic) -> None:

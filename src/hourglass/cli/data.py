@@ -39,8 +39,8 @@ def _describe(split: Any) -> dict[str, Any]:
     images, labels = split.images, split.labels
     return {
         "images": len(images),
-        "shape": "×".join(str(side) for side in images.shape[1:]),
-        "dtype": str(images.dtype),
-        "range": f"{images.min():g}..{images.max():g}",
+        "shape": split.size_text,
+        "dtype": str(images[0].dtype),
+        "range": f"{min(image.min() for image in images):g}..{max(image.max() for image in images):g}",
         "labels": "none" if labels is None else len(set(labels.tolist())),
     }

@@ -28,7 +28,7 @@ def demo(data: str, output: Path, seed: int, as_json: bool) -> None:
     from hourglass.evaluation import cells
     from hourglass.report import run_demo
 
-    dataset = load(data).with_test(seed)
+    dataset = load(data).of_one_size().with_test(seed)
     if not as_json:
         click.echo(f"{dataset.name}: {len(dataset.train):,} images to train on, {len(dataset.test):,} to test.")
     comparison = run_demo(dataset, output, seed, lambda preset: [ShowProgress(preset)])

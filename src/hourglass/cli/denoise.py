@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hourglass.cli.job import FILES, MEMORY, Job, job_options, run
-from hourglass.cli.options import output_option
+from hourglass.cli.options import StrengthType, output_option
 from hourglass.cli.restoration import format_option, quality_option, restore_files
 
 if TYPE_CHECKING:
@@ -25,8 +25,15 @@ if TYPE_CHECKING:
 )
 @format_option
 @quality_option
+@click.option(
+    "--strength",
+    type=StrengthType(),
+    default="auto",
+    show_default=True,
+    help="Standard deviation of the noise to remove, in 0..1 (25 of 255 grey levels: 0.098); auto: the model's own judgement.",
+)
 @job_options
-def denoise(job: Job, **writing: Any) -> None:
+def denoise(job: Job, strength: float | None, **writing: Any) -> None:
     """Denoise the images in SOURCE with MODEL: a folder of images of any size, an image, or DATA that holds arrays.
 
     A convolutional model (for photographs: --preset skip) works in overlapping tiles. For other models, images are resized to
@@ -37,13 +44,15 @@ def denoise(job: Job, **writing: Any) -> None:
 
     For each shard (see --stream), it writes a Parquet file with the columns key and image, a PNG file as bytes.
     """
-    run(job, {FILES: partial(restore_files, **writing), MEMORY: _denoise_arrays})
+    options = {} if strength is None else {"strength": strength}
+    files = partial(restore_files, options=options, **writing)
+    run(job, {FILES: files, MEMORY: partial(_denoise_arrays, options=options)}, **options)
 
 
-def _denoise_arrays(job: Job, denoiser: Denoiser) -> None:
+def _denoise_arrays(job: Job, denoiser: Denoiser, options: dict[str, float]) -> None:
     from hourglass.cli.models import read_arrays
     from hourglass.cli.output import report_written
     from hourglass.data.array_files import write_array
 
-    write_array(job.target, denoiser.transform(read_arrays(job.source, job.white, job.strict)))
+    write_array(job.target, denoiser.transform(read_arrays(job.source, job.white, job.strict), **options))
     report_written([job.target], job.target, job.as_json)

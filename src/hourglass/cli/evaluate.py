@@ -79,7 +79,7 @@ def evaluate(
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)  # raises before the run, not after it
     loaded = {str(path): load_model(path, device=device) for path in models}
-    found = load(data, size=size, tile=tile, white=_white(loaded, data, white), strict=strict)
+    found = load(data, size=size, tile=tile, white=_white(loaded, data, white), strict=strict).of_one_size()
     dataset = found.with_test(seed)
     if suite in FREE_SUITES:
         FREE_SUITES[suite](dataset, uses, output, device, seed, as_json)

@@ -34,7 +34,7 @@ def trained_generator(generator: Generator, data: str, save: Path | None) -> Gen
     from hourglass.cli.progress import ShowProgress
     from hourglass.data import load
 
-    train = load(data).train
+    train = load(data).of_one_size().train
     click.echo(f"training a generator on {len(train):,} images of {data}.", err=True)
     generator.fit(train.images, train.labels, callbacks=[ShowProgress("generator")])
     if save is not None:
@@ -93,8 +93,9 @@ def read_arrays(source: str, white: float | None, strict: bool) -> Array:
     """The images of `source` as they are; of data with a test split, those of that split."""
     from hourglass.data import NAMED, load
 
-    dataset = load(source, white=None if source in NAMED else white, strict=strict)
-    return (dataset.test if dataset.has_test else dataset.train).images
+    dataset = load(source, white=None if source in NAMED else white, strict=strict).of_one_size()
+    images: Array = (dataset.test if dataset.has_test else dataset.train).images
+    return images
 
 
 def read_splits(
@@ -102,23 +103,33 @@ def read_splits(
 ) -> list[tuple[Split, list[str]]]:
     """The training split of `source`, and the test split if there is one, each with the names of its images.
 
-    The images are as `model` takes them: resized if they are files, grey or in colour, and read with its white level.
+    The images are as `model` takes them: if they are files resized, unless it takes any size, grey or in colour, and read with
+    its white level.
     """
     from hourglass.cli.output import say_taken_for
     from hourglass.data import NAMED, is_sharded, load
-    from hourglass.images import with_channels
 
-    shape = shape_of(model)
+    sample = sample_of(model)
     in_files = are_files(source) or is_sharded(source)
-    size = (shape[0], shape[1]) if in_files else None
+    height, width = (0, 0) if sample.is_any_size else shape_of(model)[:2]
+    size = (height, width) if in_files and height else None
     dataset = load(source, size=size, white=None if source in NAMED else white_for(model, white), pages=pages, strict=strict)
     if in_files:
         say_taken_for(dataset)
     splits = {"train": dataset.train} | ({"test": dataset.test} if dataset.has_test else {})
     return [
-        (dataclasses.replace(split, images=with_channels(split.images, shape)), names_of(split, f"{source}:{name}"))
+        (dataclasses.replace(split, images=_with_channels(split.images, sample)), names_of(split, f"{source}:{name}"))
         for name, split in splits.items()
     ]
+
+
+def _with_channels(images: Any, sample: Sample) -> Any:
+    """An array of images, or a list if their sizes differ, grey or in colour as `sample` is."""
+    from hourglass.images import with_channels
+
+    if isinstance(images, list):
+        return [_with_channels(image[None], sample)[0] for image in images]
+    return with_channels(images, sample.shape)
 
 
 def names_of(split: Split, source: str) -> list[str]:
@@ -152,8 +163,8 @@ def images_named(names: list[str], size: tuple[int, int], white: float | None = 
             if source not in loaded:
                 loaded[source] = getattr(load(base, white=None if base in NAMED else white), split).images
             images = loaded[source]
-            if int(row) >= len(images) or images.shape[1:3] != size:
-                raise DataError(f"{name}: {source} holds {len(images)} images of {images.shape[2]}×{images.shape[1]}.")
+            if int(row) >= len(images) or images[int(row)].shape[:2] != size:
+                raise DataError(f"{name}: {source} holds {len(images)} images, not of {size[1]}×{size[0]}.")
             yield to_uint8(images[int(row)])
         else:
             yield to_shown(read_image(named(name), size), white)

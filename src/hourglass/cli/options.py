@@ -136,6 +136,15 @@ class ThreadsType(ParamType):
         return "auto" if value == "auto" else click.IntRange(1).convert(value, param, ctx)
 
 
+class StrengthType(ParamType):
+    """A standard deviation of noise in 0..1, or "auto", which is None."""
+
+    name = "STD|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
+        return None if value == "auto" else click.FloatRange(0, 1).convert(value, param, ctx)
+
+
 class ShareType(ParamType):
     """A share of the samples, above 0 and at most 0.5, or "auto"."""
 

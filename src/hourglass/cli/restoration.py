@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +32,12 @@ quality_option = click.option(
 )
 
 
-def restore_files(job: Job, model: Any, **writing: Any) -> None:
-    """Denoise or enlarge every image file of `job`."""
+def restore_files(job: Job, model: Any, options: dict[str, Any] | None = None, **writing: Any) -> None:
+    """Denoise or enlarge every image file of `job`, with the `options` of `transform_image`."""
     from hourglass.cli.output import report_written
 
-    report_written(restore(job, model.transform_image, **writing), job.target, job.as_json)
+    restore_image = partial(model.transform_image, **options or {})
+    report_written(restore(job, restore_image, **writing), job.target, job.as_json)
 
 
 def restore(

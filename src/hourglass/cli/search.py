@@ -14,8 +14,10 @@ from hourglass.cli.options import output_option
 
 if TYPE_CHECKING:
     from hourglass.estimators import Retriever
+    from hourglass.images import Array
 
 _SHOWN = 20  # queries
+_THUMBNAIL = 96  # pixels, of a model of any size
 
 
 @click.command()
@@ -54,7 +56,9 @@ def _search(job: Job, retriever: Retriever, n: int) -> None:
     if job.output is not None:
         write_csv(job.output / "neighbours.csv", [headings, *found])
         names = [[str(name) for name in retriever.names_[near]] for near in rows[:_SHOWN]]
-        _write_sheet(job.output / "sheet.png", queries.images, names, sample_of(retriever).size)
+        sample = sample_of(retriever)
+        size = (_THUMBNAIL, _THUMBNAIL, sample.channels)[: len(sample.shape)] if sample.is_any_size else sample.size
+        _write_sheet(job.output / "sheet.png", [_sized(query, size) for query in queries.images[:_SHOWN]], names, size)
     if job.as_json:
         print_json([dict(zip(headings, line, strict=True)) for line in found])
         return
@@ -74,6 +78,17 @@ def _add(job: Job, retriever: Retriever, source: str) -> None:
             retriever.add(split.images, names)
 
 
+def _sized(image: Array, size: tuple[int, ...]) -> Array:
+    """`image` in uint8, resized to (height, width)."""
+    from PIL import Image
+
+    from hourglass.data.files import resized
+    from hourglass.images import to_uint8
+
+    values = to_uint8(image)
+    return values if values.shape[:2] == size[:2] else resized(Image.fromarray(values), values, (size[0], size[1]))
+
+
 def _write_sheet(path: Path, queries: Any, names: list[list[str]], shape: tuple[int, ...]) -> None:
     """A row for each of `names`: the query and the images of its neighbours. A warning instead if one is not found."""
     import numpy as np
@@ -81,14 +96,14 @@ def _write_sheet(path: Path, queries: Any, names: list[list[str]], shape: tuple[
     from hourglass.cli.models import images_named
     from hourglass.data.files import write_image
     from hourglass.errors import HourglassError, HourglassWarning
-    from hourglass.images import to_uint8, with_channels
+    from hourglass.images import with_channels
     from hourglass.report import sheet
 
     pictures = []
     images = images_named([name for near in names for name in near], (shape[0], shape[1]))
     try:
         for query, near in zip(queries, names, strict=False):
-            pictures += [to_uint8(query), *(with_channels(next(images)[None], shape)[0] for _ in near)]
+            pictures += [query, *(with_channels(next(images)[None], shape)[0] for _ in near)]
     except (HourglassError, OSError) as error:
         path.unlink(missing_ok=True)  # of another search
         warnings.warn(f"{path} is left out: not all neighbours are found by their names. {error}", HourglassWarning, 2)

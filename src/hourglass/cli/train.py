@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,9 @@ from hourglass.cli.options import (
     training_options,
 )
 
+_MOST_BYTES = 4 << 30  # of decoded image files in memory
+_CROP = 64  # pixels
+
 
 @click.command()
 @data_option
@@ -42,11 +47,17 @@ from hourglass.cli.options import (
 @click.option("--contamination", type=ShareType(), help="detector: share of the images that are anomalies.")
 @click.option("--backend", type=click.Choice(BACKENDS), help="retriever: faiss and ivfpq are approximate, and faster.")
 @click.option("--metric", type=click.Choice(METRICS), help="retriever: the distance between codes.")
+@click.option(
+    "--targets",
+    metavar="DATA",
+    help="Train on pairs: the images that the network returns for those of --data, under the same names.",
+)
 @click.option("--size", type=SizeType(), help="Resize a folder's images to this.")
 @click.option("--tile", type=SizeType(), help="Cut images, of any sizes, into tiles of this: for photographs.")
 @click.option("--stream", is_flag=True, help="Read images on demand, for data larger than memory; shards always are.")
 @click.option("--workers", type=click.IntRange(0), help="For --stream: worker processes that decode; 0 uses this process.")
 @click.option("--buffer", type=click.IntRange(1), help="For --stream: images that are shuffled together.")
+@click.option("--grey", is_flag=True, help="Convert coloured images to grey.")
 @click.option("--white", type=click.FloatRange(0, min_open=True), help="White level of deep images: 4095 for 12 bits.")
 @pages_option
 @strict_option
@@ -58,6 +69,7 @@ def train(
     data: str,
     output: Path,
     task: str,
+    targets: str | None,
     stream: bool,
     workers: int | None,
     buffer: int | None,
@@ -68,10 +80,11 @@ def train(
 ) -> None:
     """Train a model on the training images of DATA and save it.
 
+    Image files of several sizes are trained on in random crops, flipped and rotated, by default with --preset photo.
+
     After every epoch, and every minute within an epoch, the run is saved in OUTPUT.checkpoint, which is removed when the model
     is written. Several processes, on one or more hosts, can share a training: torchrun --nproc-per-node N -m hourglass train ….
     """
-    from hourglass.cli.models import are_files
     from hourglass.cli.output import print_json
     from hourglass.cli.processes import is_restarted, may_be_restarted, rank
     from hourglass.cli.progress import ShowProgress
@@ -81,14 +94,17 @@ def train(
 
     if not output.name or (output.exists() and not (output / "config.json").is_file()):
         raise ParameterError(f"{output} exists and is no model; choose another name with -o.")
-    reading = {name: parameters.pop(name) for name in ("size", "tile", "white", "pages", "strict")}
+    reading = {name: parameters.pop(name) for name in ("size", "tile", "white", "pages", "grey", "strict")}
     if task in ("retriever", "detector") and reading["tile"] is not None:
         raise ParameterError(f"a {task} is given whole images later: use --size, not --tile.")
     gather = click.get_current_context().with_resource(joined())
-    if parameters["crop"] is not None and are_files(data):  # of any sizes, which are cropped as they are read
-        stream = True
+    if targets is None and not (stream or reading["size"] or reading["tile"]) and _exceeds_memory(data):
+        stream, parameters["crop"] = True, parameters["crop"] or (_CROP, _CROP)
     of_stream = {"workers": workers, "buffer": buffer} | ({"crop": parameters.pop("crop")} if stream else {})
-    samples, names, parameters["white"] = _samples(data, reading, stream, of_stream)
+    if targets is None:
+        samples, names, parameters["white"] = _samples(data, reading, stream, of_stream)
+    else:
+        samples, names, parameters["white"] = _pairs(data, targets, task, parameters["factor"], reading, of_stream, stream)
     parameters["penalty"] = parameters["penalty"] or None
     parameters["corruption"] = combined(parameters["corruption"])
     given = {name: value for name, value in parameters.items() if value is not None}
@@ -123,6 +139,31 @@ def train(
     click.echo(f"{output}: {describe_epoch(model.history_[-1])}{recall}.")
 
 
+def _pairs(
+    data: str,
+    targets: str,
+    task: str,
+    factor: int | None,
+    reading: dict[str, Any],
+    of_stream: dict[str, Any],
+    streams: bool,
+) -> tuple[Any, dict[str, Any], float | None]:
+    """As `_samples`, the targets being the `y`."""
+    from hourglass.data import load_pairs
+    from hourglass.errors import ParameterError
+
+    if task not in ("denoiser", "enhancer"):
+        raise ParameterError(f"--targets is for --task denoiser and enhancer; a {task} learns from DATA alone.")
+    if streams or any(value is not None for value in of_stream.values()):
+        raise ParameterError("--targets is for images in memory; leave --stream and its options out.")
+    size = (factor or 2) if task == "enhancer" else 1
+    if size > 1 and (reading["size"] or reading["tile"]):
+        raise ParameterError("--size and --tile do not fit pairs of two resolutions; crops are cut by themselves (--crop).")
+    inputs, clean = load_pairs(data, targets, factor=size, **reading)
+    click.echo(f"note: {data} and {targets}: {len(inputs):,} pairs of {inputs.size_text}.", err=True)
+    return inputs.images, {task: clean.images}, clean.white
+
+
 def _samples(
     data: str, reading: dict[str, Any], streams: bool, of_stream: dict[str, Any]
 ) -> tuple[Any, dict[str, Any], float | None]:
@@ -133,6 +174,8 @@ def _samples(
     from hourglass.errors import ParameterError
 
     if streams or is_sharded(data):
+        if reading.pop("grey"):
+            raise ParameterError("--grey is for images in memory.")
         if reading.pop("tile") is not None:
             raise ParameterError("--tile is for images in memory; of a stream, --size resizes image files.")
         if reading.pop("pages") != "all":
@@ -147,6 +190,24 @@ def _samples(
     if are_files(data):
         say_taken_for(dataset)
     return split.images, {"generator": split.labels, "retriever": names_of(split, f"{data}:train")}, split.white
+
+
+def _exceeds_memory(data: str) -> bool:
+    """Whether the image files of `data` are too large to hold in memory; then prints a line."""
+    from hourglass.cli.models import are_files, image_files
+    from hourglass.data.files import decoded_bytes, opened
+    from hourglass.errors import DataError
+
+    if not are_files(data):
+        return False
+    n_bytes = 0
+    for file in image_files(Path(os.path.expanduser(data)))[1]:
+        with contextlib.suppress(DataError):  # raised or listed when the file is read
+            n_bytes += opened(file, decoded_bytes)
+    if n_bytes > _MOST_BYTES:
+        words = f"note: {data} takes {n_bytes / 1e9:.1f} GB when decoded: images are read as needed (--stream, --crop)."
+        click.echo(words, err=True)
+    return n_bytes > _MOST_BYTES
 
 
 def _some(samples: Any, n: int) -> Any:

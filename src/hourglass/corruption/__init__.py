@@ -3,6 +3,7 @@
 from hourglass.corruption.base import Corruption, seeded
 from hourglass.corruption.compose import Choice, Combination, Compose
 from hourglass.corruption.geometry import Flip, Permutation, Rotation, Warp
+from hourglass.corruption.neighbours import neighbour_pairs
 from hourglass.corruption.noise import GaussianNoise, Masking, SaltAndPepper
 from hourglass.corruption.registry import CORRUPTIONS, from_config, to_config
 from hourglass.corruption.resolution import Downscale, enlarge
@@ -23,6 +24,7 @@ __all__ = [
     "Warp",
     "enlarge",
     "from_config",
+    "neighbour_pairs",
     "seeded",
     "to_config",
 ]

@@ -57,6 +57,7 @@ def load(
     tile: int | tuple[int, int] | None = None,
     white: float | None = None,
     pages: Pages = "all",
+    grey: bool = False,
     strict: bool = False,
 ) -> Dataset:
     """Load a data set by name, or from a file or folder.
@@ -71,7 +72,8 @@ def load(
         (plain or gzip), npy, npz, an image, a folder of images whose subfolders are labels, Parquet or tar files (see
         `stream`). A name takes precedence over a path without a separator.
     size : (height, width) or int, optional
-        Resize the images of a folder to this size.
+        Resize the images of a folder to this size. By default they keep their own: if these differ, ``images`` is a list of
+        arrays, which ``fit`` takes in random crops.
     tile : (height, width) or int, optional
         Cut every image into tiles of this size that overlap by half, for images of any size.
     white : float, above 0, optional
@@ -80,6 +82,8 @@ def load(
         floats above 1.
     pages : {"all", "first"}
         For multi-page TIFF files and animations: read each page as an image, named ``stack.tif#0``, or only the first.
+    grey : bool
+        Convert coloured images to grey (ITU-R 601).
     strict : bool
         Raise DataError for an image that cannot be read, instead of skipping it with a warning and an entry in
         ``.train.rejects``.
@@ -87,8 +91,8 @@ def load(
     Returns
     -------
     Dataset
-        ``.train.images`` uint8 or float in 0..1 of shape (n, h, w) or (n, h, w, c), ``.train.labels``, ``.train.white``,
-        ``.test``, ``.source``.
+        ``.train.images`` uint8 or float in 0..1 of shape (n, h, w) or (n, h, w, c), or a list of arrays (h, w) or (h, w, c) if
+        sizes differ; ``.train.labels``, ``.train.white``, ``.test``, ``.source``.
 
     Raises
     ------
@@ -108,6 +112,8 @@ def load(
     >>> digits.train.images.shape, digits.test.labels.shape
     ((1437, 8, 8), (360,))
     """
+    if grey:
+        return load(name_or_path, size=size, tile=tile, white=white, pages=pages, strict=strict).in_grey()
     text = os.fspath(name_or_path)
     size, tile = (parse_size(value, name) for value, name in ((size, "size"), (tile, "tile")))
     if pages not in get_args(Pages):

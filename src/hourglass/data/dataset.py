@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.errors import DataError
-from hourglass.images import Array, check_images, overlapping_tiles
+from hourglass.images import Array, as_list, check_images, overlapping_tiles, with_channels
 
 
 @dataclass(frozen=True, repr=False)
@@ -23,6 +23,7 @@ class Split:
     Attributes
     ----------
     images : ndarray of shape (n, h, w) or (n, h, w, c), uint8 or float in 0..1
+        Or, if their sizes differ, a list of ndarray (h, w) or (h, w, c).
     labels : ndarray of shape (n,), or None
         Integers, or names of subfolders.
     paths : tuple of Path, or None
@@ -35,7 +36,7 @@ class Split:
         Files that could not be read.
     """
 
-    images: Array
+    images: Any
     labels: NDArray[Any] | None = None
     paths: tuple[Path, ...] | None = None
     keys: tuple[str, ...] | None = None
@@ -43,7 +44,9 @@ class Split:
     rejects: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "images", check_images(self.images))
+        many = as_list(self.images)
+        images = check_images(self.images) if many is None else [check_images(image[None])[0] for image in many]
+        object.__setattr__(self, "images", images)
         if self.labels is not None and self.labels.shape != (len(self.images),):
             raise DataError(f"labels have shape {self.labels.shape} for {len(self.images)} images; give one label per image.")
 
@@ -51,8 +54,41 @@ class Split:
         return len(self.images)
 
     def __repr__(self) -> str:
-        shape = "×".join(str(length) for length in self.images.shape[1:])
-        return f"<{len(self):,} images of {shape}, {self.images.dtype}{'' if self.labels is None else ', labelled'}>"
+        labelled = "" if self.labels is None else ", labelled"
+        return f"<{len(self):,} images of {self.size_text}, {self.images[0].dtype}{labelled}>"
+
+    @property
+    def has_many_sizes(self) -> bool:
+        """Whether images differ in height or width, so that `images` is a list."""
+        return isinstance(self.images, list)
+
+    @property
+    def size_text(self) -> str:
+        """Height, width and channels: "28×28", or "several sizes, 321×481 to 481×321" by height and then width."""
+        if not self.has_many_sizes:
+            return "×".join(str(length) for length in self.images.shape[1:])
+        first, last = (find(image.shape for image in self.images) for find in (min, max))
+        return f"several sizes, {'×'.join(map(str, first))} to {'×'.join(map(str, last))}"
+
+    def of_one_size(self, name: str) -> Split:
+        """These images, whose array is needed. Raises DataError, naming the data set, if they differ in height or width."""
+        if self.has_many_sizes:
+            other = next(row for row, image in enumerate(self.images) if image.shape != self.images[0].shape)
+            names = [f"image {row}" if self.paths is None else self.paths[row].name for row in (0, other)]
+            sizes = [f"{image.shape[1]}×{image.shape[0]}" for image in (self.images[0], self.images[other])]
+            raise DataError(
+                f"{name}: sizes differ, {names[0]} is {sizes[0]} and {names[1]} is {sizes[1]}; "
+                "resize them (size=(height, width), or --size) or cut them into tiles (tile=, or --tile)."
+            )
+        return self
+
+    def in_grey(self) -> Split:
+        """Coloured images converted to grey (ITU-R 601); grey ones are not copied."""
+        if self.images[0].ndim == 2:
+            return self
+        if self.has_many_sizes:
+            return dataclasses.replace(self, images=[with_channels(image[None], image.shape[:2])[0] for image in self.images])
+        return dataclasses.replace(self, images=with_channels(self.images, self.images.shape[1:3]))
 
     @property
     def known_labels(self) -> NDArray[Any]:
@@ -75,7 +111,7 @@ class Split:
     def take(self, rows: NDArray[np.intp]) -> Split:
         """Return the images of `rows`, in this order, with their labels and paths."""
         return Split(
-            self.images[rows],
+            [self.images[row] for row in rows] if self.has_many_sizes else self.images[rows],
             None if self.labels is None else self.labels[rows],
             None if self.paths is None else tuple(self.paths[row] for row in rows),
             None if self.keys is None else tuple(self.keys[row] for row in rows),
@@ -139,11 +175,10 @@ class Dataset:
         """The source, image size, splits and classes in one line."""
         splits = {"train": self.train, "test": self.test_split, "validation": self.validation_split}
         sizes = [f"{name} {len(split):,}" for name, split in splits.items() if split is not None]
-        shape = "×".join(str(length) for length in self.train.images.shape[1:])
         n_classes = 0 if self.train.labels is None else len(np.unique(self.train.labels))
         classes = f", {n_classes} class{'es' if n_classes > 1 else ''}" if n_classes else ", no labels"
         counts = ", ".join(sizes) if len(sizes) > 1 else f"{len(self.train):,} in all"
-        return f"{self.source}: images of {shape}, {counts}{classes}."
+        return f"{self.source}: images of {self.train.size_text}, {counts}{classes}."
 
     @property
     def has_test(self) -> bool:
@@ -174,6 +209,19 @@ class Dataset:
         splits = (self.test_split, self.validation_split)
         test, validation = (None if split is None else split.tiled(size) for split in splits)
         return dataclasses.replace(self, train=self.train.tiled(size), test_split=test, validation_split=validation)
+
+    def of_one_size(self) -> Dataset:
+        """This data set, whose arrays are needed. Raises DataError if images of a split differ in height or width."""
+        for split in (self.train, self.test_split, self.validation_split):
+            if split is not None:
+                split.of_one_size(self.name)
+        return self
+
+    def in_grey(self) -> Dataset:
+        """This data set with coloured images converted to grey (ITU-R 601)."""
+        splits = (self.test_split, self.validation_split)
+        test, validation = (None if split is None else split.in_grey() for split in splits)
+        return dataclasses.replace(self, train=self.train.in_grey(), test_split=test, validation_split=validation)
 
     @property
     def validation(self) -> Split:

@@ -162,6 +162,20 @@ def holds_deep(stream: IO[bytes]) -> bool:
         return False
 
 
+def decoded_bytes(stream: IO[bytes]) -> int:
+    """Bytes of the first image of a file when decoded, from its header; 0 if that cannot be read."""
+    width, height = _webp_size(stream)
+    if width:
+        return 3 * width * height
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(stream, formats=_openable()) as image:
+                return image.width * image.height * len(image.getbands()) * (4 if image.mode in DEEP_MODES else 1)
+    except (*BROKEN, Image.DecompressionBombError):
+        return 0
+
+
 def values_of(plain: Image.Image, kind: str) -> Array:
     """Return the pixels of an image from `as_plain`, read from a file of format `kind`: uint8, uint16, int32 or float32."""
     values = np.array(plain)

@@ -41,9 +41,9 @@ def read(
         An IDX, npy or npz file, one image, a folder of images (subfolders are labels, or train/ and test/), or a folder
         with the four IDX files of a data set in MNIST's layout.
     size : (height, width), optional
-        Resize every image to this size; otherwise the images of a folder must have one size.
+        Resize every image to this size; otherwise each keeps its own.
     tile : (height, width), optional
-        Cut every image into tiles of this size that overlap by half, so that sizes may differ.
+        Cut every image into tiles of this size that overlap by half.
     white : float, optional
         The value that maps to 1 in images deeper than 8 bits; by default inferred from all of them, with a warning.
     pages : {"all", "first"}
@@ -172,7 +172,7 @@ def read_folder(
     pages: Pages = "all",
     strict: bool = False,
 ) -> Split:
-    """Read a folder of images of one size, resized to `size`, or cut into tiles; the first subfolder is the label.
+    """Read a folder of images, in their own sizes, resized to `size`, or cut into tiles; the first subfolder is the label.
 
     If some images are coloured, all become RGB. In images deeper than 8 bits `white`, or an inferred white level, maps to 1.
     """
@@ -247,12 +247,6 @@ def _read_files(
                 rejects.append((str(file), str(error).removeprefix(f"{file}: ")))
                 continue
             for picture in read:
-                if tile is None and pictures and picture.values.shape[:2] != pictures[0].values.shape[:2]:
-                    (h0, w0), (h, w) = pictures[0].values.shape[:2], picture.values.shape[:2]
-                    raise DataError(
-                        f"{name}: sizes differ, {Path(pictures[0].name).name} is {w0}×{h0} and {Path(picture.name).name} is "
-                        f"{w}×{h}; resize them (size=(height, width), or --size) or cut them into tiles (tile=, or --tile)."
-                    )
                 pictures.append(dataclasses.replace(picture, alpha=None))  # to save memory
                 numbers.append(number)
         _warn_rejects(name, rejects, len(files))
@@ -267,7 +261,8 @@ def _read_files(
     label_array = None if labels is None else np.array(labels)[numbers]
     if tile is not None:
         return dataclasses.replace(tiles_of(images, tile, label_array, paths), white=found, rejects=tuple(rejects))
-    return Split(np.stack(images), label_array, paths, white=found, rejects=tuple(rejects))
+    is_ragged = len({image.shape for image in images}) > 1
+    return Split(images if is_ragged else np.stack(images), label_array, paths, white=found, rejects=tuple(rejects))
 
 
 def _warn_rejects(name: str, rejects: list[tuple[str, str]], n_files: int) -> None:

@@ -15,7 +15,9 @@ Model = Callable[[Float32], Float32]
 _TILES = 256  # tiles in a call, to bound memory
 
 
-def restore_image(image: Array, sample: Sample, model: Model, *, is_local: bool, scale: int = 1) -> Float32:
+def restore_image(
+    image: Array, sample: Sample, model: Model, *, is_local: bool, scale: int = 1, bounded: bool = True
+) -> Float32:
     """Apply `model` to one image of any size and number of channels; outputs are `scale` times as large.
 
     Parameters
@@ -27,6 +29,8 @@ def restore_image(image: Array, sample: Sample, model: Model, *, is_local: bool,
         For a model of one size: tile the image (True) or resize it, with a HourglassWarning.
     scale : int
         1, or for a local model a positive integer.
+    bounded : bool
+        Whether floats must lie in 0..1.
 
     Returns
     -------
@@ -39,7 +43,7 @@ def restore_image(image: Array, sample: Sample, model: Model, *, is_local: bool,
     """
     if not sample.is_image:
         raise ModelError("the model was fitted on flat features, not on images.")
-    values = to_float(check_images(np.asarray(image)[None], name="image", white=sample.white)[0])
+    values = to_float(check_images(np.asarray(image)[None], name="image", white=sample.white, bounded=bounded)[0])
     stack = _as_channels(values, sample)
     if sample.is_any_size or stack.shape[1:3] == sample.size[:2]:
         return _from_channels(model(stack), (values.shape[0] * scale, values.shape[1] * scale, *values.shape[2:]))

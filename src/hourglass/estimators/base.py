@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self, Unpack
 
@@ -16,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from hourglass.corruption import seeded
 from hourglass.data import Stream
 from hourglass.errors import ParameterError
-from hourglass.estimators.checks import Pairs, check_codes, check_samples
+from hourglass.estimators.checks import Pairs, check_codes, check_samples, has_many_sizes
 from hourglass.estimators.documentation import documented_fit
 from hourglass.estimators.fitting import Fit, all_or_nothing, n_threads_of, seeds_of
 from hourglass.estimators.settings import Circumstances, settle
@@ -57,6 +58,8 @@ class ImageEstimator(BaseEstimator):
     """Whether `fit` accepts images of several sizes."""
     _turns_crops: ClassVar[bool] = True
     """Whether to flip and rotate random crops."""
+    _photo_network: ClassVar[str] = "maps"
+    """The network of the preset "photo"."""
 
     _given: Trained | None = None
     """From `from_autoencoder`: the trained model for `fit` to use."""
@@ -197,8 +200,17 @@ class ImageEstimator(BaseEstimator):
 
     def _settle(self, given: Circumstances) -> dict[str, Any]:
         """The settings of training. Raises ParameterError if arguments conflict."""
-        arguments: Mapping[str, Any] = self.get_params(deep=False)
-        return settle(arguments, given, decodes_codes=self._decodes_codes, owner=type(self).__name__)
+        return settle(given, decodes_codes=self._decodes_codes, owner=type(self).__name__)
+
+    def _arguments(self, samples: Any) -> dict[str, Any]:
+        """The constructor's arguments; for crops of images of several sizes with the preset "photo" in place of the default."""
+        arguments: dict[str, Any] = self.get_params(deep=False)
+        is_open = arguments["preset"] == inspect.signature(type(self)).parameters["preset"].default
+        if has_many_sizes(samples) and self._takes_many_sizes and is_open and arguments["network"] is None:
+            arguments["preset"] = "photo"
+        if arguments["preset"] == "photo" and arguments["network"] is None:
+            arguments["network"] = self._photo_network
+        return arguments
 
     def _pairs(self, X: Any, y: Any, sample: Sample | None) -> Pairs:
         """Checked inputs and targets of the network, each a `sample` if it is given."""
@@ -302,7 +314,12 @@ class ImageEstimator(BaseEstimator):
         """Check `X` against the fitted samples."""
         if isinstance(X, Stream):
             X = np.asarray(X)  # raises
-        return check_samples(self, X, self._model.sample, None)[0]
+        return check_samples(self, X, self._model.sample, None, bounded=self._takes_bounded)[0]
+
+    @property
+    def _takes_bounded(self) -> bool:
+        """Whether floats of images must lie in 0..1."""
+        return True
 
     # --- saving -------------------------------------------------------------------------------------------------------
 

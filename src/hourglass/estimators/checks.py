@@ -22,6 +22,11 @@ Samples = Array | list[Array] | Stream
 """Checked samples: an array, a list of images of several sizes, or a stream."""
 
 
+def has_many_sizes(samples: Samples) -> bool:
+    """Whether training takes crops, as images have several sizes."""
+    return isinstance(samples, list) or (isinstance(samples, Stream) and samples.crop is not None)
+
+
 class Pairs(NamedTuple):
     """Targets and inputs of a network.
 
@@ -40,7 +45,13 @@ class Pairs(NamedTuple):
 
 
 def check_samples(
-    estimator: BaseEstimator, samples: Any, sample: Sample | None, white: float | None, *, name: str = "X"
+    estimator: BaseEstimator,
+    samples: Any,
+    sample: Sample | None,
+    white: float | None,
+    *,
+    name: str = "X",
+    bounded: bool = True,
 ) -> tuple[Any, float | None]:
     """Check images or a table of finite numbers; return (samples, white level).
 
@@ -53,6 +64,8 @@ def check_samples(
         Expected shape of each; None in fitting.
     white : float, optional
         The argument `white`.
+    bounded : bool
+        Whether floats of images must lie in 0..1.
 
     Raises
     ------
@@ -67,7 +80,7 @@ def check_samples(
         return samples, samples.white
     try:
         if (many := as_list(samples, name=name)) is not None:
-            checked, level = check_many(many, sample, white, owner, name=name)
+            checked, level = check_many(many, sample, white, owner, name=name, bounded=bounded)
             if sample is None:
                 _set_features(estimator, checked[0][0, 0].size)
             return checked, level
@@ -82,7 +95,7 @@ def check_samples(
         else:
             array = as_array(given, name=name)
             array, level = in_unit(array, sample, white, owner, name=name)
-            array = check_images(array, name=name)
+            array = check_images(array, name=name, bounded=bounded)
     except ValueError as error:
         raise error if isinstance(error, DataError) else DataError(str(error)) from error
     if array.ndim > 2 and sample is None:
@@ -94,14 +107,23 @@ def check_samples(
 
 
 def check_many(
-    images: Sequence[Array], sample: Sample | None, white: float | None, owner: str, *, name: str = "X"
+    images: Sequence[Array],
+    sample: Sample | None,
+    white: float | None,
+    owner: str,
+    *,
+    name: str = "X",
+    bounded: bool = True,
 ) -> tuple[list[Array], float | None]:
     """Check images of several sizes with equal channels; return (images, white level)."""
     deep = [image for image in images if image.dtype.kind in "iu" and image.dtype != np.uint8 and image.size]
     if deep and sample is None and white is None:
         largest = max(deep, key=lambda image: int(image.max()))
         white = in_unit(largest[None], None, None, owner, name=name)[1]
-    checked = [check_images(in_unit(image[None], sample, white, owner, name=name)[0], name=name)[0] for image in images]
+    checked = [
+        check_images(in_unit(image[None], sample, white, owner, name=name)[0], name=name, bounded=bounded)[0]
+        for image in images
+    ]
     channels = {image.shape[2:] for image in checked}
     if len(channels) > 1:
         raise DataError(f"{name} holds grey and coloured images together; convert all to grey, or all to RGB.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import Any, Self
 
 import numpy as np
@@ -12,9 +14,11 @@ from hourglass.estimators.anysize import restore_image
 from hourglass.estimators.base import Float32Transformer, ImageEstimator
 from hourglass.estimators.checks import Pairs, check_samples, check_targets
 from hourglass.estimators.documentation import documented
-from hourglass.estimators.presets import CHAPTER_NOISE
+from hourglass.estimators.presets import CHAPTER_NOISE, PHOTO_NOISE
 from hourglass.estimators.settings import Circumstances
-from hourglass.images import Array, Float32, Sample, as_list
+from hourglass.images import Array, Float32, Sample, as_list, to_float
+
+_DRAWS = 4  # of noise, for a strength above what the network finds
 
 
 @documented
@@ -38,6 +42,7 @@ class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
     """
 
     saved_as = "denoiser"
+    _photo_network = "unet"
     _corrupts_when_scored = True
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
@@ -52,23 +57,51 @@ class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
         """
         return self._partial_fit(X, y)
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: Any, *, strength: float | None = None) -> Any:
         """Clean samples for the corrupted `X`: float32 of the shape of `X`, images in 0..1.
 
-        For a list of images of several sizes returns a list; see `transform_image`.
+        After training with noise that is not clipped, floats of `X` may leave 0..1.
+
+        Parameters
+        ----------
+        X : array-like (n, *shape), or list of images of several sizes, for which a list is returned; see `transform_image`
+        strength : float, optional
+            Denoise as if the noise of each sample had this standard deviation (25 of 255 grey levels: 0.098), in place of the
+            network's own judgement: the correction is scaled down to it, or noise is added up to it, and the mean of four draws
+            returned.
 
         Raises
         ------
-        NotFittedError, DataError
+        NotFittedError, DataError, ParameterError
         """
         model = self._model
         if not model.sample.is_any_size and (many := as_list(X, name="X")) is not None:
-            return [self.transform_image(image) for image in many]
-        return model.reconstruct(self._check(X))
+            return [self.transform_image(image, strength=strength) for image in many]
+        checked = self._check(X)
+        outputs = model.reconstruct(checked)
+        if strength is None:
+            return outputs
+        if not model.sample.is_image or not 0 <= strength <= 1:
+            raise ParameterError(f"strength={strength!r}; allowed: for images, 0..1, the standard deviation of their noise.")
+        adjusted = [
+            self._as_strong(to_float(one[None]), output[None], strength)[0]
+            for one, output in zip(checked, outputs, strict=True)
+        ]
+        return adjusted if isinstance(outputs, list) else np.stack(adjusted)
+
+    def _as_strong(self, image: Float32, output: Float32, strength: float) -> Float32:
+        """One image (1, *shape) denoised as if its noise had this standard deviation; `output` is the network's own."""
+        found = float(np.sqrt(np.square(image - output, dtype=np.float64).mean()))
+        if found >= strength:
+            return output if found == 0 else image + np.float32(strength / found) * (output - image)
+        missing, rng = math.sqrt(strength**2 - found**2), np.random.default_rng(0)
+        draws = [rng.normal(0, missing, image.shape).astype(np.float32) for _ in range(_DRAWS)]
+        mean: Float32 = np.mean([self._model.reconstruct(image + draw) for draw in draws], axis=0, dtype=np.float32)
+        return mean
 
     reconstruct = transform
 
-    def transform_image(self, image: Array) -> Float32:
+    def transform_image(self, image: Array, *, strength: float | None = None) -> Float32:
         """Denoise one image of any height and width, grey or coloured.
 
         A network that takes any size processes the whole image, another convolutional one overlapping tiles of the fitted
@@ -78,6 +111,8 @@ class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
         Parameters
         ----------
         image : ndarray of shape (h, w) or (h, w, c), uint8, float in 0..1, or integers up to the white level
+        strength : float, optional
+            See `transform`.
 
         Returns
         -------
@@ -89,15 +124,25 @@ class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
         ModelError
             If the model was fitted on features.
         """
-        return restore_image(image, self._model.sample, self.transform, is_local=self.network_.is_local)
+        restore = functools.partial(self.transform, strength=strength)
+        is_local, bounded = self.network_.is_local, self._takes_bounded
+        return restore_image(image, self._model.sample, restore, is_local=is_local, bounded=bounded)
+
+    @property
+    def _takes_bounded(self) -> bool:
+        corruption = self.settings_["corruption"]
+        return corruption is None or corruption.is_bounded
 
     def _settle(self, given: Circumstances) -> dict[str, Any]:
         settings = super()._settle(given)
-        return settings | {"corruption": None if given.has_inputs else settings["corruption"] or CHAPTER_NOISE}
+        noise = PHOTO_NOISE if given.arguments["preset"] == "photo" else CHAPTER_NOISE
+        return settings | {"corruption": None if given.has_inputs else settings["corruption"] or noise}
 
     def _pairs(self, X: Any, y: Any, sample: Sample | None) -> Pairs:
         """Clean samples or pairs (corrupted, clean). A model fitted on pairs has no corruption for clean samples alone."""
-        samples, white = check_samples(self, X, sample, self._level)
+        is_fitted = sample is not None
+        bounded = self._takes_bounded if is_fitted and y is not None else True
+        samples, white = check_samples(self, X, sample, self._level, bounded=bounded)
         if not _are_targets(y, samples):
             if sample is not None and self.settings_["corruption"] is None:
                 raise ParameterError("fitted on pairs, it takes pairs: (corrupted, clean).")

@@ -51,6 +51,7 @@ class Enhancer(Float32Transformer, ImageEstimator):
     """
 
     saved_as = "enhancer"
+    _photo_network = "unet"
     _own_options: ClassVar = {"factor": Option(one_of(2, 4), default=2)}
 
     def __init__(

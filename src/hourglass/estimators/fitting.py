@@ -72,6 +72,8 @@ class Trainable(Protocol):
 
     def get_params(self, deep: bool = True) -> dict[str, Any]: ...
 
+    def _arguments(self, samples: Any) -> dict[str, Any]: ...
+
     def _settle(self, given: Circumstances) -> dict[str, Any]: ...
 
 
@@ -87,7 +89,7 @@ class Fit:
 
     def __init__(self, estimator: Trainable, pairs: Pairs) -> None:
         self.estimator, self.pairs = estimator, pairs
-        self.arguments: dict[str, Any] = estimator.get_params(deep=False)
+        self.arguments = estimator._arguments(pairs.targets)
         self.processes: Processes = current()
         self.processes.barrier()  # some processes take longer to read data
         self.seeds: list[int] = self.processes.from_first(lambda: seeds_of(self.arguments["random_state"]))
@@ -166,20 +168,35 @@ class Fit:
         if isinstance(targets, Stream):
             if given is not None:
                 raise ParameterError("crop= is for images in memory; set it in stream(…, crop=) instead.")
+            self._note_chosen(None)
             return None
         if given is not None:
-            size = (given, given) if isinstance(given, Integral) else tuple(given)
+            size: tuple[Any, ...] = (given, given) if isinstance(given, Integral) else tuple(given)
             if len(size) != 2 or not all(isinstance(length, Integral) and int(length) > 0 for length in size):
                 raise ParameterError(f"crop={given!r}; allowed: one whole number above 0, or (height, width).")
             if not isinstance(targets, list) and targets.ndim < 3:
                 raise ParameterError("crop= is for images; these are flat features.")
-            return int(size[0]), int(size[1])
-        if not isinstance(targets, list):
+            crop = int(size[0]), int(size[1])
+        elif isinstance(targets, list) or self._are_photographs(targets):
+            side = min(_CROP, max(min(image.shape[:2]) for image in targets))
+            crop = side, side
+        else:
             return None
-        side = min(_CROP, max(min(image.shape[:2]) for image in targets))
-        words = f"images of several sizes: training uses random crops of {side}×{side}. Set another size with crop=."
-        warnings.warn(words, HourglassWarning, stacklevel=5)
-        return side, side
+        self._note_chosen(crop if given is None else None)
+        return crop
+
+    def _are_photographs(self, targets: Array) -> bool:
+        """Whether to crop an array of images, as they are large and the preset is for photographs."""
+        return self.arguments["preset"] == "photo" and targets.ndim > 2 and min(targets.shape[1:3]) > _CROP
+
+    def _note_chosen(self, crop: tuple[int, int] | None) -> None:
+        """Warn of a crop, and of a preset in place of the default, that the user did not choose."""
+        chosen = [] if crop is None else [f"random crops of {crop[0]}×{crop[1]}"]
+        if self.arguments["preset"] != self.estimator.get_params(deep=False)["preset"]:
+            chosen.append(f'preset="photo" (network="{self.arguments["network"]}")')
+        if chosen:
+            words = f"training uses {' and '.join(chosen)}, as images differ in size or are large"
+            warnings.warn(f"{words}; choose others with crop=, preset=, network=.", HourglassWarning, stacklevel=6)
 
     def _sample(self) -> Sample:
         """The shape and scale of samples; of any size if the network takes any."""
@@ -197,7 +214,7 @@ class Fit:
 
     def _settings(self, n_samples: int) -> dict[str, Any]:
         has_inputs = self.pairs.inputs is not None
-        return self.estimator._settle(Circumstances(self.sample, n_samples, has_inputs, self._spread))
+        return self.estimator._settle(Circumstances(self.arguments, self.sample, n_samples, has_inputs, self._spread))
 
     @functools.cached_property
     def _spread(self) -> float:

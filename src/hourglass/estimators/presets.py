@@ -93,6 +93,15 @@ _COMPRESS: dict[str, Any] = _WELL | {
     "learning_rate": 2.5e-3,
 }
 _ENHANCE: dict[str, Any] = _SKIP | {"network": "residual", "epochs": 1, "batch_size": 64}
+# For crops of images of several sizes; each estimator has a network of its own for it.
+_PHOTO: dict[str, Any] = _WELL | {
+    "network": "unet",
+    "n_components": 16,
+    "hidden": None,
+    "epochs": 1,
+    "batch_size": 16,
+    "learning_rate": 0.02,
+}
 
 PRESETS: dict[str, Mapping[str, Any]] = {
     "chapter": _CHAPTER,
@@ -105,10 +114,13 @@ PRESETS: dict[str, Mapping[str, Any]] = {
     "generate": _GENERATE,
     "compress": _COMPRESS,
     "enhance": _ENHANCE,
+    "photo": _PHOTO,
 }
 CHAPTER_NOISE = GaussianNoise(mean=0.5, std=0.4)
+PHOTO_NOISE = GaussianNoise(mean=0, std=(0, 55 / 255))  # type: ignore
+"""As in training blind denoisers (Zhang et al. 2017)."""
 
-MINIMAL_STEPS = {"default": 600, "linear": 2000, "compress": 2000, "enhance": 600}
+MINIMAL_STEPS = {"default": 600, "linear": 2000, "compress": 2000, "enhance": 600, "photo": 4000}
 FEWEST_STEPS = 300
 """Fewest steps of a run: small data sets get more epochs. `MINIMAL_STEPS` overrides it."""
 

@@ -23,10 +23,12 @@ _FEW = 1000  # samples to estimate a variance from
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What settings depend on besides arguments.
+    """What settings depend on.
 
     Attributes
     ----------
+    arguments : mapping
+        Of the estimator, with another preset for images of several sizes; see `arguments_for`.
     sample : Sample
     n_samples : int
         Training samples in an epoch.
@@ -36,13 +38,14 @@ class Circumstances:
         See `spread_of`.
     """
 
+    arguments: Mapping[str, Any]
     sample: Sample
     n_samples: int
     has_inputs: bool = False
     spread: float = 1.0
 
 
-def settle(arguments: Mapping[str, Any], given: Circumstances, *, decodes_codes: bool, owner: str) -> dict[str, Any]:
+def settle(given: Circumstances, *, decodes_codes: bool, owner: str) -> dict[str, Any]:
     """The preset's values, updated by arguments and adapted to the samples.
 
     Raises
@@ -50,7 +53,7 @@ def settle(arguments: Mapping[str, Any], given: Circumstances, *, decodes_codes:
     ParameterError
         If they conflict.
     """
-    preset = arguments["preset"]
+    arguments, preset = given.arguments, given.arguments["preset"]
     settings = resolve(preset, {name: arguments[name] for name in PRESETS[preset]}, given.n_samples)
     kind, sample = network_kind(settings["network"]), given.sample
     if decodes_codes and kind is not None and (kind.bypasses_code or kind.takes_any_size):

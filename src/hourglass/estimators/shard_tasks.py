@@ -102,6 +102,11 @@ class Denoise(ShardTask):
     estimator: ClassVar[type[ImageEstimator]] = Denoiser
     form = Form(None)
 
+    def __init__(self, model: Any, **options: Any) -> None:
+        """`options` are those of `transform`."""
+        super().__init__(model)
+        self.options = options
+
     def takes(self, images: Array) -> bool:
         """Whether `transform` takes these images (n, h, w) or (n, h, w, c) as a batch."""
         return bool(self.model.sample_.fits(images.shape[1:]))
@@ -111,9 +116,9 @@ class Denoise(ShardTask):
         if not isinstance(images, np.ndarray) and len({(image.shape, image.dtype) for image in images}) == 1:
             images = np.stack(images)
         if isinstance(images, np.ndarray) and self.takes(images):
-            outputs: Any = self.model.transform(images)
+            outputs: Any = self.model.transform(images, **self.options)
         else:
-            outputs = [self.model.transform_image(image) for image in images]
+            outputs = [self.model.transform_image(image, **self.options) for image in images]
         whites = [None if image.dtype == np.uint8 else self.white for image in images]
         written = [encode_image(in_depth(image, white)) for image, white in zip(outputs, whites, strict=True)]
         return {"key": piece.keys, "image": written}

@@ -18,6 +18,7 @@ from hourglass.networks.dense import MLP, Linear
 from hourglass.networks.embedding import Embedding
 from hourglass.networks.maps import Maps
 from hourglass.networks.stochastic import Noisy, Quantised, Variational
+from hourglass.networks.unet import UNet
 
 NETWORKS: dict[str, type[Network]] = {
     "linear": Linear,
@@ -30,6 +31,7 @@ NETWORKS: dict[str, type[Network]] = {
     "quantised": Quantised,
     "embedding": Embedding,
     "maps": Maps,
+    "unet": UNet,
 }
 
 Part = str | nn.Module

@@ -82,8 +82,9 @@ class Laboratory(Setting):
     @cached_property
     def examples(self) -> Array:
         """One test image of each label in order, for at most ten labels."""
-        labels = self.dataset.test.known_labels
-        return self.dataset.test.images[[int(np.argmax(labels == label)) for label in np.unique(labels)[:10]]]
+        labels, images = self.dataset.test.known_labels, self.dataset.test.images
+        some: Array = images[[int(np.argmax(labels == label)) for label in np.unique(labels)[:10]]]
+        return some
 
 
 @dataclass(frozen=True)
