@@ -52,6 +52,7 @@ _CROP = 64  # pixels
     metavar="DATA",
     help="Train on pairs: the images that the network returns for those of --data, under the same names.",
 )
+@click.option("--noisy", is_flag=True, help="Denoiser: DATA is noisy, and there are no clean images; learn from neighbouring pixels.")
 @click.option("--size", type=SizeType(), help="Resize a folder's images to this.")
 @click.option("--tile", type=SizeType(), help="Cut images, of any sizes, into tiles of this: for photographs.")
 @click.option("--stream", is_flag=True, help="Read images on demand, for data larger than memory; shards always are.")
@@ -70,6 +71,7 @@ def train(
     output: Path,
     task: str,
     targets: str | None,
+    noisy: bool,
     stream: bool,
     workers: int | None,
     buffer: int | None,
@@ -98,13 +100,15 @@ def train(
     if task in ("retriever", "detector") and reading["tile"] is not None:
         raise ParameterError(f"a {task} is given whole images later: use --size, not --tile.")
     gather = click.get_current_context().with_resource(joined())
-    if targets is None and not (stream or reading["size"] or reading["tile"]) and _exceeds_memory(data):
+    if targets is None and not (noisy or stream or reading["size"] or reading["tile"]) and _exceeds_memory(data):
         stream, parameters["crop"] = True, parameters["crop"] or (_CROP, _CROP)
     of_stream = {"workers": workers, "buffer": buffer} | ({"crop": parameters.pop("crop")} if stream else {})
-    if targets is None:
+    if targets is None and not noisy:
         samples, names, parameters["white"] = _samples(data, reading, stream, of_stream)
     else:
-        samples, names, parameters["white"] = _pairs(data, targets, task, parameters["factor"], reading, of_stream, stream)
+        _check_pairs(task, targets, noisy, reading, stream or any(value is not None for value in of_stream.values()))
+        samples, clean, parameters["white"] = _pairs(data, targets, parameters["factor"] or 1 + (task == "enhancer"), reading)
+        names = {task: clean}
     parameters["penalty"] = parameters["penalty"] or None
     parameters["corruption"] = combined(parameters["corruption"])
     given = {name: value for name, value in parameters.items() if value is not None}
@@ -139,29 +143,31 @@ def train(
     click.echo(f"{output}: {describe_epoch(model.history_[-1])}{recall}.")
 
 
-def _pairs(
-    data: str,
-    targets: str,
-    task: str,
-    factor: int | None,
-    reading: dict[str, Any],
-    of_stream: dict[str, Any],
-    streams: bool,
-) -> tuple[Any, dict[str, Any], float | None]:
-    """As `_samples`, the targets being the `y`."""
-    from hourglass.data import load_pairs
+def _check_pairs(task: str, targets: str | None, noisy: bool, reading: dict[str, Any], streams: bool) -> None:
     from hourglass.errors import ParameterError
 
-    if task not in ("denoiser", "enhancer"):
-        raise ParameterError(f"--targets is for --task denoiser and enhancer; a {task} learns from DATA alone.")
-    if streams or any(value is not None for value in of_stream.values()):
-        raise ParameterError("--targets is for images in memory; leave --stream and its options out.")
-    size = (factor or 2) if task == "enhancer" else 1
-    if size > 1 and (reading["size"] or reading["tile"]):
+    name, tasks = ("noisy", ("denoiser",)) if noisy else ("targets", ("denoiser", "enhancer"))
+    if noisy and targets is not None:
+        raise ParameterError("--noisy is for noisy images alone; with --targets, leave it out.")
+    if task not in tasks:
+        raise ParameterError(f"--{name} is for --task {' and '.join(tasks)}; a {task} learns from DATA alone.")
+    if streams:
+        raise ParameterError(f"--{name} is for images in memory; leave --stream and its options out.")
+    if task == "enhancer" and (reading["size"] or reading["tile"]):
         raise ParameterError("--size and --tile do not fit pairs of two resolutions; crops are cut by themselves (--crop).")
-    inputs, clean = load_pairs(data, targets, factor=size, **reading)
+
+
+def _pairs(data: str, targets: str | None, factor: int, reading: dict[str, Any]) -> tuple[Any, Any, float | None]:
+    """(inputs, targets, the white level if there is one); without `targets` both are made of noisy images."""
+    from hourglass.corruption import neighbour_pairs
+    from hourglass.data import load, load_pairs
+
+    if targets is None:
+        split = load(data, **reading).train
+        return *neighbour_pairs(split.images), split.white
+    inputs, clean = load_pairs(data, targets, factor=factor, **reading)
     click.echo(f"note: {data} and {targets}: {len(inputs):,} pairs of {inputs.size_text}.", err=True)
-    return inputs.images, {task: clean.images}, clean.white
+    return inputs.images, clean.images, clean.white
 
 
 def _samples(
