@@ -187,8 +187,10 @@ def test_the_uses_on_images_of_many_sizes(model: hg.Denoiser) -> None:
     assert pairs.score(noisy, images) < 0
     with pytest.raises(hg.DataError, match="pairs must have equal shapes"):
         hg.Denoiser(4, **QUICK).fit(noisy, images[::-1])
-    enhancer = hg.Enhancer(**QUICK).fit(images)
-    assert [one.shape for one in enhancer.transform(images)] == [(2 * image.shape[0], 2 * image.shape[1]) for image in images]
+    for factor, reduction in ((2, "area"), (3, "area"), (3, "bicubic")):
+        enhancer = hg.Enhancer(factor=factor, reduction=reduction, **QUICK).fit(images)
+        shapes = [one.shape for one in enhancer.transform(images)]
+        assert shapes == [(factor * image.shape[0], factor * image.shape[1]) for image in images]
     nearest = hg.Retriever(4, **QUICK | {"penalty": ()}).fit(images).kneighbors(images, 1)[1]
     assert np.array_equal(nearest[:, 0], np.arange(len(images)))
     for kind in (hg.Generator, hg.Compressor, hg.AnomalyDetector):

@@ -16,6 +16,7 @@ from PIL import Image
 import hourglass as hg
 from hourglass.cli.main import hourglass, main
 from hourglass.cli.options import CORRUPTION
+from hourglass.corruption import CORRUPTIONS
 from hourglass.data.files import read_image, write_image
 
 
@@ -175,7 +176,27 @@ def test_corruptions_are_read_from_text() -> None:
     assert type(permutation.seed) is int
     assert permutation.inverted is flip.vertical is True
     assert read("rotation:angle=-30") == hg.Rotation(-30)
-    for text in ("choice", "compose", "permutation:seed=0.5", "flip:vertical=2", "rotation:angle=nan"):
+    blind = read("gaussian_noise:mean=0,std=0..0.2157,clip=0")
+    assert blind == hg.GaussianNoise(0, (0, 0.2157), clip=False)
+    assert blind.clip is False
+    jpeg = read("jpeg:quality=10..60")
+    assert jpeg == hg.JPEG((10, 60))
+    assert type(jpeg.quality[0]) is int
+    assert read("motion_blur:length=1..5e0,angle=-30..-.5") == hg.MotionBlur((1, 5), (-30, -0.5))
+    assert read("downscale:factor=3,smooth=1,method=bicubic") == hg.Downscale(3, smooth=True, method="bicubic")
+    for name in CORRUPTIONS:
+        assert name in ("choice", "compose") or read(name) == CORRUPTIONS[name]()
+    for text in (
+        *("choice", "compose", "permutation:seed=0.5", "flip:vertical=2", "rotation:angle=nan", "downscale:method=lanczos"),
+        *(
+            "blur:sigma=2..1",
+            "blur:sigma=1..",
+            "blur:sigma=..1",
+            "blur:sigma=1..2..3",
+            "blur:sigma=much",
+            "masking:amount=0..0.5",
+        ),
+    ):
         with pytest.raises(click.BadParameter):
             read(text)
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from scipy import ndimage
+from PIL import Image
+from scipy import ndimage, stats
 
 import hourglass as hg
-from hourglass.corruption import CORRUPTIONS, Combination, from_config, seeded, to_config
+from hourglass.corruption import CORRUPTIONS, Combination, enlarge, from_config, reduce, seeded, to_config
+
+PHOTOGRAPHS = Path(os.environ.get("HOURGLASS_DATA", "")) / "photographs"
+NEED_GEOMETRY = (hg.Warp, hg.Stripes, hg.MissingBlocks, hg.JPEG, hg.Blur, hg.MotionBlur)  # rows of features stay as they are
+
+needs_photographs = pytest.mark.skipif(
+    not PHOTOGRAPHS.is_dir(), reason="HOURGLASS_DATA names no folder that holds photographs/"
+)
 
 
 def small_corruptions() -> list[hg.Corruption]:
@@ -30,7 +40,7 @@ def test_corruption_is_pure_seeded_and_in_range(corruption: hg.Corruption, digit
         assert damaged.max() <= 1
         assert np.array_equal(images, before)
         assert np.array_equal(damaged, corruption(images, 5))
-        if corruption.is_random and (images.ndim > 2 or not isinstance(corruption, hg.Warp)):  # rows have no geometry
+        if corruption.is_random and (images.ndim > 2 or not isinstance(corruption, NEED_GEOMETRY)):
             assert not np.array_equal(damaged, corruption(images, 6))
             assert not np.array_equal(corruption(images), corruption(images))
     generator = seeded(5)
@@ -42,6 +52,248 @@ def test_corruption_is_pure_seeded_and_in_range(corruption: hg.Corruption, digit
 @pytest.mark.parametrize("corruption", small_corruptions(), ids=lambda c: type(c).__name__)
 def test_corruption_survives_json(corruption: hg.Corruption) -> None:
     assert from_config(json.loads(json.dumps(to_config(corruption)))) == corruption
+
+
+@pytest.mark.parametrize("corruption", small_corruptions(), ids=lambda c: type(c).__name__)
+def test_one_image_does_not_change_the_draw_of_another(corruption: hg.Corruption) -> None:
+    """Of processes that share a batch each draws for all of it, and has only its own images."""
+    batch = torch.rand(6, 3, 12, 10, generator=seeded(0))
+    other = torch.cat([torch.zeros(4, 3, 12, 10), batch[4:]])
+    ours, theirs = (corruption.corrupt(images, seeded(3))[4:] for images in (batch, other))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+RANGES = [
+    hg.GaussianNoise(0, (0, 55 / 255), clip=False),
+    hg.SensorNoise((0, 0.01), (0, 0.02), clip=False),
+    hg.PoissonNoise((1, 1000)),
+    hg.Stripes((0, 1), (0, 0.5)),
+    hg.MissingBlocks((0, 5), (1, 9)),
+    hg.JPEG((1, 100)),
+    hg.Blur((0, 3)),
+    hg.MotionBlur((0, 9), (20, 50)),
+]
+
+
+@pytest.mark.parametrize("corruption", RANGES, ids=lambda c: type(c).__name__)
+def test_a_range_is_drawn_for_each_image(corruption: hg.Corruption) -> None:
+    assert corruption.is_random
+    assert from_config(json.loads(json.dumps(to_config(corruption)))) == corruption
+    y, x = np.mgrid[0:32, 0:32]
+    image = (0.5 + 0.2 * np.sin(x / 2) * np.cos(y / 3)).astype(np.float32)
+    changes = np.abs(corruption(np.repeat(image[None], 100, 0), 0) - image).mean((1, 2))
+    assert len(np.unique(changes.round(6))) > 4
+    assert changes.max() > 3 * changes.min()
+
+
+def test_gaussian_noise_of_one_strength_is_drawn_as_ever() -> None:
+    images = torch.rand(3, 1, 9, 7, generator=seeded(0))
+    noise = torch.randn(images.shape, generator=seeded(4)).mul_(0.4).add_(0.5)
+    assert torch.equal(hg.GaussianNoise().corrupt(images, seeded(4)), (noise + images).clamp(0, 1))
+    assert from_config({"name": "gaussian_noise", "mean": 0.5, "std": 0.4, "varied": False}) == hg.GaussianNoise()
+    assert torch.equal(hg.GaussianNoise(clip=False).corrupt(images, seeded(4)), noise + images)
+
+
+def test_the_strength_of_blind_noise_is_uniform() -> None:
+    noise = hg.GaussianNoise(0, std=(0.1, 0.3), clip=False)
+    stds = noise(np.full((4000, 16, 16), 0.5, np.float32), 0).std((1, 2))
+    np.testing.assert_allclose(np.quantile(stds, [0.05, 0.5, 0.95]), [0.11, 0.2, 0.29], atol=0.01)
+
+
+def test_noise_that_is_not_clipped_stays_so(colours: np.ndarray) -> None:
+    free, clipped = hg.GaussianNoise(0, 0.5, clip=False), hg.GaussianNoise(0, 0.5)
+    for images in (colours, colours[..., 0], colours.reshape(len(colours), -1)):
+        noisy = free(images, 0)
+        assert noisy.min() < -0.5
+        assert noisy.max() > 1.5
+        assert noisy.shape == images.shape
+        assert np.array_equal(np.clip(noisy, 0, 1), clipped(images, 0))
+    unbounded = [free, hg.SensorNoise(0.1, 0.2, clip=False), hg.PoissonNoise(2, clip=False)]
+    for noise in unbounded:
+        assert not noise.is_bounded
+        assert noise(colours, 0).max() > 1
+    bounded = hg.Flip()
+    for parts, is_bounded in (
+        ((), True),
+        ((free,), False),
+        ((bounded, free), False),
+        ((free, bounded), False),  # which does not clip
+        ((free, clipped), True),
+        ((free, hg.JPEG()), True),
+        ((hg.Compose((free, bounded)), hg.Compose((bounded, clipped))), True),
+        ((clipped, hg.Compose((free,))), False),
+    ):
+        corruption = hg.Compose(parts)
+        assert corruption.is_bounded == is_bounded, parts
+        assert (corruption(colours, 0).max() <= 1) == is_bounded
+    assert not hg.Choice((free, clipped)).is_bounded
+    assert hg.Choice((bounded, clipped)).is_bounded
+    assert hg.Choice((bounded, clipped))(colours, 0).max() <= 1
+    assert not hg.Compose((free, hg.Choice((bounded, clipped)))).is_bounded
+
+
+def test_sensor_noise_grows_with_the_light() -> None:
+    levels = np.linspace(0.05, 0.9, 6, dtype=np.float32)
+    images = np.broadcast_to(levels[:, None, None], (6, 200, 200))
+    noise = hg.SensorNoise(shot=0.01, read=0.02, clip=False)(images, 0) - images
+    np.testing.assert_allclose(noise.var((1, 2)), 0.01 * levels + 0.02**2, rtol=0.03)
+    assert np.abs(noise.mean((1, 2))).max() < 0.002
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.02, 0.3, 1.0, 4.9, 5.1, 20.0, 300.0])
+def test_photons_are_poissons(rate: float) -> None:
+    peak = 1000.0
+    counts = hg.PoissonNoise(peak, clip=False)(np.full((1, 400, 500), rate / peak, np.float32), 0) * peak
+    np.testing.assert_allclose(counts, counts.round(), atol=1e-3)
+    found = np.bincount(counts.round().astype(int).ravel()) / counts.size
+    wanted = stats.poisson.pmf(np.arange(len(found)), rate)
+    assert np.abs(found - wanted).sum() / 2 < 0.015  # total variation; of true draws it is about this at a rate of 300
+    assert abs(counts.mean() - rate) <= 4 * (rate / counts.size) ** 0.5
+    assert abs(counts.var(dtype=np.float64) - rate) <= 4 * ((rate + 2 * rate**2) / counts.size) ** 0.5 + 1e-4 * rate
+
+
+def test_stripes_are_whole_lines() -> None:
+    images = np.full((40, 30, 50, 3), 0.5, np.float32)
+    for vertical in (True, False):
+        striped = hg.Stripes(0.2, 0.05, vertical=vertical)(images, 0)
+        lines = striped if vertical else striped.transpose(0, 2, 1, 3)
+        assert (lines == lines[:, :1, :, :1]).all()
+        shifts = lines[:, 0, :, 0] - 0.5
+        assert (shifts != 0).mean() == pytest.approx(0.2, abs=0.03)
+        assert shifts[shifts != 0].std() == pytest.approx(0.05, rel=0.2)
+    dead = hg.Stripes(0.3, dead=True)(images, 0)
+    assert set(np.unique(dead)) == {0.0, 0.5}
+    assert ((dead == 0).all((1, 3)) == (dead == 0).any((1, 3))).all()
+
+
+def test_missing_blocks_are_rectangles_within_the_image() -> None:
+    images = np.full((300, 20, 30, 3), 0.5, np.float32)
+    missing = hg.MissingBlocks(1, (3, 6), value=1.0)(images, 0)[..., 0] == 1
+    rows, columns = missing.any(2), missing.any(1)
+    assert (missing == rows[:, :, None] & columns[:, None]).all()
+    for lines, length in ((rows, 20), (columns, 30)):
+        assert set(lines.sum(1)) == {3, 4, 5, 6}
+        assert ((np.diff(lines.astype(int), axis=1, prepend=0) == 1).sum(1) == 1).all()  # one run
+        assert lines.any(0)[[0, length - 1]].all()
+    several = hg.MissingBlocks((0, 3), 1)(images, 0)[..., 0] == 0
+    assert set(several.sum((1, 2))) == {0, 1, 2, 3}
+    assert not hg.MissingBlocks(0)(images, 0).min() < 0.5
+    assert (hg.MissingBlocks(1, 99)(images, 0) == 0).all()
+
+
+def test_blur_is_scipys(colours: np.ndarray) -> None:
+    for sigma in (0.0, 0.7, 2.0, 5.0):
+        wanted = ndimage.gaussian_filter(colours, (0, sigma, sigma, 0), mode="nearest")
+        np.testing.assert_allclose(hg.Blur(sigma)(colours), wanted, atol=1e-6)
+
+
+def test_motion_blurs_along_its_line() -> None:
+    point = np.zeros((50, 41, 41), np.float32)
+    point[:, 20, 20] = 1
+    y, x = np.mgrid[20:-21:-1, -20:21]
+    for angle in (0, 30, 90, 135):
+        blurred = hg.MotionBlur(12, angle)(point)
+        np.testing.assert_allclose(blurred.sum((1, 2)), 1, rtol=1e-5)
+        cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+        along, across = (x * cos + y * sin) ** 2, (y * cos - x * sin) ** 2
+        assert (blurred[0] * along).sum() == pytest.approx(12**2 / 12 + 1 / 6, rel=0.02)  # 1/6 of the interpolation
+        assert (blurred[0] * across).sum() < 0.3
+    shapes = hg.MotionBlur(12)(point, 0)
+    angles = np.degrees(0.5 * np.arctan2(2 * (shapes * x * y).sum((1, 2)), (shapes * (x * x - y * y)).sum((1, 2)))) % 180
+    np.testing.assert_allclose(np.histogram(angles, 3, (0, 180))[0], 50 / 3, atol=10)
+    assert np.array_equal(hg.MotionBlur(0, 30)(point), point)
+
+
+# --- beside Pillow ----------------------------------------------------------------------------------------------------
+
+
+def photographs(folder: str) -> dict[str, np.ndarray]:
+    return {path.stem: np.asarray(Image.open(path)) for path in sorted((PHOTOGRAPHS / folder).glob("*.webp"))}
+
+
+def by_pillow(image: np.ndarray, quality: int, subsampling: int = 2) -> np.ndarray:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling=subsampling)
+    return np.asarray(Image.open(file))
+
+
+def grey_of(image: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(image).convert("L"))
+
+
+def psnr(image: np.ndarray, other: np.ndarray) -> float:
+    return float(-10 * np.log10(np.square(image.astype(float) - other).mean() / 255**2))
+
+
+@pytest.mark.parametrize("quality", [1, 10, 49, 50, 60, 95, 100])
+def test_jpeg_is_pillows(quality: int) -> None:
+    for photograph in hg.load("sample-photos").train.images:
+        image = np.ascontiguousarray(photograph[40:173, 100:331])  # of odd sides
+        grey = grey_of(image)
+        ours = hg.JPEG(quality)(grey[None])[0] * 255
+        assert np.abs(ours - ours.round()).max() < 1e-3
+        assert np.abs(ours - by_pillow(grey, quality)).mean() < 0.15
+        for subsample, code in ((True, 2), (False, 0)):
+            ours = hg.JPEG(quality, subsample=subsample)(image[None])[0] * 255
+            assert np.abs(ours - by_pillow(image, quality, code)).mean() < 0.3
+
+
+@needs_photographs
+def test_jpeg_of_photographs_is_as_far_from_the_original_as_pillows() -> None:
+    for image in photographs("set14").values():
+        grey = grey_of(image)
+        for quality in (10, 30, 60):
+            ours, theirs = hg.JPEG(quality)(grey[None])[0] * 255, by_pillow(grey, quality)
+            assert np.abs(ours - theirs).mean() < 0.5
+            assert psnr(ours, grey) == pytest.approx(psnr(theirs, grey), abs=0.1)
+
+
+def test_jpeg_takes_any_channels_and_each_image_its_quality() -> None:
+    images = np.random.default_rng(0).random((4, 21, 19, 5), np.float32)
+    each = np.stack([hg.JPEG(30)(images[..., channel]) for channel in range(5)], 3)
+    assert np.array_equal(hg.JPEG(30)(images), each)
+    drawn = hg.JPEG((20, 22))(images[..., 0], 0)
+    fits = np.array([[np.array_equal(drawn[row], hg.JPEG(q)(images[..., 0])[row]) for q in (20, 21, 22)] for row in range(4)])
+    assert (fits.sum(1) == 1).all()
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_bicubic_is_pillows(factor: int) -> None:
+    image = np.random.default_rng(0).random((24, 36), np.float32)
+    size = (36 // factor, 24 // factor)
+    low = reduce(torch.from_numpy(image)[None, None], (factor, factor), "bicubic")
+    wanted = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)
+    np.testing.assert_allclose(low[0, 0], np.clip(wanted, 0, 1), atol=1e-5)
+    high = enlarge(low, (factor, factor), "bicubic")
+    back = Image.fromarray(low[0, 0].numpy()).resize((36, 24), Image.Resampling.BICUBIC)
+    np.testing.assert_allclose(high[0, 0], np.clip(back, 0, 1), atol=1e-5)
+    assert np.array_equal(hg.Downscale(factor, smooth=True, method="bicubic")(image[None])[0], high[0, 0].numpy())
+    repeated = hg.Downscale(factor, method="bicubic")(image[None])[0]
+    assert np.array_equal(repeated, low[0, 0].numpy().repeat(factor, 0).repeat(factor, 1))
+
+
+def test_bicubic_repeats_the_border_up_to_whole_blocks(colours: np.ndarray) -> None:
+    padded = np.pad(colours, ((0, 0), (0, 2), (0, 1), (0, 0)), mode="edge")
+    corruption = hg.Downscale(3, smooth=True, method="bicubic")
+    assert np.array_equal(corruption(colours), corruption(padded)[:, :13, :11])
+
+
+@needs_photographs
+@pytest.mark.parametrize(("folder", "published"), [("set5", 33.66), ("set14", 30.23)])
+def test_bicubic_gives_the_published_figures(folder: str, published: float) -> None:
+    figures = []
+    for name, photograph in photographs(folder).items():
+        image = photograph[: photograph.shape[0] // 2 * 2, : photograph.shape[1] // 2 * 2]
+        high = 16 + image @ np.array([65.481, 128.553, 24.966]) / 255  # luma, BT.601
+        if name == "bridge":  # the grey one, which is scored as it is
+            high = image[..., 0].astype(float)
+        low = reduce(torch.from_numpy(high / 255).float()[None, None], (2, 2), "bicubic").mul(255).round() / 255
+        made = enlarge(low, (2, 2), "bicubic")[0, 0].mul(255).round().numpy()
+        figures.append(psnr(made[2:-2, 2:-2], high[2:-2, 2:-2]))
+    assert np.mean(figures) == pytest.approx(published, abs=0.005)
+
+
+# --- what is said and done --------------------------------------------------------------------------------------------
 
 
 def test_corruptions_do_what_they_say() -> None:
@@ -74,11 +326,40 @@ def test_corruptions_do_what_they_say() -> None:
     [
         lambda: hg.GaussianNoise(std=-1.0),
         lambda: hg.GaussianNoise(mean=float("nan")),
+        lambda: hg.GaussianNoise(std=(0.2, 0.1)),
+        lambda: hg.GaussianNoise(std=(0.1, float("nan"))),
+        lambda: hg.GaussianNoise(std=(0.1, 0.2, 0.3)),
+        lambda: hg.GaussianNoise(std="0.2"),
+        lambda: hg.GaussianNoise(clip=2),
+        lambda: hg.SensorNoise(shot=-0.1),
+        lambda: hg.SensorNoise(read=(0, float("inf"))),
+        lambda: hg.SensorNoise(clip=0.5),
+        lambda: hg.PoissonNoise(0),
+        lambda: hg.PoissonNoise((0, 10)),
+        lambda: hg.Stripes((0.5, 1.5)),
+        lambda: hg.Stripes(shift=-1),
+        lambda: hg.Stripes(vertical=3),
+        lambda: hg.Stripes(dead="yes"),
+        lambda: hg.MissingBlocks(1.5),
+        lambda: hg.MissingBlocks(size=(0, 4)),
+        lambda: hg.MissingBlocks(value=2),
+        lambda: hg.JPEG(0),
+        lambda: hg.JPEG((10, 101)),
+        lambda: hg.JPEG((10, 20.5)),
+        lambda: hg.JPEG(subsample=4),
+        lambda: hg.Blur(-1),
+        lambda: hg.Blur((0, 1e9)),
+        lambda: hg.MotionBlur(length=-1),
+        lambda: hg.MotionBlur(angle=float("nan")),
         lambda: hg.SaltAndPepper(1.5),
         lambda: hg.Masking(-0.1),
+        lambda: hg.Masking((0, 0.5)),
         lambda: hg.Compose((1,)),
         lambda: hg.Downscale(0),
         lambda: hg.Downscale(1.5),
+        lambda: hg.Downscale((2, 4)),
+        lambda: hg.Downscale(method="lanczos"),
+        lambda: hg.Downscale(smooth=2),
         lambda: hg.Warp(scale=1.0),
         lambda: hg.Warp(shift=float("nan")),
         lambda: hg.Masking(cell=float("inf")),
@@ -150,7 +431,13 @@ def test_what_cannot_be_undone_says_so() -> None:
 
 def test_rows_have_no_geometry_but_can_be_permuted(colours: np.ndarray) -> None:
     rows = colours.reshape(len(colours), -1)
-    for corruption in (hg.Rotation(30), hg.Rotation(180), hg.Flip(), hg.Flip(vertical=True), hg.Warp()):
+    for corruption in (
+        hg.Rotation(30),
+        hg.Rotation(180),
+        hg.Flip(),
+        hg.Flip(vertical=True),
+        *(kind() for kind in NEED_GEOMETRY),
+    ):
         assert np.array_equal(corruption(rows), rows)
         assert torch.equal(corruption(torch.from_numpy(rows)), torch.from_numpy(rows))
     moved = hg.Permutation(1)(rows)

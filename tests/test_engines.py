@@ -236,10 +236,17 @@ def test_captured_steps_are_the_eager_ones_with_rates_and_batches_that_change(ne
 def test_corruptions_stay_on_the_device_of_their_images(name: str) -> None:
     """On torch's device "meta", which has shapes and no values, and refuses tensors of other devices as a GPU does."""
     images = torch.empty(4, 3, 8, 6, device="meta")
-    for corruption in (
-        CORRUPTIONS[name](),
-        *([CORRUPTIONS[name](varied=True)] if name in ("gaussian_noise", "masking") else []),
-    ):
+    others = {
+        "gaussian_noise": [hg.GaussianNoise(varied=True), hg.GaussianNoise(0, (0, 0.2))],
+        "masking": [hg.Masking(varied=True)],
+        "missing_blocks": [hg.MissingBlocks(2, 3)],
+        "stripes": [hg.Stripes(dead=True)],
+        "jpeg": [hg.JPEG(30), hg.JPEG((20, 30), subsample=False)],
+        "blur": [hg.Blur(1)],
+        "motion_blur": [hg.MotionBlur(5, 30)],
+        "downscale": [hg.Downscale(3, smooth=True, method="bicubic")],
+    }
+    for corruption in (CORRUPTIONS[name](), *others.get(name, [])):
         damaged = corruption.corrupt(images, None)
         assert damaged.shape == images.shape
         assert damaged.device.type == "meta"

@@ -6,10 +6,12 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 
 import hourglass as hg
+from hourglass.corruption import reduce
 from hourglass.estimators import ESTIMATORS
 from hourglass.estimators.downstream import Downstream
 from hourglass.estimators.refinement import refine
@@ -319,9 +321,29 @@ def test_an_enhancer_learns_from_pairs_and_refuses_what_does_not_fit(split: hg.S
         with pytest.raises(hg.DataError, match=match):
             call()
     with pytest.raises(hg.ParameterError, match="factor"):
-        hg.Enhancer(factor=3).fit(split.images)
+        hg.Enhancer(factor=5).fit(split.images)
+    with pytest.raises(hg.ParameterError, match="reduction"):
+        hg.Enhancer(reduction="lanczos").fit(split.images)
     with pytest.raises(hg.ParameterError, match="its factor"):
         hg.Enhancer(corruption=hg.Masking()).fit(split.images)
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_an_enhancer_of_bicubic_images_learns_them_and_beats_the_filter(factor: int, colours: np.ndarray, tmp_path) -> None:
+    large = np.repeat(np.repeat(colours, 2, axis=1), 2, axis=2)[:, :24, :12]  # with edges
+    model = hg.Enhancer(factor=factor, reduction="bicubic", hidden=(16,), epochs=30, random_state=0).fit(large)
+    corruption = model.settings_["corruption"]
+    assert corruption == hg.Downscale(factor, smooth=True, method="bicubic")
+    low = model.reduce(large)
+    planes = torch.from_numpy(np.moveaxis(large, 3, 1).copy())
+    assert np.array_equal(np.moveaxis(low, 3, 1), reduce(planes, (factor, factor), "bicubic").numpy())
+    made = model.transform(low)
+    assert np.square(made - large).mean() < 0.9 * np.square(corruption(large) - large).mean()
+    assert model.transform_image(low[0]).shape == (24, 12, 3)
+    model.save(tmp_path / "e.hg")
+    loaded = hg.load_model(tmp_path / "e.hg")
+    assert loaded.reduction == "bicubic"
+    assert np.array_equal(loaded.transform(low), made)
 
 
 def test_photographs_of_any_size_grow(colours: np.ndarray) -> None:

@@ -18,6 +18,8 @@ from hourglass._version import __version__
 
 if TYPE_CHECKING:
     from hourglass.corruption import (
+        JPEG,
+        Blur,
         Choice,
         Compose,
         Corruption,
@@ -25,9 +27,14 @@ if TYPE_CHECKING:
         Flip,
         GaussianNoise,
         Masking,
+        MissingBlocks,
+        MotionBlur,
         Permutation,
+        PoissonNoise,
         Rotation,
         SaltAndPepper,
+        SensorNoise,
+        Stripes,
         Warp,
         neighbour_pairs,
     )
@@ -62,6 +69,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "hourglass.corruption": (
+        "JPEG",
+        "Blur",
         "Choice",
         "Compose",
         "Corruption",
@@ -69,9 +78,14 @@ _HOMES = {
         "Flip",
         "GaussianNoise",
         "Masking",
+        "MissingBlocks",
+        "MotionBlur",
         "Permutation",
+        "PoissonNoise",
         "Rotation",
         "SaltAndPepper",
+        "SensorNoise",
+        "Stripes",
         "Warp",
         "neighbour_pairs",
     ),
@@ -107,10 +121,12 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "JPEG",
     "L1",
     "L2",
     "AnomalyDetector",
     "Autoencoder",
+    "Blur",
     "Callback",
     "Choice",
     "Compose",
@@ -133,7 +149,9 @@ __all__ = [
     "HourglassWarning",
     "KLSparsity",
     "Masking",
+    "MissingBlocks",
     "ModelError",
+    "MotionBlur",
     "Neighbours",
     "Network",
     "Optimizer",
@@ -141,14 +159,17 @@ __all__ = [
     "ParameterError",
     "Penalty",
     "Permutation",
+    "PoissonNoise",
     "ProcessError",
     "Rate",
     "Retriever",
     "Rotation",
     "Run",
     "SaltAndPepper",
+    "SensorNoise",
     "Split",
     "Stream",
+    "Stripes",
     "Warp",
     "WorkerError",
     "__version__",

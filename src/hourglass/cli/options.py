@@ -161,7 +161,10 @@ Known = tuple[str, list[str], Callable[[dict[str, Any]], Any]]
 
 
 class NamedType(ParamType):
-    """NAME or NAME:FIELD=VALUE,FIELD=VALUE; values are numbers if they parse as such. `known` has the heavy imports."""
+    """NAME or NAME:FIELD=VALUE,FIELD=VALUE; a value is a number, a range LOW..HIGH, or else text.
+
+    `known` has the heavy imports.
+    """
 
     name = "NAME[:FIELD=VALUE,…]"
 
@@ -179,7 +182,7 @@ class NamedType(ParamType):
         if not all(field and text for field, _, text in pairs):
             self.fail(f"{value!r}; allowed: NAME:FIELD=VALUE,…", param, ctx)
         try:
-            return make({"name": kind, **{field: _number(text) for field, _, text in pairs}})
+            return make({"name": kind, **{field: _value(text) for field, _, text in pairs}})
         except HourglassError as error:
             self.fail(str(error), param, ctx)
         except TypeError:  # a word where a number is needed
@@ -205,9 +208,10 @@ def _penalties() -> Known:
 CORRUPTION, PENALTY = NamedType(_corruptions), NamedType(_penalties)
 
 
-def _number(text: str) -> float | str:
+def _value(text: str) -> float | tuple[float, float] | str:
+    low, dots, high = text.partition("..")
     try:
-        return float(text)
+        return (float(low), float(high)) if dots else float(low)
     except ValueError:
         return text
 

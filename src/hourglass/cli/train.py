@@ -42,7 +42,8 @@ _CROP = 64  # pixels
     help="What to train.",
 )
 @training_options
-@click.option("--factor", type=click.Choice([2, 4]), help="enhancer: how many times the height and width.")
+@click.option("--factor", type=click.Choice([2, 3, 4]), help="enhancer: how many times the height and width.")
+@click.option("--reduction", type=click.Choice(["area", "bicubic"]), help="enhancer: how low resolution comes about.")
 @click.option("--quality", type=click.FloatRange(0, 100), help="compressor: 0 fewest bits … 100 least distortion.")
 @click.option("--contamination", type=ShareType(), help="detector: share of the images that are anomalies.")
 @click.option("--backend", type=click.Choice(BACKENDS), help="retriever: faiss and ivfpq are approximate, and faster.")
@@ -52,7 +53,9 @@ _CROP = 64  # pixels
     metavar="DATA",
     help="Train on pairs: the images that the network returns for those of --data, under the same names.",
 )
-@click.option("--noisy", is_flag=True, help="Denoiser: DATA is noisy, and there are no clean images; learn from neighbouring pixels.")
+@click.option(
+    "--noisy", is_flag=True, help="Denoiser: DATA is noisy, and there are no clean images; learn from neighbouring pixels."
+)
 @click.option("--size", type=SizeType(), help="Resize a folder's images to this.")
 @click.option("--tile", type=SizeType(), help="Cut images, of any sizes, into tiles of this: for photographs.")
 @click.option("--stream", is_flag=True, help="Read images on demand, for data larger than memory; shards always are.")
@@ -96,19 +99,8 @@ def train(
 
     if not output.name or (output.exists() and not (output / "config.json").is_file()):
         raise ParameterError(f"{output} exists and is no model; choose another name with -o.")
-    reading = {name: parameters.pop(name) for name in ("size", "tile", "white", "pages", "grey", "strict")}
-    if task in ("retriever", "detector") and reading["tile"] is not None:
-        raise ParameterError(f"a {task} is given whole images later: use --size, not --tile.")
     gather = click.get_current_context().with_resource(joined())
-    if targets is None and not (noisy or stream or reading["size"] or reading["tile"]) and _exceeds_memory(data):
-        stream, parameters["crop"] = True, parameters["crop"] or (_CROP, _CROP)
-    of_stream = {"workers": workers, "buffer": buffer} | ({"crop": parameters.pop("crop")} if stream else {})
-    if targets is None and not noisy:
-        samples, names, parameters["white"] = _samples(data, reading, stream, of_stream)
-    else:
-        _check_pairs(task, targets, noisy, reading, stream or any(value is not None for value in of_stream.values()))
-        samples, clean, parameters["white"] = _pairs(data, targets, parameters["factor"] or 1 + (task == "enhancer"), reading)
-        names = {task: clean}
+    samples, names = _read(data, task, targets, noisy, stream, {"workers": workers, "buffer": buffer}, parameters)
     parameters["penalty"] = parameters["penalty"] or None
     parameters["corruption"] = combined(parameters["corruption"])
     given = {name: value for name, value in parameters.items() if value is not None}
@@ -141,6 +133,33 @@ def train(
         return
     recall = "".join(f", recall at 10 {value:.3f}" for value in metrics.values())
     click.echo(f"{output}: {describe_epoch(model.history_[-1])}{recall}.")
+
+
+def _read(
+    data: str,
+    task: str,
+    targets: str | None,
+    noisy: bool,
+    stream: bool,
+    of_stream: dict[str, Any],
+    parameters: dict[str, Any],
+) -> tuple[Any, dict[str, Any]]:
+    """(the samples to fit on, the `y` of each task that takes one); leaves the arguments of the estimator in `parameters`."""
+    from hourglass.errors import ParameterError
+
+    reading = {name: parameters.pop(name) for name in ("size", "tile", "white", "pages", "grey", "strict")}
+    if task in ("retriever", "detector") and reading["tile"] is not None:
+        raise ParameterError(f"a {task} is given whole images later: use --size, not --tile.")
+    if targets is None and not noisy:
+        if not (stream or reading["size"] or reading["tile"]) and _exceeds_memory(data):
+            stream, parameters["crop"] = True, parameters["crop"] or (_CROP, _CROP)
+        if stream:
+            of_stream["crop"] = parameters.pop("crop")
+        samples, names, parameters["white"] = _samples(data, reading, stream, of_stream)
+        return samples, names
+    _check_pairs(task, targets, noisy, reading, stream or any(value is not None for value in of_stream.values()))
+    samples, clean, parameters["white"] = _pairs(data, targets, parameters["factor"] or 1 + (task == "enhancer"), reading)
+    return samples, {task: clean}
 
 
 def _check_pairs(task: str, targets: str | None, noisy: bool, reading: dict[str, Any], streams: bool) -> None:

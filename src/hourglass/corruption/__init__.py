@@ -2,14 +2,19 @@
 
 from hourglass.corruption.base import Corruption, seeded
 from hourglass.corruption.compose import Choice, Combination, Compose
+from hourglass.corruption.faults import MissingBlocks, Stripes
 from hourglass.corruption.geometry import Flip, Permutation, Rotation, Warp
+from hourglass.corruption.jpeg import JPEG
 from hourglass.corruption.neighbours import neighbour_pairs
-from hourglass.corruption.noise import GaussianNoise, Masking, SaltAndPepper
+from hourglass.corruption.noise import GaussianNoise, Masking, PoissonNoise, SaltAndPepper, SensorNoise
+from hourglass.corruption.optics import Blur, MotionBlur
 from hourglass.corruption.registry import CORRUPTIONS, from_config, to_config
-from hourglass.corruption.resolution import Downscale, enlarge
+from hourglass.corruption.resolution import Downscale, enlarge, reduce
 
 __all__ = [
     "CORRUPTIONS",
+    "JPEG",
+    "Blur",
     "Choice",
     "Combination",
     "Compose",
@@ -18,13 +23,19 @@ __all__ = [
     "Flip",
     "GaussianNoise",
     "Masking",
+    "MissingBlocks",
+    "MotionBlur",
     "Permutation",
+    "PoissonNoise",
     "Rotation",
     "SaltAndPepper",
+    "SensorNoise",
+    "Stripes",
     "Warp",
     "enlarge",
     "from_config",
     "neighbour_pairs",
+    "reduce",
     "seeded",
     "to_config",
 ]

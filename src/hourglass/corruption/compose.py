@@ -28,13 +28,13 @@ class Combination(Corruption):
 class Compose(Combination):
     """Apply `corruptions` in order; an empty tuple is the identity.
 
-    It has an inverse if each of them has one.
+    It has an inverse if each of them has one. It is bounded unless one of them is not and none after it clips.
 
     Examples
     --------
     >>> import hourglass as hg
     >>> hg.Compose((hg.SaltAndPepper(0.1), hg.Downscale(4)))
-    Compose(corruptions=(SaltAndPepper(amount=0.1), Downscale(factor=4, smooth=False)))
+    Compose(corruptions=(SaltAndPepper(amount=0.1), Downscale(factor=4, smooth=False, method='area')))
     >>> hg.Compose((hg.Permutation(3), hg.Flip())).inverse
     Compose(corruptions=(Flip(vertical=False), Permutation(seed=3, inverted=True)))
     """
@@ -48,6 +48,20 @@ class Compose(Combination):
         inverses = [corruption.inverse for corruption in reversed(self.corruptions)]
         found = tuple(inverse for inverse in inverses if inverse is not None)
         return Compose(found) if len(found) == len(inverses) else None
+
+    @property
+    def is_bounded(self) -> bool:
+        return self._bounds(True)
+
+    @property
+    def clips(self) -> bool:
+        return self._bounds(False)
+
+    def _bounds(self, bounded: bool) -> bool:
+        """Whether results are in 0..1, where that of the images is `bounded`."""
+        for corruption in self.corruptions:
+            bounded = corruption.is_bounded and (bounded or corruption.clips)
+        return bounded
 
     def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:
         for corruption in self.corruptions:
@@ -72,6 +86,14 @@ class Choice(Combination):
         super().__post_init__()
         if not self.corruptions:
             raise ParameterError("Choice needs one corruption or more; got none.")
+
+    @property
+    def is_bounded(self) -> bool:
+        return all(corruption.is_bounded for corruption in self.corruptions)
+
+    @property
+    def clips(self) -> bool:
+        return all(corruption.clips for corruption in self.corruptions)
 
     def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:
         drawn = torch.randint(len(self.corruptions), (len(images),), generator=generator, device=images.device)

@@ -7,15 +7,25 @@ from typing import Any
 
 from hourglass.corruption.base import Corruption
 from hourglass.corruption.compose import Choice, Compose
+from hourglass.corruption.faults import MissingBlocks, Stripes
 from hourglass.corruption.geometry import Flip, Permutation, Rotation, Warp
-from hourglass.corruption.noise import GaussianNoise, Masking, SaltAndPepper
+from hourglass.corruption.jpeg import JPEG
+from hourglass.corruption.noise import GaussianNoise, Masking, PoissonNoise, SaltAndPepper, SensorNoise
+from hourglass.corruption.optics import Blur, MotionBlur
 from hourglass.corruption.resolution import Downscale
 from hourglass.errors import FormatError, ParameterError
 
 CORRUPTIONS: dict[str, type[Corruption]] = {
     "gaussian_noise": GaussianNoise,
+    "sensor_noise": SensorNoise,
+    "poisson_noise": PoissonNoise,
     "salt_and_pepper": SaltAndPepper,
     "masking": Masking,
+    "missing_blocks": MissingBlocks,
+    "stripes": Stripes,
+    "jpeg": JPEG,
+    "blur": Blur,
+    "motion_blur": MotionBlur,
     "downscale": Downscale,
     "warp": Warp,
     "permutation": Permutation,
@@ -44,7 +54,8 @@ def from_config(config: dict[str, Any]) -> Corruption:
     if name not in CORRUPTIONS:
         raise FormatError(f"corruption {name!r} is unknown; known: {', '.join(CORRUPTIONS)}.")
     if "corruptions" in fields:
-        fields["corruptions"] = tuple(from_config(part) for part in fields["corruptions"])
+        fields["corruptions"] = [from_config(part) for part in fields["corruptions"]]
+    fields = {field: tuple(value) if isinstance(value, list) else value for field, value in fields.items()}  # JSON has lists
     try:
         return CORRUPTIONS[name](**fields)
     except TypeError as error:

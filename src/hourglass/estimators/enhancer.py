@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Unpack
 
 import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
-from hourglass.corruption import Corruption, Downscale, enlarge
+from hourglass.corruption import Corruption, Downscale, enlarge, reduce
 from hourglass.errors import DataError, ParameterError
 from hourglass.estimators.anysize import restore_image
 from hourglass.estimators.base import Float32Transformer, ImageEstimator
@@ -26,17 +28,20 @@ _ROUNDS = 3  # clipping to 0..1 changes the means again, less each time
 class Enhancer(Float32Transformer, ImageEstimator):
     """Super-resolution: enlarges images to `factor` times the height and width.
 
-    On high-resolution images `X`, `fit` creates the low-resolution ones, as means of blocks of pixels. Or fit it on pairs of
-    low-resolution `X` and high-resolution `y`.
+    On high-resolution images `X`, `fit` creates the low-resolution ones by `reduction`. Or fit it on pairs of low-resolution
+    `X` and high-resolution `y`.
 
-    Each enlarged block keeps the mean of its pixel: after the network, it is shifted to that mean (back-projection; Irani and
-    Peleg 1991), which cannot increase the error. Models fitted on pairs skip this step, as their low-resolution images may
-    not be means.
+    With means of blocks, each enlarged block keeps the mean of its pixel: after the network, it is shifted to that mean
+    (back-projection; Irani and Peleg 1991), which cannot increase the error. Models fitted on pairs skip this step, as their
+    low-resolution images may not be means.
 
     Parameters
     ----------
-    factor : {2, 4}
+    factor : {2, 3, 4}
         Factor of enlargement in height and width.
+    reduction : {"area", "bicubic"}
+        How low-resolution images come about: as means of blocks of pixels, or by bicubic interpolation with antialiasing, as
+        Pillow and Matlab reduce photographs, and as in the literature's figures.
 
     {shared}
 
@@ -52,18 +57,23 @@ class Enhancer(Float32Transformer, ImageEstimator):
 
     saved_as = "enhancer"
     _photo_network = "unet"
-    _own_options: ClassVar = {"factor": Option(one_of(2, 4), default=2)}
+    _own_options: ClassVar = {
+        "factor": Option(one_of(2, 3, 4), default=2),
+        "reduction": Option(one_of("area", "bicubic"), default="area"),
+    }
 
     def __init__(
         self,
         n_components: int | None = None,
         *,
         factor: int = 2,
+        reduction: str = "area",
         preset: str = "enhance",
         **options: Unpack[TrainingOptions],
     ) -> None:
         super().__init__(n_components, preset=preset, **options)
         self.factor = factor
+        self.reduction = reduction
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -96,7 +106,8 @@ class Enhancer(Float32Transformer, ImageEstimator):
                 f"X has images of shape {low.shape[1:]}; fitted on {model.sample} with factor={self.factor}, it takes {wanted}."
             )
         enlarged: Float32 = model.reconstruct(self._smoothly_enlarged(low))
-        if isinstance(self.settings_["corruption"], Downscale):
+        corruption = self.settings_["corruption"]
+        if isinstance(corruption, Downscale) and corruption.method == "area":
             for _ in range(_ROUNDS):
                 enlarged += self._enlarge(to_float(low) - self._block_means(enlarged))
                 np.clip(enlarged, 0, 1, out=enlarged)
@@ -132,7 +143,7 @@ class Enhancer(Float32Transformer, ImageEstimator):
         return Sample((sample.size[0] // self.factor, sample.size[1] // self.factor, *sample.shape[2:]), white=sample.white)
 
     def reduce(self, X: Any) -> Float32:
-        """Means of blocks of `factor` × `factor` pixels: low-resolution images as in training.
+        """Low-resolution images as in training, by `reduction`.
 
         Parameters
         ----------
@@ -148,7 +159,7 @@ class Enhancer(Float32Transformer, ImageEstimator):
         """
         high = check_images(X, name="X")
         self._check_divisible(high)
-        return self._block_means(to_float(high))
+        return self._reduced(to_float(high))
 
     def score(self, X: Any, y: Any = None) -> float:
         """Minus the mean squared error of `transform`, in squared units of 0..1. Greater is better.
@@ -160,19 +171,30 @@ class Enhancer(Float32Transformer, ImageEstimator):
         NotFittedError, DataError
         """
         check_is_fitted(self, "model_")
-        low, high = (X, check_images(y, name="y")) if np.ndim(y) > 2 else (self.reduce(X), check_images(X, name="X"))
-        return -float(np.square(self.transform(low) - to_float(high), dtype=np.float64).mean())
+        if (many := as_list(X, name="X")) is not None:
+            targets = as_list(y, name="y") or [self._whole_blocks(image) for image in many]
+            lows = [self.reduce(image[None])[0] for image in targets] if as_list(y, name="y") is None else many
+            pairs = [(low[None], check_images(high[None], name="y")) for low, high in zip(lows, targets, strict=True)]
+        else:
+            pairs = [(X, check_images(y, name="y")) if np.ndim(y) > 2 else (self.reduce(X), check_images(X, name="X"))]
+        errors = [np.square(self.transform(low) - to_float(high), dtype=np.float64) for low, high in pairs]
+        total = float(sum(error.sum() for error in errors))
+        return -total / sum(error.size for error in errors)
 
     def _pairs(self, X: Any, y: Any, sample: Sample | None) -> Pairs:
         """High-resolution targets, and for pairs the enlarged low-resolution inputs."""
         if self.get_params(deep=False)["corruption"] is not None:
             raise ParameterError("an Enhancer's corruption is its factor; for another, fit on pairs: low X and high y.")
         if (many := as_list(X, name="X")) is not None:
-            if y is not None and as_list(y, name="y") is not None:
-                raise ParameterError("an Enhancer takes pairs of one size; crop them, or fit on high resolution alone.")
-            images, white = check_many(many, sample, self._level, type(self).__name__)
+            targets = as_list(y, name="y")
+            owner = type(self).__name__
+            images, white = check_many(many if targets is None else targets, sample, self._level, owner)
             self.n_features_in_ = images[0][0, 0].size
-            return Pairs([self._whole_blocks(image) for image in images], None, white)
+            if targets is None:
+                return Pairs([self._whole_blocks(image) for image in images], None, white)
+            lows = check_many(many, sample, white, owner)[0]
+            self._check_sizes(lows, images)
+            return Pairs(images, [self._smoothly_enlarged(low[None])[0] for low in lows], white)
         if np.ndim(X) < 3:
             raise DataError("an Enhancer needs images of shape (n, h, w) or (n, h, w, c), not flat features.")
         if np.ndim(y) < 3:  # None, or labels
@@ -181,15 +203,11 @@ class Enhancer(Float32Transformer, ImageEstimator):
             return Pairs(high, None, white)
         high, white = check_samples(self, y, sample, self._level, name="y")
         low = check_images(in_unit(np.asarray(X), sample, white, type(self).__name__)[0], name="X")
-        if len(low) != len(high) or self._enlarged_shape(low) != high.shape[1:]:
-            raise DataError(
-                f"X has shape {low.shape} and y {high.shape}; for factor={self.factor}, y must be as many images "
-                f"of {self._enlarged_shape(low)}."
-            )
+        self._check_sizes(low, high)
         return Pairs(high, self._smoothly_enlarged(low), white)
 
     def _settle(self, given: Circumstances) -> dict[str, Any]:
-        corruption: Corruption | None = None if given.has_inputs else Downscale(self.factor, smooth=True)
+        corruption: Corruption | None = None if given.has_inputs else Downscale(self.factor, smooth=True, method=self.reduction)
         return super()._settle(given) | {"corruption": corruption}
 
     def _whole_blocks(self, image: Array) -> Array:
@@ -203,17 +221,35 @@ class Enhancer(Float32Transformer, ImageEstimator):
                 "crop or resize them."
             )
 
+    def _check_sizes(self, lows: Array | list[Array], highs: Array | list[Array]) -> None:
+        """Raise DataError unless each of `highs` is the enlarged size of its low-resolution image."""
+        if len(lows) != len(highs):
+            raise DataError(f"X holds {len(lows)} images and y {len(highs)}; pairs must be as many images of both.")
+        for low, high in zip(lows, highs, strict=True):
+            wanted = self._enlarged_shape(low[None])
+            if high.shape != wanted:
+                raise DataError(
+                    f"X has an image of shape {low.shape} and y of {high.shape}; for factor={self.factor}, it must be {wanted}."
+                )
+
     def _enlarged_shape(self, low: Array) -> tuple[int, ...]:
         return (low.shape[1] * self.factor, low.shape[2] * self.factor, *low.shape[3:])
 
     def _smoothly_enlarged(self, low: Array) -> Float32:
         """Network input: low-resolution images after bicubic interpolation, float32 of the fitted shape."""
-        sample = Sample(low.shape[1:])
-        larger = [
-            sample.from_network(enlarge(torch.from_numpy(sample.to_network(part)), (self.factor, self.factor)).numpy())
-            for part in (low[start : start + _BATCH] for start in range(0, len(low), _BATCH))
+        return self._resized(enlarge, low)
+
+    def _reduced(self, high: Float32) -> Float32:
+        return self._block_means(high) if self.reduction == "area" else self._resized(reduce, high)
+
+    def _resized(self, resize: Callable[[Tensor, tuple[int, int], str], Tensor], images: Array) -> Float32:
+        """Images after `enlarge` or `reduce`, float32."""
+        sample, factors = Sample(images.shape[1:]), (self.factor, self.factor)
+        resized = [
+            sample.from_network(resize(torch.from_numpy(sample.to_network(part)), factors, self.reduction).numpy())
+            for part in (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))
         ]
-        return np.concatenate(larger)
+        return np.concatenate(resized)
 
     def _enlarge(self, low: Array) -> Array:
         return low.repeat(self.factor, axis=1).repeat(self.factor, axis=2)

@@ -117,7 +117,7 @@ PRESETS: dict[str, Mapping[str, Any]] = {
     "photo": _PHOTO,
 }
 CHAPTER_NOISE = GaussianNoise(mean=0.5, std=0.4)
-PHOTO_NOISE = GaussianNoise(mean=0, std=(0, 55 / 255))  # type: ignore
+PHOTO_NOISE = GaussianNoise(mean=0, std=(0, 55 / 255))
 """As in training blind denoisers (Zhang et al. 2017)."""
 
 MINIMAL_STEPS = {"default": 600, "linear": 2000, "compress": 2000, "enhance": 600, "photo": 4000}
