@@ -153,6 +153,20 @@ def test_pairs_are_matched_by_name(tmp_path: Path) -> None:
         hg.load_pairs(noisy, clean)
 
 
+def test_an_enhancer_learns_from_pairs_of_several_sizes() -> None:
+    high = [image[: image.shape[0] // 3 * 3, : image.shape[1] // 3 * 3] for image in photographs(3)]
+    made = hg.Enhancer(factor=3, reduction="bicubic", preset="photo", crop=24, **QUICK).fit(high)
+    low = [made.reduce(image[None])[0] for image in high]
+    paired = hg.Enhancer(factor=3, preset="photo", crop=24, **QUICK).fit(low, high)
+    assert paired.settings_["corruption"] is None
+    assert [one.shape for one in paired.transform(low)] == [image.shape for image in high]
+    assert made.score(high) == pytest.approx(made.score(low, high), rel=1e-6)
+    with pytest.raises(hg.DataError, match=r"for factor=2, it must be \(46, 58, 3\)"):
+        hg.Enhancer(factor=2, preset="photo", crop=24, **QUICK).fit(low, high)
+    with pytest.raises(hg.DataError, match="as many images of both"):
+        hg.Enhancer(factor=3, preset="photo", crop=24, **QUICK).fit(low[:-1], high)
+
+
 def test_pairs_from_the_command_line(tmp_path: Path, run: Any) -> None:
     images = photographs(3)
     noisy = write([255 - image for image in images], tmp_path / "noisy")

@@ -171,15 +171,18 @@ class Enhancer(Float32Transformer, ImageEstimator):
         NotFittedError, DataError
         """
         check_is_fitted(self, "model_")
-        if (many := as_list(X, name="X")) is not None:
-            targets = as_list(y, name="y") or [self._whole_blocks(image) for image in many]
-            lows = [self.reduce(image[None])[0] for image in targets] if as_list(y, name="y") is None else many
-            pairs = [(low[None], check_images(high[None], name="y")) for low, high in zip(lows, targets, strict=True)]
+        many, targets = as_list(X, name="X"), as_list(y, name="y")
+        if many is None:
+            pairs = [(X, y) if np.ndim(y) > 2 else (self.reduce(X), X)]
+        elif targets is None:
+            pairs = [(self.reduce(whole), whole) for whole in (self._whole_blocks(image)[None] for image in many)]
         else:
-            pairs = [(X, check_images(y, name="y")) if np.ndim(y) > 2 else (self.reduce(X), check_images(X, name="X"))]
-        errors = [np.square(self.transform(low) - to_float(high), dtype=np.float64) for low, high in pairs]
-        total = float(sum(error.sum() for error in errors))
-        return -total / sum(error.size for error in errors)
+            pairs = [(low[None], high[None]) for low, high in zip(many, targets, strict=True)]
+        total, count = 0.0, 0
+        for low, high in pairs:
+            error = self.transform(low) - to_float(check_images(high, name="y"))
+            total, count = total + float(np.square(error, dtype=np.float64).sum()), count + error.size
+        return -total / count
 
     def _pairs(self, X: Any, y: Any, sample: Sample | None) -> Pairs:
         """High-resolution targets, and for pairs the enlarged low-resolution inputs."""
