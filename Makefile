@@ -20,13 +20,13 @@ check: .venv/.dev
 docs: .venv/.dev
 	$(BIN)/python tools/document.py
 
-# The figures of docs/results/ and docs/chapter/: about two hours on two cores.
+# The figures of docs/results/ and docs/chapter/: hours on two cores. Photographs are read from HOURGLASS_DATA.
 results: .venv/.demo
 	$(BIN)/hourglass chapter --data mnist -o docs/chapter
 	$(BIN)/hourglass evaluate --suite denoise --data mnist -o docs/results
 	$(BIN)/hourglass evaluate --suite uses --data mnist -o docs/results
 	$(BIN)/hourglass evaluate --suite rate --data mnist -o docs/results
-	$(BIN)/hourglass evaluate --suite uses --use compress --use enhance --data sample-photos --tile 16x16 -o docs/results/photos
+	$(BIN)/hourglass evaluate --suite photos -o docs/results/photos
 
 # docs/results/explorer.md and the pictures of the explorer: three minutes, with Chromium on the PATH.
 explorer: .venv/.dev

@@ -371,6 +371,7 @@ def test_the_parsers_choices_are_the_librarys() -> None:
     from hourglass.cli import options
     from hourglass.cli.suites import FREE_SUITES
     from hourglass.estimators import ESTIMATORS, PRESETS
+    from hourglass.evaluation.photos import PARTS
     from hourglass.evaluation.uses.suite import EVALUATIONS
     from hourglass.latent import BACKENDS, METRICS
     from hourglass.networks import NETWORKS
@@ -388,7 +389,8 @@ def test_the_parsers_choices_are_the_librarys() -> None:
         (NAMES["schedule"], SCHEDULES),
         (options.BACKENDS, BACKENDS),
         (options.METRICS, METRICS),
-        (options.SUITES, ("denoise", *FREE_SUITES)),
+        (options.SUITES, ("denoise", "photos", *FREE_SUITES)),
+        (options.PHOTO_USES, PARTS),
         (options.USES, EVALUATIONS),
     ):
         assert sorted(names) == sorted(known)

@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import Ridge
 
 import hourglass as hg
-from hourglass.evaluation import cells, compare_autoencoders, compare_denoisers, image_metrics, markdown
+from hourglass.evaluation import cells, compare_autoencoders, compare_denoisers, image_metrics, image_quality, markdown
 from hourglass.evaluation.baselines import LinearDenoiser, MeanImage, MedianDenoiser, PrincipalComponents
 
 
@@ -33,6 +33,56 @@ def test_metrics_do_not_depend_on_how_images_are_batched(monkeypatch) -> None:
     whole = image_metrics(made, wanted)
     monkeypatch.setattr(metrics, "_BATCH", 3)
     assert image_metrics(made, wanted) == pytest.approx(whole, rel=1e-5)
+
+
+def ssim_by_definition(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """(SSIM, mean of contrast times structure) of two planes: every window of 11×11 by itself, Wang et al. 2004."""
+    offsets = np.arange(-5, 6)
+    window = np.exp(-(offsets[:, None] ** 2 + offsets[None] ** 2) / (2 * 1.5**2))
+    window /= window.sum()
+    total, structure = [], []
+    for patches in zip(
+        *(np.lib.stride_tricks.sliding_window_view(p, (11, 11)).reshape(-1, 11, 11) for p in (a, b)), strict=True
+    ):
+        mean = [(window * patch).sum() for patch in patches]
+        spread = [(window * (patch - m) ** 2).sum() for patch, m in zip(patches, mean, strict=True)]
+        common = (window * (patches[0] - mean[0]) * (patches[1] - mean[1])).sum()
+        structure.append((2 * common + 0.0009) / (sum(spread) + 0.0009))
+        total.append(structure[-1] * (2 * mean[0] * mean[1] + 0.0001) / (mean[0] ** 2 + mean[1] ** 2 + 0.0001))
+    return float(np.mean(total)), float(np.mean(structure))
+
+
+def test_quality_of_one_image_by_its_definition() -> None:
+    rng = np.random.default_rng(0)
+    reference = rng.uniform(size=(20, 23, 3))
+    image = np.clip(reference + rng.normal(0, 0.1, reference.shape), 0, 1)
+    quality = image_quality(image, reference)
+    assert quality["psnr"] == pytest.approx(-10 * np.log10(np.square(image - reference).mean()))
+    wanted = np.mean([ssim_by_definition(image[..., c], reference[..., c])[0] for c in range(3)])
+    assert quality["ssim"] == pytest.approx(wanted, rel=1e-9)
+    assert quality["ms_ssim"] is None
+    grey = hg.to_uint8(reference[..., 0])
+    assert image_quality(grey, grey) == {"psnr": np.inf, "ssim": pytest.approx(1), "ms_ssim": None}
+    assert image_quality(grey, hg.to_float(grey))["ssim"] == pytest.approx(1)
+    assert -1 < image_quality(grey[:4, :9], grey[1:5, :9])["ssim"] < 1  # smaller than a window
+    with pytest.raises(hg.DataError, match="must agree"):
+        image_quality(grey, grey[:-1])
+
+
+def test_ms_ssim_by_its_definition() -> None:
+    rng = np.random.default_rng(1)
+    coarse = np.kron(rng.uniform(0.2, 0.8, (11, 11)), np.ones((16, 16)))
+    planes = [coarse, np.clip(coarse + rng.normal(0, 0.05, coarse.shape), 0, 1)]
+    wanted, small = 1.0, planes
+    for number, exponent in enumerate((0.0448, 0.2856, 0.3001, 0.2363, 0.1333)):
+        if number:
+            small = [plane.reshape(len(plane) // 2, 2, -1, 2).mean((1, 3)) for plane in small]
+        total, structure = ssim_by_definition(*small)
+        wanted *= (total if number == 4 else structure) ** exponent
+    assert image_quality(*planes)["ms_ssim"] == pytest.approx(wanted, rel=1e-9)
+    assert image_quality(planes[0][:176, :176], planes[1][:176, :176])["ms_ssim"] is not None
+    assert image_quality(planes[0][:175], planes[1][:175])["ms_ssim"] is None
+    assert image_quality(1 - planes[0], planes[0])["ms_ssim"] == 0  # all structure is reversed
 
 
 def test_linear_denoiser_is_ridge_regression() -> None:

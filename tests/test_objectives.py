@@ -57,6 +57,17 @@ def test_ssim_is_the_fields_ssim(shape: tuple[int, ...]) -> None:
     assert 1 - LOSSES["ssim"](blend, wanted).item() == pytest.approx(float(theirs), abs=1e-5)
 
 
+def test_mixed_is_structure_and_absolute_error() -> None:
+    for shape in ((2, 1, 28, 28), (2, 3, 48, 48), (2, 1, 5, 7)):
+        made_, wanted = torch.rand(shape), torch.rand(shape)
+        value = LOSSES["mixed"](made_, wanted)
+        parts = 0.84 * LOSSES["ssim"](made_, wanted) + 0.16 * LOSSES["mae"](made_, wanted)
+        assert value.item() == pytest.approx(parts.item())
+        assert 0 < value.item() < 1.84
+    black, white = torch.zeros(1, 1, 28, 28), torch.ones(1, 1, 28, 28)
+    assert LOSSES["mixed"](black, white).item() == pytest.approx(1, abs=1e-3)  # no structure, and no pixel in common
+
+
 @pytest.mark.parametrize("name", PENALTIES)
 def test_penalty_scales_and_is_never_negative(name: str) -> None:
     output = output_with(torch.randn(16, 5))

@@ -27,7 +27,7 @@ NAMES: dict[str, list[str]] = {
     "optimizer": ["muon", "adam"],
     "schedule": ["decay", "linear", "constant"],
     "initialization": ["centered", "torch"],
-    "loss": ["mse", "bce", "mae", "ssim"],
+    "loss": ["mse", "bce", "mae", "ssim", "mixed"],
     "precision": ["float32", "bfloat16"],
 }
 """The keys of the library's dicts, for use without torch; `register` adds to both."""
@@ -65,7 +65,8 @@ initialization : {names}, optional
     Initial weights. "torch" takes torch's; "centered" also shifts two biases so that training starts at the data's mean, for
     networks given by one name.
 loss : {names}, optional
-    bce needs values in 0..1, ssim images.
+    bce needs values in 0..1, ssim and mixed need images. "mixed" is 0.84 (1 - SSIM) + 0.16 MAE: details that people see, at
+    the price of some mean squared error.
 penalty : Penalty or sequence of Penalty, optional
     Added to the loss: `L1(1e-3)`, `L2(1e-6, on="weights")`, `KLSparsity(1e-3)`, `Contractive(1e-3)`, …; several are
     summed. () for none if the preset has one.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hourglass.cli.options import (
+    PHOTO_USES,
     PRESETS,
     SUITES,
     USES,
@@ -23,6 +24,7 @@ from hourglass.cli.options import (
     strict_option,
     white_option,
 )
+from hourglass.cli.photos import photos
 from hourglass.cli.suites import FREE_SUITES, presets_suite
 
 if TYPE_CHECKING:
@@ -36,10 +38,25 @@ if TYPE_CHECKING:
 @click.option(
     "--suite",
     type=click.Choice(SUITES),
-    help="Instead of MODEL: train all models for a page of results. denoise: all presets; uses; rate: rate-distortion.",
+    help="Instead of MODEL: train all models for a page of results. denoise: all presets; uses; rate: rate-distortion; photos: "
+    "photographs and documents, from HOURGLASS_DATA.",
 )
 @click.option("--preset", "presets", multiple=True, type=click.Choice(PRESETS), help="With --suite denoise: only these.")
-@click.option("--use", "uses", multiple=True, type=click.Choice(USES), help="With --suite uses: only these.")
+@click.option(
+    "--use",
+    "uses",
+    multiple=True,
+    type=click.Choice([*USES, *(use for use in PHOTO_USES if use not in USES)]),
+    help="With --suite uses: only these. With --suite photos: only denoise, enhance, jpeg, documents or compress.",
+)
+@click.option(
+    "--model",
+    "given",
+    multiple=True,
+    metavar="[ROLE=]FILE",
+    help="With --suite photos: measure saved models, and train none. ROLE is denoise-grey, denoise-colour, enhance-2, …, jpeg, "
+    "documents or compress.",
+)
 @output_option(required=False, what="A folder for results.md, results.json and a figure.")
 @corruption_option
 @click.option("--size", type=SizeType(), help="Resize a folder's images to this.")
@@ -55,6 +72,7 @@ def evaluate(
     suite: str | None,
     presets: tuple[str, ...],
     uses: tuple[str, ...],
+    given: tuple[str, ...],
     output: Path | None,
     corruptions: tuple[Any, ...],
     size: tuple[int, int] | None,
@@ -75,9 +93,14 @@ def evaluate(
     from hourglass.estimators import load_model
     from hourglass.evaluation import cells, machine
 
-    _check(models, suite, corruptions, presets, uses)
+    _check(models, suite, corruptions, presets, uses, given)
+    if suite == "photos":
+        _check_none_given("data", "size", "tile", "white", "strict")
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)  # raises before the run, not after it
+    if suite == "photos":
+        photos(uses, given, output, device, seed, as_json)
+        return
     loaded = {str(path): load_model(path, device=device) for path in models}
     found = load(data, size=size, tile=tile, white=_white(loaded, data, white), strict=strict).of_one_size()
     dataset = found.with_test(seed)
@@ -110,15 +133,31 @@ def evaluate(
         click.echo(note)
 
 
-def _check(models: Any, suite: str | None, corruptions: Any, presets: Any, uses: Any) -> None:
+def _check(models: Any, suite: str | None, corruptions: Any, presets: Any, uses: Any, given: Any) -> None:
     from hourglass.errors import ParameterError
 
     if bool(models) == bool(suite):
-        raise ParameterError("evaluate needs either MODELs or --suite denoise, uses or rate.")
+        raise ParameterError("evaluate needs either MODELs or --suite denoise, uses, rate or photos.")
     if suite is not None and corruptions:
         raise ParameterError("a --suite has its own corruption; leave --corruption out.")
-    if (presets and suite != "denoise") or (uses and suite != "uses"):
-        raise ParameterError("--preset chooses among --suite denoise's, --use among --suite uses'; a MODEL has its own.")
+    if (presets and suite != "denoise") or (uses and suite not in ("uses", "photos")):
+        raise ParameterError("--preset chooses among --suite denoise's, --use among --suite uses' or photos'.")
+    known = PHOTO_USES if suite == "photos" else USES
+    if unknown := [use for use in uses if use not in known]:
+        raise ParameterError(f"--use {unknown[0]}; allowed with --suite {suite}: {', '.join(known)}.")
+    if given and suite != "photos":
+        raise ParameterError("--model is for --suite photos; name a MODEL without an option.")
+
+
+def _check_none_given(*names: str) -> None:
+    from click.core import ParameterSource
+
+    from hourglass.errors import ParameterError
+
+    context = click.get_current_context()
+    given = [name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if given:
+        raise ParameterError(f"--suite photos reads the folder that HOURGLASS_DATA names; leave --{given[0]} out.")
 
 
 def _white(models: dict[str, Any], data: str, white: float | None) -> float | None:

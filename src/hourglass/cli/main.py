@@ -15,6 +15,7 @@ import click
 
 from hourglass._version import __version__
 from hourglass.cli.chapter import chapter
+from hourglass.cli.compare import compare
 from hourglass.cli.compress import compress, decompress
 from hourglass.cli.data import data
 from hourglass.cli.demo import demo
@@ -45,7 +46,7 @@ def hourglass() -> None:
 
 VERBS = (
     *(demo, chapter, train, denoise, detect, generate, encode, search, compress, decompress, enhance),
-    *(explore, evaluate, data, info),
+    *(compare, explore, evaluate, data, info),
 )
 for verb in VERBS:
     hourglass.add_command(verb)

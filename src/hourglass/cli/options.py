@@ -123,8 +123,9 @@ TASKS = ("denoiser", "autoencoder", "detector", "generator", "retriever", "compr
 PRESETS = NAMES["preset"]
 BACKENDS = ("exact", "faiss", "ivfpq")
 METRICS = ("cosine", "euclidean")
-SUITES = ("denoise", "uses", "rate")
+SUITES = ("denoise", "uses", "rate", "photos")
 USES = ("detect", "generate", "features", "search", "compress", "enhance")
+PHOTO_USES = ("denoise", "enhance", "jpeg", "documents", "compress")
 
 
 class ThreadsType(ParamType):

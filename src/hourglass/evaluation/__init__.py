@@ -1,6 +1,18 @@
 """Evaluation: metrics, baselines for every task, and tables of both."""
 
-from hourglass.evaluation.metrics import Metrics, image_metrics
+from hourglass.evaluation.bjontegaard import bjontegaard_rate
+from hourglass.evaluation.comparison import (
+    FilePair,
+    ImagePair,
+    PairFigures,
+    Rejects,
+    mean_of,
+    most_different,
+    paired,
+    read_pair,
+    white_levels,
+)
+from hourglass.evaluation.metrics import Metrics, Quality, image_metrics, image_quality
 from hourglass.evaluation.suites import BARS, denoise_suite, machine
 from hourglass.evaluation.tables import cells, markdown
 from hourglass.evaluation.tasks import Comparison, compare_autoencoders, compare_denoisers
@@ -19,19 +31,31 @@ __all__ = [
     "BARS",
     "EVALUATIONS",
     "Comparison",
+    "FilePair",
+    "ImagePair",
     "Measurement",
     "Metrics",
+    "PairFigures",
+    "Quality",
+    "Rejects",
     "Setting",
+    "bjontegaard_rate",
     "cells",
     "compare_autoencoders",
     "compare_denoisers",
     "denoise_suite",
     "image_metrics",
+    "image_quality",
     "machine",
     "markdown",
+    "mean_of",
+    "most_different",
+    "paired",
     "rate_distortion",
+    "read_pair",
     "uses_content",
     "uses_page",
     "uses_suite",
     "uses_table",
+    "white_levels",
 ]

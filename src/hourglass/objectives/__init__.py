@@ -1,10 +1,11 @@
 """Objectives: reconstruction losses and penalties, each a pure function of a batch."""
 
-from hourglass.objectives.losses import LOSSES, NEED_IMAGES, NEED_UNIT_RANGE, ssim_deviation
+from hourglass.objectives.losses import LOSSES, NEED_IMAGES, NEED_UNIT_RANGE
 from hourglass.objectives.objective import Objective
 from hourglass.objectives.output import Output
 from hourglass.objectives.penalties import L1, L2, Contractive, Contrast, KLSparsity, Neighbours, Penalty, Rate
 from hourglass.objectives.registry import PENALTIES
+from hourglass.objectives.similarity import SIGMA, gaussian, padded_mean, similarity_maps, ssim_deviation
 
 __all__ = [
     "L1",
@@ -13,6 +14,7 @@ __all__ = [
     "NEED_IMAGES",
     "NEED_UNIT_RANGE",
     "PENALTIES",
+    "SIGMA",
     "Contractive",
     "Contrast",
     "KLSparsity",
@@ -21,5 +23,8 @@ __all__ = [
     "Output",
     "Penalty",
     "Rate",
+    "gaussian",
+    "padded_mean",
+    "similarity_maps",
     "ssim_deviation",
 ]

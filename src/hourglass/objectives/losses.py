@@ -6,13 +6,15 @@ averages within a sample first, because the rounding of one sum over the batch d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hourglass.objectives.similarity import padded_mean, similarity_maps
+
 Loss = Callable[[Tensor, Tensor], Tensor]
+_STRUCTURE = 0.84  # weight of SSIM beside the mean absolute error
 
 
 def mse(reconstructions: Tensor, targets: Tensor) -> Tensor:
@@ -43,32 +45,19 @@ def ssim(reconstructions: Tensor, targets: Tensor) -> Tensor:
 
     Needs images. Borders are padded by reflection; the window shrinks if the height or width is below 6 pixels.
     """
-    sigma = ssim_deviation(targets.shape[-2:])
-    radius = int(3.5 * sigma + 0.5)
-    channels = targets.shape[1]
-    offsets = torch.arange(-radius, radius + 1, dtype=targets.dtype, device=targets.device)
-    kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
-    kernel = kernel / kernel.sum()
-    column, row = (kernel.view(shape).repeat(channels, 1, 1, 1) for shape in ((1, 1, -1, 1), (1, 1, 1, -1)))
-
-    def local_mean(images: Tensor) -> Tensor:
-        padded = F.pad(images, (radius, radius, radius, radius), mode="reflect")
-        return F.conv2d(F.conv2d(padded, column, groups=channels), row, groups=channels)
-
-    mean_x, mean_y = local_mean(reconstructions), local_mean(targets)
-    variance_x = local_mean(reconstructions**2) - mean_x**2
-    variance_y = local_mean(targets**2) - mean_y**2
-    covariance = local_mean(reconstructions * targets) - mean_x * mean_y
-    luminance = (2 * mean_x * mean_y + 0.01**2) / (mean_x**2 + mean_y**2 + 0.01**2)
-    structure = (2 * covariance + 0.03**2) / (variance_x + variance_y + 0.03**2)
+    luminance, structure = similarity_maps(reconstructions, targets, padded_mean(targets))
     return 1 - _mean(luminance * structure)
 
 
-def ssim_deviation(size: Sequence[int]) -> float:
-    """Sigma of SSIM's Gaussian window in pixels: 1.5, or less if reflection padding would not fit in a smaller image."""
-    return min(1.5, max(0.1, (min(size) - 1) / 3.5))
+def mixed(reconstructions: Tensor, targets: Tensor) -> Tensor:
+    """0.84 (1 - SSIM) + 0.16 MAE, in 0..1.84 for values in 0..1 (Zhao et al. 2017): sharper than `mse`, and truer in brightness
+    than `ssim` alone.
+
+    The paper takes MS-SSIM; `ssim` has one scale, so that images and crops may be small. Needs images.
+    """
+    return _STRUCTURE * ssim(reconstructions, targets) + (1 - _STRUCTURE) * mae(reconstructions, targets)
 
 
-LOSSES: dict[str, Loss] = {"mse": mse, "bce": bce, "mae": mae, "ssim": ssim}
+LOSSES: dict[str, Loss] = {"mse": mse, "bce": bce, "mae": mae, "ssim": ssim, "mixed": mixed}
 NEED_UNIT_RANGE = {"bce"}
-NEED_IMAGES = {"ssim"}
+NEED_IMAGES = {"ssim", "mixed"}

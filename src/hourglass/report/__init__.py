@@ -1,5 +1,6 @@
 """Reports: figures, self-contained pages, and the files of a run."""
 
+from hourglass.report.comparison import MOST_SHOWN, ShownPair, comparison_page, comparison_sheet, shown_pair
 from hourglass.report.demo import run_demo
 from hourglass.report.figures import (
     image_rows,
@@ -10,14 +11,21 @@ from hourglass.report.figures import (
     save,
 )
 from hourglass.report.page import html
-from hourglass.report.pictures import overlay, sheet
+from hourglass.report.pictures import crop_sheet, overlay, sheet
+from hourglass.report.plots import curves
 from hourglass.report.sections import Picture, Section, Table
 from hourglass.report.structure import structure
 
 __all__ = [
+    "MOST_SHOWN",
     "Picture",
     "Section",
+    "ShownPair",
     "Table",
+    "comparison_page",
+    "comparison_sheet",
+    "crop_sheet",
+    "curves",
     "html",
     "image_rows",
     "inline_svg",
@@ -28,5 +36,6 @@ __all__ = [
     "run_demo",
     "save",
     "sheet",
+    "shown_pair",
     "structure",
 ]

@@ -21,21 +21,11 @@ def html(title: str, lead: str, facts: Mapping[str, str], sections: Sequence[Sec
     title, lead, facts, sections
         Plain text: blank lines separate paragraphs, `backticks` mark code and *asterisks* emphasis; all else is literal.
     """
-    style = files("hourglass.report").joinpath("page.css").read_text(encoding="utf-8")
     contents = "".join(f'<li><a href="#{section.name}">{_inline(section.title)}</a></li>' for section in sections)
     body = "\n".join(_section(number, section) for number, section in enumerate(sections, 1))
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{escape(_plain(title))}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<header>
+    return document(
+        title,
+        f"""<header>
 <h1>{_inline(title)}</h1>
 <div class="lead">{_prose(lead)}</div>
 <nav aria-label="Contents"><h2>Contents</h2><ol>{contents}</ol></nav>
@@ -45,9 +35,27 @@ def html(title: str, lead: str, facts: Mapping[str, str], sections: Sequence[Sec
 </main>
 <footer>
 <h2>How this page was made</h2>
-{_facts(facts)}
-</footer>
-</body>
+{facts_html(facts)}
+</footer>""",
+    )
+
+
+def document(title: str, body: str, *, style: str = "", script: str = "") -> str:
+    """Return a whole document of HTML with the style sheet of reports; `style` and `script` are added."""
+    styles = files("hourglass.report").joinpath("page.css").read_text(encoding="utf-8") + style
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{escape(_plain(title))}</title>
+<style>
+{styles}</style>
+</head>
+<body>
+{body}
+{f"<script>{script}</script>" if script else ""}</body>
 </html>
 """
 
@@ -73,10 +81,10 @@ def _shown(number: int, section: Section) -> Iterator[str]:
             drawing = inline_svg(item.figure, f"{section.name}-{item.name}", _plain(item.caption))
             yield f'<figure><div class="scroll" tabindex="0">{drawing}</div>{caption}</figure>\n'
         else:
-            yield f'<figure class="table">{caption}{_table(item)}</figure>\n'
+            yield f'<figure class="table">{caption}{table_html(item)}</figure>\n'
 
 
-def _table(table: Table) -> str:
+def table_html(table: Table) -> str:
     """Return a table in a scrollable box, which is focusable for keyboards."""
     right = [is_numeric([row[column] for row in table.rows]) and column > 0 for column in range(len(table.headings))]
     head = "".join(
@@ -100,7 +108,7 @@ def _alignment(is_right: bool) -> str:
     return ' class="right"' if is_right else ""
 
 
-def _facts(facts: Mapping[str, str]) -> str:
+def facts_html(facts: Mapping[str, str]) -> str:
     rows = "".join(f'<tr><th scope="row">{_inline(name)}</th><td>{_inline(value)}</td></tr>\n' for name, value in facts.items())
     return f'<div class="scroll" tabindex="0" role="region" aria-label="Facts"><table><tbody>\n{rows}</tbody></table></div>'
 

@@ -1,10 +1,12 @@
-"""Raster pictures: contact sheets and overlays."""
+"""Raster pictures: contact sheets, overlays, and crops at 1:1."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from hourglass.images import Array, to_float, to_uint8
 
@@ -36,3 +38,47 @@ def overlay(image: Array, heat: Array, level: float) -> NDArray[np.uint8]:
     opacity = np.clip(np.asarray(resized) / max(level, 1e-12), 0, 1)[..., None]
     red = np.array([1.0, 0.1, 0.0], dtype=np.float32)
     return to_uint8((1 - opacity) * grey[..., None] + opacity * red)
+
+
+_MARGIN, _LINE, _FONT_SIZE = 8, 20, 13  # of a sheet of crops, in pixels
+_LEAST_COLUMN = 128
+
+
+def crop_sheet(headings: Sequence[str], rows: Sequence[tuple[str, Sequence[Array]]]) -> NDArray[np.uint8]:
+    """Lay out crops at 1:1, a row of them below each caption, as one uint8 image (h, w, 3).
+
+    Parameters
+    ----------
+    headings : sequence of str
+        One for each column.
+    rows : sequence of (caption, images (h, w) or (h, w, 3))
+        As many images in each row as there are headings, uint8 or float in 0..1, of any sizes.
+    """
+    font = ImageFont.load_default(_FONT_SIZE)
+    pixels = [[_as_rgb(image) for image in images] for _, images in rows]
+    widths = [
+        max(_LEAST_COLUMN, round(font.getlength(heading)), *(row[column].shape[1] for row in pixels))
+        for column, heading in enumerate(headings)
+    ]
+    heights = [_LINE + max(image.shape[0] for image in row) + _MARGIN for row in pixels]
+    width = max(
+        sum(widths) + _MARGIN * (len(widths) + 1), *(round(font.getlength(caption)) + 2 * _MARGIN for caption, _ in rows)
+    )
+    canvas = Image.new("RGB", (width, _MARGIN + _LINE + sum(heights)), "white")
+    draw = ImageDraw.Draw(canvas)
+    lefts = [_MARGIN + sum(widths[:column]) + _MARGIN * column for column in range(len(widths))]
+    for heading, left in zip(headings, lefts, strict=True):
+        draw.text((left, _MARGIN), heading, fill="#666666", font=font)
+    top = _MARGIN + _LINE
+    for (caption, _), images, height in zip(rows, pixels, heights, strict=True):
+        draw.text((_MARGIN, top), caption, fill="black", font=font)
+        for image, left in zip(images, lefts, strict=True):
+            canvas.paste(Image.fromarray(image), (left, top + _LINE))
+        top += height
+    return np.asarray(canvas)
+
+
+def _as_rgb(image: Array) -> NDArray[np.uint8]:
+    pixels = to_uint8(image)
+    planes = pixels[..., None] if pixels.ndim == 2 else pixels
+    return np.ascontiguousarray(np.broadcast_to(planes, (*planes.shape[:2], 3)) if planes.shape[2] == 1 else planes[..., :3])

@@ -1,0 +1,169 @@
+"""Comparison of two folders of images, file by file: which are pairs, and how alike the images of a pair are."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hourglass.data.depth import white_of
+from hourglass.data.files import Pages
+from hourglass.data.names import as_text
+from hourglass.data.pictures import Picture, in_unit, largest_values, read_pictures
+from hourglass.errors import DataError, HourglassWarning
+from hourglass.evaluation.metrics import Quality, image_quality
+from hourglass.images import Array
+
+Rejects = list[tuple[str, str]]
+"""(path, why it is left out)"""
+
+
+@dataclass(frozen=True)
+class FilePair:
+    """Two files that are compared: `name` is their path below both folders, without a suffix."""
+
+    name: str
+    first: Path
+    second: Path
+
+
+@dataclass(frozen=True)
+class ImagePair:
+    """Two images of one shape, (h, w) or (h, w, 3), uint8 or float32 in 0..1; `name` is that of the files and page."""
+
+    name: str
+    first: Array
+    second: Array
+
+
+@dataclass(frozen=True)
+class PairFigures:
+    """How alike the images of a pair are: its name, their height and width in pixels, and `quality`."""
+
+    name: str
+    height: int
+    width: int
+    quality: Quality
+
+    @classmethod
+    def of(cls, pair: ImagePair) -> PairFigures:
+        height, width = pair.first.shape[:2]
+        return cls(pair.name, height, width, image_quality(pair.second, pair.first))
+
+    @property
+    def are_equal(self) -> bool:
+        return math.isinf(self.quality["psnr"])
+
+
+def paired(
+    first: Sequence[Path], first_root: Path, second: Sequence[Path], second_root: Path
+) -> tuple[list[FilePair], Rejects]:
+    """Pair files by their path below the roots: the same name, or else the same name but for the suffix.
+
+    Returns
+    -------
+    (pairs, rejects)
+        Sorted by name; a file without a partner, or with several that differ in the suffix alone, is a reject.
+    """
+    ours = {file.relative_to(first_root): file for file in first}
+    theirs = {file.relative_to(second_root): file for file in second}
+    pairs = [(name, ours.pop(name), theirs.pop(name)) for name in sorted(ours.keys() & theirs.keys())]
+    groups: dict[Path, tuple[list[Path], list[Path]]] = {}
+    for side, names in enumerate((ours, theirs)):
+        for name in names:
+            groups.setdefault(name.with_suffix(""), ([], []))[side].append(name)
+    rejects: Rejects = []
+    for left, right in groups.values():
+        if len(left) == len(right) == 1:
+            pairs.append((left[0], ours[left[0]], theirs[right[0]]))
+        else:
+            reason = "several files have this name but for the suffix" if left and right else "has no partner"
+            rejects += [(str(ours[name]), reason) for name in left] + [(str(theirs[name]), reason) for name in right]
+    stems = Counter(name.with_suffix("") for name, _, _ in pairs)
+    made = []
+    for name, one, other in pairs:
+        stem = name.with_suffix("")
+        made.append(FilePair(as_text((stem if stems[stem] == 1 else name).as_posix()), one, other))
+    return sorted(made, key=lambda pair: pair.name), sorted(rejects)
+
+
+def white_levels(files: Sequence[Path], name: str, white: float | None = None, pages: Pages = "all") -> dict[str, float]:
+    """White levels of the images of `files` that are deeper than 8 bits, the same for all, by dtype: uint16, int32, float32.
+
+    That is `white`, or one inferred from all of them with a HourglassWarning; floats that are all up to 1 have 1.
+    """
+    deep = [found for file in files for found in largest_values(file, pages)]
+    floats = [value for value, is_integer in deep if not is_integer]
+    are_units = bool(floats) and max(floats) <= 1
+    counted = [(value, is_integer) for value, is_integer in deep if is_integer or not are_units]
+    level = white_of(counted, name, white) if counted else 1.0
+    return {"uint16": level, "int32": level, "float32": 1.0 if are_units else level}
+
+
+def read_pair(pair: FilePair, whites: Mapping[str, float], pages: Pages = "all") -> list[ImagePair]:
+    """Read two files, page by page.
+
+    If one is grey and the other in colour, the grey one is read as three equal channels, with a HourglassWarning; so is what is
+    transparent, which is compared on white.
+
+    Parameters
+    ----------
+    pair : FilePair
+    whites : dict of str to float
+        As `white_levels` gives them.
+    pages : {"all", "first"}
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read, or numbers of pages or sizes differ.
+    """
+    sides = [read_pictures(file, pages=pages) for file in (pair.first, pair.second)]
+    if len(sides[0]) != len(sides[1]):
+        raise DataError(f"{pair.first}: has {len(sides[0])} pages, and {pair.second} has {len(sides[1])}.")
+    names = [pair.name if len(sides[0]) == 1 else f"{pair.name}#{number}" for number in range(len(sides[0]))]
+    return [ImagePair(name, *_alike(one, other, whites)) for name, one, other in zip(names, *sides, strict=True)]
+
+
+def _alike(one: Picture, other: Picture, whites: Mapping[str, float]) -> tuple[Array, Array]:
+    """The values of two pictures in one shape and, if one is deep, as floats."""
+    if one.values.shape[:2] != other.values.shape[:2]:
+        sizes = [f"{picture.values.shape[1]}×{picture.values.shape[0]}" for picture in (one, other)]
+        raise DataError(f"{one.name}: {' and '.join(sizes)} pixels cannot be compared.")
+    first, second = (in_unit(picture, whites.get(picture.depth)) for picture in (one, other))
+    if first.ndim != second.ndim:
+        message = f"{one.name}: grey and coloured images are compared, the grey one as three equal channels."
+        warnings.warn(message, HourglassWarning, stacklevel=3)
+        first, second = (image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2) for image in (first, second))
+    if any(picture.alpha is not None and picture.alpha.min() < 255 for picture in (one, other)):
+        message = f"{one.name}: transparent images are compared on white, and their transparency is not."
+        warnings.warn(message, HourglassWarning, stacklevel=3)
+    return first, second
+
+
+def mean_of(qualities: Sequence[Quality]) -> Quality:
+    """The means over images: PSNR over those that differ, infinite if none does; MS-SSIM over those that are large enough."""
+    psnr = [quality["psnr"] for quality in qualities if not math.isinf(quality["psnr"])]
+    ms_ssim = [quality["ms_ssim"] for quality in qualities if quality["ms_ssim"] is not None]
+    return Quality(
+        psnr=float(np.mean(psnr)) if psnr else math.inf,
+        ssim=float(np.mean([quality["ssim"] for quality in qualities])),
+        ms_ssim=float(np.mean(ms_ssim)) if ms_ssim else None,
+    )
+
+
+def most_different(pair: ImagePair, size: tuple[int, int]) -> tuple[int, int]:
+    """Upper left corner (top, left) of the region of `size` (height, width) with the largest squared error."""
+    scale = [255 if image.dtype == np.uint8 else 1 for image in (pair.first, pair.second)]
+    error = np.square(pair.first.astype(np.float64) / scale[0] - pair.second.astype(np.float64) / scale[1])
+    error = error.sum(axis=2) if error.ndim == 3 else error
+    total = np.pad(error.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    height, width = (min(length, given) for length, given in zip(size, error.shape, strict=True))
+    sums = total[height:, width:] - total[:-height, width:] - total[height:, :-width] + total[:-height, :-width]
+    top, left = np.unravel_index(int(sums.argmax()), sums.shape)
+    return int(top), int(left)

@@ -1,0 +1,114 @@
+"""The models of the suite: which it trains, on what, and how it applies them to one image after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hourglass.corruption import from_config
+from hourglass.errors import DataError, ParameterError
+from hourglass.estimators import Compressor, Denoiser, Enhancer, ImageEstimator
+from hourglass.evaluation.photos.compression import Codec
+from hourglass.evaluation.photos.protocols import luma
+from hourglass.evaluation.photos.sets import documents, training_photographs
+from hourglass.images import Array, with_channels
+
+_NOISE = {"name": "gaussian_noise", "mean": 0.0, "std": (0.0, 55 / 255), "clip": False}
+_JPEG = {"name": "jpeg", "quality": (10, 60)}
+_PHOTO: dict[str, Any] = {"preset": "photo"}
+_BICUBIC: dict[str, Any] = {"preset": "photo", "reduction": "bicubic"}
+QUALITIES = (10, 20, 30, 40, 50, 60, 70, 80, 90)
+"""Of the compressor, on its rate-distortion curve."""
+
+Training = tuple[ImageEstimator, tuple[Sequence[Array], ...]]
+"""(estimator, what it is fitted on)"""
+
+
+def grey_photographs() -> list[Array]:
+    """The training photographs in grey (ITU-R 601): uint8 (h, w)."""
+    return [with_channels(image[None], image.shape[:2])[0] for image in training_photographs()]
+
+
+def luma_of_photographs() -> list[Array]:
+    """The luma of the training photographs, as enlarging and JPEG are measured on: uint8 (h, w)."""
+    return [luma(image) for image in training_photographs()]
+
+
+def _pages() -> tuple[list[Array], list[Array]]:
+    pages = documents()
+    return pages["train noisy"], pages["train clean"]
+
+
+ROLES: dict[str, Callable[[], Training]] = {
+    "denoise-grey": lambda: (Denoiser(corruption=from_config(_NOISE), **_PHOTO), (grey_photographs(),)),
+    "denoise-colour": lambda: (Denoiser(corruption=from_config(_NOISE), **_PHOTO), (training_photographs(),)),
+    "enhance-2": lambda: (Enhancer(factor=2, **_BICUBIC), (luma_of_photographs(),)),
+    "enhance-3": lambda: (Enhancer(factor=3, **_BICUBIC), (luma_of_photographs(),)),
+    "enhance-4": lambda: (Enhancer(factor=4, **_BICUBIC), (luma_of_photographs(),)),
+    "jpeg": lambda: (Denoiser(corruption=from_config(_JPEG), **_PHOTO), (luma_of_photographs(),)),
+    "documents": lambda: (Denoiser(**_PHOTO), _pages()),
+    "compress": lambda: (Compressor(**_PHOTO), (training_photographs(),)),
+}
+"""What the suite trains, by what it is for: photographs/train, and the training pages of documents."""
+
+
+def role_of(model: ImageEstimator, parts: Collection[str]) -> str:
+    """The role in `ROLES` of a fitted model that is to be measured, if only one among `parts` of the suite fits.
+
+    Raises
+    ------
+    ParameterError
+        If several fit, or none.
+    """
+    channels = model.sample_.channels
+    roles: Mapping[str, bool] = {
+        "denoise-grey": isinstance(model, Denoiser) and channels == 1,
+        "denoise-colour": isinstance(model, Denoiser) and channels == 3,
+        "jpeg": isinstance(model, Denoiser) and channels == 1,
+        "documents": isinstance(model, Denoiser) and channels == 1,
+        "compress": isinstance(model, Compressor) and channels == 3,
+        **{f"enhance-{factor}": isinstance(model, Enhancer) and model.factor == factor for factor in (2, 3, 4)},
+    }
+    fitting = [role for role, fits in roles.items() if fits and role.partition("-")[0] in parts]
+    if len(fitting) != 1:
+        found = f"it may be for {', '.join(fitting)}" if fitting else f"{', '.join(parts)} needs none of this kind"
+        raise ParameterError(
+            f"--model: name the role of this {model.saved_as}, as in {(fitting or list(ROLES))[0]}=FILE; {found}."
+        )
+    return fitting[0]
+
+
+def one_by_one(model: Any, notes: list[str]) -> Callable[[Sequence[Array]], list[Array]]:
+    """Return a function that restores a list of images (h, w) or (h, w, 3) of any size by a Denoiser or Enhancer.
+
+    Noise that goes beyond 0..1 is clipped for a model that refuses it, with a note.
+    """
+
+    def restored(image: Array) -> Array:
+        output: Array = model.transform([image])[0] if model.sample_.is_any_size else model.transform_image(image)
+        return output
+
+    def restore(image: Array) -> Array:
+        try:
+            return restored(image)
+        except DataError:
+            if image.dtype == np.uint8:
+                raise
+            note = "denoise: the model was trained on values in 0..1, so the noisy images were clipped to them."
+            if note not in notes:
+                notes.append(note)
+            return restored(np.clip(image, 0, 1))
+
+    return lambda images: [restore(image) for image in images]
+
+
+def as_codec(model: Any, qualities: Sequence[float] = QUALITIES) -> Codec:
+    """A compressor of photographs as a codec: one file for each image and quality."""
+
+    def decode(blob: bytes) -> Array:
+        decoded = model.decompress(blob)
+        return np.asarray(decoded[0] if isinstance(decoded, list) or decoded.ndim == 4 else decoded)
+
+    return Codec(lambda image, quality: model.compress(image, quality=quality), decode, qualities)
