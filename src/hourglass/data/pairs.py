@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,7 @@ def load_pairs(inputs: str | Path, targets: str | Path, *, factor: int = 1, **re
     Raises
     ------
     DataError
-        If there is no pair, or two images of a folder have one name.
+        If there is no pair.
     """
     clean = load(targets, **reading).train
     given = load(inputs, **reading | {"white": clean.white or reading.get("white")}).train
@@ -50,44 +49,63 @@ def load_pairs(inputs: str | Path, targets: str | Path, *, factor: int = 1, **re
         if len(given) != len(clean):
             raise DataError(f"{inputs} has {len(given)} images and {targets} {len(clean)}; pairs need as many of both.")
         return given, clean
-    places = [_by_name(split.paths or (), Path(root)) for split, root in ((given, inputs), (clean, targets))]
-    names = [name for name in places[0] if name in places[1]]
-    if not names:
-        example, another = (next(iter(place)) for place in places)
-        raise DataError(f"no image of {inputs} has the name of one of {targets}: there are {example} and {another}.")
-    first, second = places
-    for own, other, folder, partner in ((first, second, inputs, targets), (second, first, targets, inputs)):
-        alone = [name for name in own if name not in other]
-        _warn_left_out(alone, len(own), f"images of {folder} have no partner in {partner}")
-    rows = [[place[name] for name in names] for place in places]
+    names = [[_below(path, Path(root)) for path in split.paths or ()] for split, root in ((given, inputs), (clean, targets))]
+    rows, alone = paired(*names)
+    if not rows:
+        raise DataError(f"no image of {inputs} has the name of one of {targets}: there are {names[0][0]} and {names[1][0]}.")
+    for own, left_out, folder, partner in zip(names, alone, (inputs, targets), (targets, inputs), strict=True):
+        _warn_left_out([own[row] for row in left_out], len(own), f"images of {folder} have no partner in {partner}")
     fitting = [
-        tuple(factor * length for length in given.images[one].shape[:2]) == clean.images[other].shape[:2]
-        for one, other in zip(*rows, strict=True)
+        tuple(factor * length for length in given.images[one].shape[:2]) == clean.images[other].shape[:2] for one, other in rows
     ]
     wanted = "differ in size" if factor == 1 else f"do not have a target of {factor} times the height and width"
-    _warn_left_out([name for name, fits in zip(names, fitting, strict=True) if not fits], len(names), f"pairs {wanted}")
+    unlike = [names[0][one] for (one, _), fits in zip(rows, fitting, strict=True) if not fits]
+    _warn_left_out(unlike, len(rows), f"pairs {wanted}")
     if not any(fitting):
         raise DataError(f"all pairs of {inputs} and {targets} {wanted}.")
-    kept = [np.array([row for row, fits in zip(own, fitting, strict=True) if fits]) for own in rows]
-    return given.take(kept[0]), clean.take(kept[1])
+    kept = np.array(rows)[fitting]
+    return given.take(kept[:, 0]), clean.take(kept[:, 1])
 
 
-def _by_name(paths: Sequence[Path], root: Path) -> dict[str, int]:
-    """Rows by the path below `root`, without the format's suffix."""
-    names = [_name_of(path.relative_to(root) if path.is_relative_to(root) else Path(path.name)) for path in paths]
-    name, count = Counter(names).most_common(1)[0]
-    if count > 1:
-        raise DataError(f"{root}: {count} images are called {name}, so that none is the partner of another; rename them.")
-    return {name: row for row, name in enumerate(names)}
+def paired(first: Sequence[Path], second: Sequence[Path]) -> tuple[list[tuple[int, int]], tuple[list[int], list[int]]]:
+    """Pair paths by their names: the same name, or else the same name but for the suffix.
+
+    Parameters
+    ----------
+    first, second : sequence of Path
+        Below the two folders.
+
+    Returns
+    -------
+    (pairs, (rows of first, rows of second))
+        Rows of pairs in the order of `first`; and the rows of those without a partner, or with several.
+    """
+    theirs = {path: row for row, path in enumerate(second)}
+    found = {row: theirs.pop(path) for row, path in enumerate(first) if path in theirs}
+    groups: dict[Path, tuple[list[int], list[int]]] = {}
+    for row, path in enumerate(first):
+        if row not in found:
+            groups.setdefault(without_suffix(path), ([], []))[0].append(row)
+    for path, row in theirs.items():
+        groups.setdefault(without_suffix(path), ([], []))[1].append(row)
+    found |= {own[0]: other[0] for own, other in groups.values() if len(own) == len(other) == 1}
+    taken = set(found.values())
+    alone = [row for row in range(len(first)) if row not in found], [row for row in range(len(second)) if row not in taken]
+    return sorted(found.items()), alone
 
 
-def _name_of(path: Path) -> str:
-    stem, _, page = path.name.rpartition("#")  # stack.tif#1
+def without_suffix(path: Path) -> Path:
+    """`path` without its suffix, but with its page: ``stack.tif#1`` becomes ``stack#1``."""
+    stem, _, page = path.name.rpartition("#")
     is_page = page.isdecimal() and Path(stem).suffix.lower() in IMAGE_FORMATS
-    return str(path.with_name(f"{Path(stem).stem}#{page}") if is_page else path.with_suffix(""))
+    return path.with_name(f"{Path(stem).stem}#{page}") if is_page else path.with_suffix("")
 
 
-def _warn_left_out(names: list[str], count: int, words: str) -> None:
+def _below(path: Path, root: Path) -> Path:
+    return path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
+
+
+def _warn_left_out(names: list[Path], count: int, words: str) -> None:
     if names:
         message = f"{len(names)} of {count} {words} and are left out; the first: {names[0]}."
         warnings.warn(message, HourglassWarning, stacklevel=3)

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from hourglass.data import pairs
 from hourglass.data.depth import white_of
 from hourglass.data.files import Pages
 from hourglass.data.names import as_text
+from hourglass.data.pairs import without_suffix
 from hourglass.data.pictures import Picture, in_unit, largest_values, read_pictures
 from hourglass.errors import DataError, HourglassWarning
 from hourglass.evaluation.metrics import Quality, image_quality
@@ -70,25 +72,20 @@ def paired(
     (pairs, rejects)
         Sorted by name; a file without a partner, or with several that differ in the suffix alone, is a reject.
     """
-    ours = {file.relative_to(first_root): file for file in first}
-    theirs = {file.relative_to(second_root): file for file in second}
-    pairs = [(name, ours.pop(name), theirs.pop(name)) for name in sorted(ours.keys() & theirs.keys())]
-    groups: dict[Path, tuple[list[Path], list[Path]]] = {}
-    for side, names in enumerate((ours, theirs)):
-        for name in names:
-            groups.setdefault(name.with_suffix(""), ([], []))[side].append(name)
+    names = [[file.relative_to(root) for file in files] for files, root in ((first, first_root), (second, second_root))]
+    rows, alone = pairs.paired(*names)
+    stems = [[without_suffix(name) for name in own] for own in names]
     rejects: Rejects = []
-    for left, right in groups.values():
-        if len(left) == len(right) == 1:
-            pairs.append((left[0], ours[left[0]], theirs[right[0]]))
-        else:
-            reason = "several files have this name but for the suffix" if left and right else "has no partner"
-            rejects += [(str(ours[name]), reason) for name in left] + [(str(theirs[name]), reason) for name in right]
-    stems = Counter(name.with_suffix("") for name, _, _ in pairs)
-    made = []
-    for name, one, other in pairs:
-        stem = name.with_suffix("")
-        made.append(FilePair(as_text((stem if stems[stem] == 1 else name).as_posix()), one, other))
+    for own, left_out, files, others in zip(stems, alone, (first, second), stems[::-1], strict=True):
+        partners = set(others)
+        for row in left_out:
+            reason = "several files have this name but for the suffix" if own[row] in partners else "has no partner"
+            rejects.append((str(files[row]), reason))
+    count = Counter(stems[0][one] for one, _ in rows)
+    made = [
+        FilePair(as_text((stems if count[stems[0][one]] == 1 else names)[0][one].as_posix()), first[one], second[other])
+        for one, other in rows
+    ]
     return sorted(made, key=lambda pair: pair.name), sorted(rejects)
 
 
