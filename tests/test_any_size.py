@@ -193,7 +193,7 @@ def test_the_uses_on_images_of_many_sizes(model: hg.Denoiser) -> None:
         assert shapes == [(factor * image.shape[0], factor * image.shape[1]) for image in images]
     nearest = hg.Retriever(4, **QUICK | {"penalty": ()}).fit(images).kneighbors(images, 1)[1]
     assert np.array_equal(nearest[:, 0], np.arange(len(images)))
-    for kind in (hg.Generator, hg.Compressor, hg.AnomalyDetector):
+    for kind in (hg.Generator, hg.AnomalyDetector):
         with pytest.raises(hg.ParameterError, match="several sizes"):
             kind(4).fit(images)
     with pytest.raises(hg.ParameterError, match="has maps as codes"):

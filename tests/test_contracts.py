@@ -27,7 +27,7 @@ def made(name: str, shape: tuple[int, ...], n_components: int = 6, hidden: tuple
 
 
 def takes_features(name: str) -> bool:
-    return name not in ("conv", "skip", "residual", "maps")
+    return name not in ("conv", "skip", "residual", "maps", "codec")
 
 
 # --- networks ---------------------------------------------------------------------------------------------------------

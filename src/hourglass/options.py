@@ -18,11 +18,11 @@ from hourglass.errors import ParameterError
 NAMES: dict[str, list[str]] = {
     "network": [
         *("linear", "mlp", "conv", "skip", "residual", "variational", "noisy", "quantised", "embedding"),
-        *("maps", "unet"),
+        *("maps", "unet", "codec"),
     ],
     "preset": [
         *("default", "chapter", "linear", "best", "skip"),
-        *("features", "detect", "generate", "compress", "enhance", "photo"),
+        *("features", "detect", "generate", "compress", "enhance", "photo", "photo-codec"),
     ],
     "optimizer": ["muon", "adam"],
     "schedule": ["decay", "linear", "constant"],
@@ -42,10 +42,10 @@ preset : {names}
     defaults of the other estimators; "features" trains codes for similarity.
 network : {names} or (encoder, decoder), optional
     Each part of a pair is "linear", "mlp", "conv" or your own torch module:
-    float32 (n, c, h, w) or (n, features) -> (n, n_components), and back. Modules are copied before training. "maps" takes
-    images of any height and width; its codes are maps.
+    float32 (n, c, h, w) or (n, features) -> (n, n_components), and back. Modules are copied before training. "maps" and
+    "codec" take images of any height and width; their codes are maps.
 hidden : sequence of int, or (encoder's, decoder's), optional
-    Widths (mlp) or channels (conv, skip, maps) between input and code, in the encoder's order. The decoder mirrors a
+    Widths (mlp) or channels (conv, skip, maps, codec) between input and code, in the encoder's order. The decoder mirrors a
     single sequence; a pair sets both separately.
 epochs : int, optional
     Passes over the training samples. By default the preset's, or for small data sets enough for some hundred steps.

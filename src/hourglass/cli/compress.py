@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import warnings
-from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hourglass.cli.job import MEMORY, Job, job_options, run
+from hourglass.cli.each import compress_each, decompress_each, is_for_each, places_of
+from hourglass.cli.job import FILES, MEMORY, Job, job_options, run
 from hourglass.cli.options import SizeType, claim, device_option, json_option, output_option, seed_option
 
 if TYPE_CHECKING:
@@ -18,29 +21,62 @@ if TYPE_CHECKING:
     from hourglass.images import Array
 
 _TILE = (16, 16)
-_LONGEST_NAME = 100  # letters of a component of a path, the last ones
 _LARGEST = 64  # arrays of larger images are cut into tiles too
 
 
+def model_and_source(verb: Callable[..., None]) -> Callable[..., None]:
+    """Add the arguments [MODEL] SOURCE: the model may also be named by --model."""
+
+    @functools.wraps(verb)  # and with the options added so far
+    def placed(*, places: tuple[str, ...], model: Path | None, **values: Any) -> None:
+        if len(places) > 2 or (len(places) == 2 and model is not None):
+            raise click.UsageError(f"these are too many arguments: {', '.join(places)}; allowed: [MODEL] SOURCE.")
+        verb(source=places[-1], model=Path(places[0]) if len(places) == 2 else model, **values)
+
+    return click.argument("places", nargs=-1, required=True, metavar="[MODEL] SOURCE")(placed)
+
+
 @click.command()
-@click.argument("source")
-@output_option(what="The .hgc file; for shards, a folder.")
+@model_and_source
+@output_option(what="The .hgc file; with a model of images of any size, and for shards, a folder.")
 @click.option("--model", type=click.Path(path_type=Path), help="Of --task compressor. If omitted, one is trained on SOURCE.")
 @click.option(
-    "--quality", type=click.FloatRange(0, 100), help="For training: 0 fewest bits … 100 least distortion; 50 by default."
+    "--quality",
+    type=click.FloatRange(0, 100),
+    help="0 fewest bits … 100 least distortion; 50 by default. For training, or for a MODEL of images of any size.",
 )
 @click.option("--tile", type=SizeType(), help="For training: the size of tiles; 16x16 for files.")
 @seed_option
 @job_options
 def compress(job: Job, quality: float | None, tile: tuple[int, int] | None, seed: int) -> None:
-    """Compress the images in SOURCE (a folder, an image, or DATA) into one .hgc file.
+    """Compress the images in SOURCE: a folder, an image, or DATA.
+
+    A MODEL of images of any size, for photographs (train --preset photo), writes a .hgc file for each image below the
+    folder OUTPUT, under its name. Others write one .hgc file for all.
 
     Decoding needs the model. A model that is trained here is saved beside the file, as OUTPUT with .hg for .hgc, where
     decompress looks for it. If DATA has a test split, the training split trains the model and the test split is compressed.
 
     For each shard (see --stream), with --model, it writes a .hgc file, and a Parquet file with key and number, the row in it.
     """
-    run(job, {MEMORY: partial(_compress, quality=quality, tile=tile, seed=seed)})
+    if job.model is not None and is_for_each(job.model):
+        _run_for_each(job, quality)
+    else:
+        run(job, {MEMORY: partial(_compress, quality=quality, tile=tile, seed=seed)})
+
+
+def _run_for_each(job: Job, quality: float | None) -> None:
+    from hourglass.data import is_sharded
+    from hourglass.errors import ParameterError
+
+    if job.stream or job.workers is not None or is_sharded(job.source):
+        raise ParameterError(f"{job.model} writes a file for each image: it takes image files and arrays, not shards.")
+    if "tile" in job.given:
+        raise ParameterError(f"--tile is for training; {job.model} takes images of any size.")
+    if job.target.is_file() and job.target.suffix != ".hgc":
+        raise ParameterError(f"-o {job.target} is a file; it must name a folder, or of a single image a .hgc file.")
+    allowed = dataclasses.replace(job, given=job.given - {"quality", "pages"})  # which models of one size do not take
+    run(allowed, {FILES: partial(compress_each, quality=quality)})
 
 
 def _compress(job: Job, model: Compressor | None, quality: float | None, tile: tuple[int, int] | None, seed: int) -> None:
@@ -65,13 +101,16 @@ def _compress(job: Job, model: Compressor | None, quality: float | None, tile: t
 
 
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path))
-@output_option(what="A folder for PNG files, or a .npy file for images of one size.")
+@model_and_source
+@output_option(what="A folder for PNG files, or a .npy file for images of one size; of a single image also a .png file.")
 @click.option("--model", type=click.Path(path_type=Path), help="By default the one beside SOURCE, with .hg for .hgc.")
 @device_option
 @json_option
-def decompress(source: Path, output: Path, model: Path | None, device: str, as_json: bool) -> None:
-    """Write the images of the .hgc file SOURCE, in the depth of those that its model was trained on."""
+def decompress(source: str, output: Path, model: Path | None, device: str, as_json: bool) -> None:
+    """Write the images of the .hgc file SOURCE, or of all .hgc files in a folder of images of any size.
+
+    Their depth is that of the images that the model was trained on, or if each has a file, its own.
+    """
     import numpy as np
 
     from hourglass.cli.models import load_as, sample_of
@@ -83,26 +122,32 @@ def decompress(source: Path, output: Path, model: Path | None, device: str, as_j
     from hourglass.errors import DataError, FormatError, ParameterError
     from hourglass.estimators import Compressor
 
-    if not source.is_file():
-        raise DataError(f"{source}: no such file.")
-    model = model or source.with_suffix(".hg")
+    path = Path(source).expanduser()
+    if not path.exists() or (path.is_dir() and model is None):
+        raise DataError(f"{path}: no such file." if not path.exists() else f"{path} is a folder; name the model first.")
+    model = model or path.with_suffix(".hg")
     if not standing_folder(model).exists():
-        raise DataError(f"{model}: no such model; name the one that compressed {source} with --model.")
+        raise DataError(f"{model}: no such model; name the one that compressed {path} with --model.")
     compressor = load_as(Compressor, model, device)
+    if compressor.network_.code.is_map:
+        report_written(decompress_each(path, output, compressor), output, as_json)
+        return
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; {model} writes one file for all images: name it.")
     try:
-        images, names = compressor.decompress_named(source.read_bytes())
+        images, names = compressor.decompress_named(path.read_bytes())
     except FormatError as error:
-        raise FormatError(f"{source}: {error}") from error
+        raise FormatError(f"{path}: {error}") from error
     if output.suffix == ".npy":
         if not isinstance(images, np.ndarray):
-            raise ParameterError(f"{source} holds images of several sizes; -o must then name a folder.")
+            raise ParameterError(f"{path} holds images of several sizes; -o must then name a folder.")
         write_array(output, images)
         written = [output]
     else:
-        written = _places(output, names or [f"{number:05d}" for number in range(len(images))])
+        written = places_of(output, names or [f"{number:05d}" for number in range(len(images))], ".png")
         with one_note():
-            for path, image in zip(written, images, strict=True):
-                write_image(path, in_depth(image, sample_of(compressor).white))
+            for place, image in zip(written, images, strict=True):
+                write_image(place, in_depth(image, sample_of(compressor).white))
     report_written(written, output, as_json)
 
 
@@ -160,28 +205,3 @@ def _images(job: Job, model: Compressor, white: float | None) -> tuple[Array | l
             raise DataError(f"{job.source}: {words}")
         warnings.warn(f"{job.source}: {words}", HourglassWarning, stacklevel=2)
     return images, names
-
-
-def _places(output: Path, names: list[str]) -> list[Path]:
-    """A PNG below `output` for each name; where two would meet, as cat.jpg and cat.bmp, they keep endings or get numbers."""
-    from hourglass.errors import FormatError
-
-    plain = [_below(name) for name in names]
-    first = Counter(path.with_suffix(".png") for path in plain)
-    taken: Counter[Path] = Counter()
-    places = []
-    for path in plain:
-        place = path.with_suffix(".png") if first[path.with_suffix(".png")] == 1 else path.with_name(f"{path.name}.png")
-        taken[place] += 1
-        places.append(place if taken[place] == 1 else place.with_name(f"{place.stem}-{taken[place]}.png"))
-    known = set(places)
-    if len(known) < len(places) or any(parent in known for place in known for parent in place.parents):
-        raise FormatError("its images have names that cannot stand beside each other; -o NAME.npy takes them without.")
-    return [output / place for place in places]
-
-
-def _below(name: str) -> Path:
-    """`name` without what would lead out of a folder, or what no file is called."""
-    parts = [part for part in Path(name).parts if part not in ("/", "\\", "..", ".") and ":" not in part]
-    plain = ("".join(letter if letter.isprintable() else "_" for letter in part) for part in parts or ["image"])
-    return Path(*(part[-_LONGEST_NAME:] for part in plain))

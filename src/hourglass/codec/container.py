@@ -37,6 +37,7 @@ from hourglass.errors import DataError, FormatError
 MAGIC, VERSION = b"\x89HGC", 1
 _MODEL_TABLES, _SIZES, _NAMES = 1, 2, 4
 _DIGEST, _CHUNK = 8, 1 << 20  # bytes
+_HOLDS = {1: "samples whose codes are vectors", 2: "an image whose codes are maps"}
 MAX_SYMBOLS = 1 << 28
 """Largest number of integers in one file, 1 GiB in memory. May be reassigned."""
 MAX_VALUES = 1 << 28
@@ -101,8 +102,7 @@ def pack(container: Container, model_tables: Tables) -> bytes:
         flags |= _NAMES
         names = zlib.compress("\0".join(container.names).encode(errors="surrogateescape"), 9)
         header += [varint(len(names)), names]
-    body = b"".join([MAGIC, bytes([VERSION, flags]), container.model, *header, table_bytes, encode(symbols, tables)])
-    return body + hashlib.sha256(body).digest()[:_DIGEST]
+    return sealed(VERSION, flags, container.model, b"".join([*header, table_bytes, encode(symbols, tables)]))
 
 
 def unpack(content: bytes, model: bytes, model_tables: Tables) -> Container:
@@ -113,20 +113,7 @@ def unpack(content: bytes, model: bytes, model_tables: Tables) -> Container:
     FormatError
         If `content` is not a .hgc file, has another version, is truncated or altered, or was made with another model.
     """
-    if content[: len(MAGIC)] != MAGIC:
-        raise FormatError("not a .hgc file (its magic number differs).")
-    if len(content) < len(MAGIC) + 2 + _DIGEST:
-        raise FormatError(f"truncated: only {len(content)} bytes.")
-    body, digest = content[:-_DIGEST], content[-_DIGEST:]
-    if content[4] != VERSION:
-        raise FormatError(f"version {content[4]} of the format; this version of hourglass reads {VERSION}.")
-    if hashlib.sha256(body).digest()[:_DIGEST] != digest:
-        raise FormatError("truncated or altered (its checksum differs). Copy it again, or compress the images again.")
-    reader = Reader(body)
-    flags = reader.take(6)[5]
-    made_by = reader.take(_DIGEST)
-    if made_by != model:
-        raise FormatError(f"compressed with another model ({made_by.hex()}); this one is {model.hex()}.")
+    flags, reader = opened(content, model, VERSION)
     shape = tuple(reader.varint() for _ in range(reader.take(1)[0]))
     n_components, n = reader.varint(), reader.varint()
     if n_components != len(model_tables.values) or 0 in (*shape, n):
@@ -138,7 +125,41 @@ def unpack(content: bytes, model: bytes, model_tables: Tables) -> Container:
     sizes = _read_sizes(reader, shape, n) if flags & _SIZES else None
     names = _read_names(reader, n if sizes is None else len(sizes)) if flags & _NAMES else None
     tables = model_tables if flags & _MODEL_TABLES else Tables.from_reader(reader, n_components)
-    return Container(made_by, shape, decode(reader.rest(), tables, n), sizes, names)
+    return Container(model, shape, decode(reader.rest(), tables, n), sizes, names)
+
+
+def sealed(version: int, flags: int, model: bytes, content: bytes) -> bytes:
+    """A file of any version: what all begin and end with, around its `content`."""
+    body = b"".join([MAGIC, bytes([version, flags]), model, content])
+    return body + hashlib.sha256(body).digest()[:_DIGEST]
+
+
+def opened(content: bytes, model: bytes, version: int) -> tuple[int, Reader]:
+    """The inverse of `sealed`: (flags, a reader of the content).
+
+    Raises
+    ------
+    FormatError
+        As `unpack`.
+    """
+    if content[: len(MAGIC)] != MAGIC:
+        raise FormatError("not a .hgc file (its magic number differs).")
+    if len(content) < len(MAGIC) + 2 + _DIGEST:
+        raise FormatError(f"truncated: only {len(content)} bytes.")
+    body, digest = content[:-_DIGEST], content[-_DIGEST:]
+    if content[4] not in _HOLDS:
+        known = " and ".join(map(str, _HOLDS))
+        raise FormatError(f"version {content[4]} of the format; this version of hourglass reads {known}.")
+    if hashlib.sha256(body).digest()[:_DIGEST] != digest:
+        raise FormatError("truncated or altered (its checksum differs). Copy it again, or compress the images again.")
+    if content[4] != version:
+        raise FormatError(f"version {content[4]} holds {_HOLDS[content[4]]}; this model reads version {version}.")
+    reader = Reader(body)
+    flags = reader.take(6)[5]
+    made_by = reader.take(_DIGEST)
+    if made_by != model:
+        raise FormatError(f"compressed with another model ({made_by.hex()}); this one is {model.hex()}.")
+    return flags, reader
 
 
 def _read_sizes(reader: Reader, shape: tuple[int, ...], n: int) -> list[tuple[int, int]]:

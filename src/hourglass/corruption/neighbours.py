@@ -28,6 +28,7 @@ def neighbour_pairs(images: Sequence[Array] | Array, *, n_draws: int = 4, seed: 
     n_draws : int
         Pairs from each image.
     seed : int
+        Of the choice of pixels.
 
     Returns
     -------

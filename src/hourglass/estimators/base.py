@@ -60,6 +60,8 @@ class ImageEstimator(BaseEstimator):
     """Whether to flip and rotate random crops."""
     _photo_network: ClassVar[str] = "maps"
     """The network of the preset "photo"."""
+    _photo_preset: ClassVar[str] = "photo"
+    """The preset that stands for it."""
 
     _given: Trained | None = None
     """From `from_autoencoder`: the trained model for `fit` to use."""
@@ -208,8 +210,9 @@ class ImageEstimator(BaseEstimator):
         is_open = arguments["preset"] == inspect.signature(type(self)).parameters["preset"].default
         if has_many_sizes(samples) and self._takes_many_sizes and is_open and arguments["network"] is None:
             arguments["preset"] = "photo"
-        if arguments["preset"] == "photo" and arguments["network"] is None:
-            arguments["network"] = self._photo_network
+        if arguments["preset"] == "photo":
+            arguments["preset"] = self._photo_preset
+            arguments["network"] = arguments["network"] or self._photo_network
         return arguments
 
     def _pairs(self, X: Any, y: Any, sample: Sample | None) -> Pairs:

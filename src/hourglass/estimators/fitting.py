@@ -178,7 +178,7 @@ class Fit:
                 raise ParameterError("crop= is for images; these are flat features.")
             crop = int(size[0]), int(size[1])
         elif isinstance(targets, list) or self._are_photographs(targets):
-            side = min(_CROP, max(min(image.shape[:2]) for image in targets))
+            side = min(self._usual_crop, max(min(image.shape[:2]) for image in targets))
             crop = side, side
         else:
             return None
@@ -186,14 +186,20 @@ class Fit:
         return crop
 
     def _are_photographs(self, targets: Array) -> bool:
-        """Whether to crop an array of images, as they are large and the preset is for photographs."""
-        return self.arguments["preset"] == "photo" and targets.ndim > 2 and min(targets.shape[1:3]) > _CROP
+        """Whether to crop an array of images, as they are large and the preset is for crops."""
+        has_crop = "crop" in PRESETS[self.arguments["preset"]]
+        return has_crop and targets.ndim > 2 and min(targets.shape[1:3]) > self._usual_crop
+
+    @property
+    def _usual_crop(self) -> int:
+        crop: int = PRESETS[self.arguments["preset"]].get("crop", _CROP)
+        return crop
 
     def _note_chosen(self, crop: tuple[int, int] | None) -> None:
         """Warn of a crop, and of a preset in place of the default, that the user did not choose."""
         chosen = [] if crop is None else [f"random crops of {crop[0]}×{crop[1]}"]
-        if self.arguments["preset"] != self.estimator.get_params(deep=False)["preset"]:
-            chosen.append(f'preset="photo" (network="{self.arguments["network"]}")')
+        if self.arguments["preset"] != self.estimator.get_params(deep=False)["preset"] != "photo":
+            chosen.append(f'preset="{self.arguments["preset"]}" (network="{self.arguments["network"]}")')
         if chosen:
             words = f"training uses {' and '.join(chosen)}, as images differ in size or are large"
             warnings.warn(f"{words}; choose others with crop=, preset=, network=.", HourglassWarning, stacklevel=6)

@@ -92,6 +92,17 @@ _COMPRESS: dict[str, Any] = _WELL | {
     "optimizer": "adam",
     "learning_rate": 2.5e-3,
 }
+# Photographs of any size, for a range of rates; the rate's strength is that of quality 50.
+_PHOTO_CODEC: dict[str, Any] = _WELL | {
+    "network": "codec",
+    "n_components": 192,
+    "hidden": (64, 128, 192),
+    "epochs": 15,
+    "batch_size": 8,
+    "learning_rate": 0.008,
+    "crop": 128,
+    "penalty": Rate(0.0054),
+}
 _ENHANCE: dict[str, Any] = _SKIP | {"network": "residual", "epochs": 1, "batch_size": 64}
 # For crops of images of several sizes; each estimator has a network of its own for it.
 _PHOTO: dict[str, Any] = _WELL | {
@@ -101,6 +112,7 @@ _PHOTO: dict[str, Any] = _WELL | {
     "epochs": 1,
     "batch_size": 16,
     "learning_rate": 0.02,
+    "crop": 64,
 }
 
 PRESETS: dict[str, Mapping[str, Any]] = {
@@ -115,6 +127,7 @@ PRESETS: dict[str, Mapping[str, Any]] = {
     "compress": _COMPRESS,
     "enhance": _ENHANCE,
     "photo": _PHOTO,
+    "photo-codec": _PHOTO_CODEC,
 }
 CHAPTER_NOISE = GaussianNoise(mean=0.5, std=0.4)
 PHOTO_NOISE = GaussianNoise(mean=0, std=(0, 55 / 255))

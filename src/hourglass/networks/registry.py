@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hourglass.errors import ModelError, ParameterError
 from hourglass.networks.base import Network, Pair, check_fits
 from hourglass.networks.code import Code
+from hourglass.networks.codec import Codec
 from hourglass.networks.convolutional import Conv, Residual, Skip
 from hourglass.networks.dense import MLP, Linear
 from hourglass.networks.embedding import Embedding
@@ -32,6 +33,7 @@ NETWORKS: dict[str, type[Network]] = {
     "embedding": Embedding,
     "maps": Maps,
     "unet": UNet,
+    "codec": Codec,
 }
 
 Part = str | nn.Module
@@ -154,6 +156,8 @@ def center(network: Network, inputs: Tensor, targets: Tensor) -> None:
         mean = targets.mean(0).flatten() if isinstance(last, nn.Linear) else targets.mean().expand(last.bias.shape)
         is_bounded = any(isinstance(module, nn.Sigmoid) for module in network.decoder.modules())
         last.bias.copy_(torch.logit(mean, eps=0.005) if is_bounded else mean)
+        if isinstance(level := getattr(network.encoder, "level", None), Tensor):  # subtracted from the images
+            level.copy_(targets.mean())
 
 
 def _layers(part: nn.Module) -> list[nn.Linear | nn.Conv2d]:

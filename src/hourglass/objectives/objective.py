@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from hourglass.objectives.losses import Loss
@@ -14,16 +15,22 @@ from hourglass.objectives.penalties import Penalty
 
 @dataclass(frozen=True)
 class Objective:
-    """loss(reconstructions, targets) + Σ penalty(output), a scalar."""
+    """loss(reconstructions, targets) + Σ penalty(output), a scalar; `Output.importance`, if given, weights images' losses."""
 
     loss: Loss
     penalties: Sequence[Penalty] = ()
 
     def __call__(self, output: Output, targets: Tensor) -> Tensor:
-        total = self.loss(output.reconstructions, targets)
+        total = self._loss(output, targets)
         for penalty in self.penalties:
             total = total + penalty(output)
         return total
+
+    def _loss(self, output: Output, targets: Tensor) -> Tensor:
+        if output.importance is None:
+            return self.loss(output.reconstructions, targets)
+        pairs = zip(torch.split(output.reconstructions, 1), torch.split(targets, 1), strict=True)
+        return (output.importance * torch.stack([self.loss(*pair) for pair in pairs])).mean()
 
     @property
     def n_views(self) -> int:

@@ -23,6 +23,8 @@ class Output(NamedTuple):
         The network's input. The training loop adds it, and `weights`, for penalties that use them.
     weights : tuple of Tensor
         Weight matrices and kernels of the network, without biases.
+    importance : Tensor (n,), optional
+        Weight of each image's reconstruction loss in training, for networks that train for several rates at once.
     """
 
     reconstructions: Tensor
@@ -31,6 +33,7 @@ class Output(NamedTuple):
     representations: Tensor | None = None
     inputs: Tensor | None = None
     weights: tuple[Tensor, ...] = ()
+    importance: Tensor | None = None
 
     @property
     def vectors(self) -> Tensor:
