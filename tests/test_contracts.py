@@ -27,7 +27,7 @@ def made(name: str, shape: tuple[int, ...], n_components: int = 6, hidden: tuple
 
 
 def takes_features(name: str) -> bool:
-    return name not in ("conv", "skip", "residual", "maps", "codec")
+    return name not in ("conv", "skip", "residual", "maps", "unet", "codec")
 
 
 # --- networks ---------------------------------------------------------------------------------------------------------
@@ -57,7 +57,7 @@ def test_network_is_bounded_where_asked(name: str) -> None:
     networks = [build(name, (1, 8, 8), 4, bounded=is_bounded) for is_bounded in (True, False)]
     codes = 1e3 * torch.randn(50, *networks[0].code.shape((1, 8, 8)))
     bounded, free = (network.decoder(codes) for network in networks)
-    assert name in ("linear", "residual") or (bounded.min() >= 0 and bounded.max() <= 1)
+    assert name == "linear" or networks[0].adds_input or (bounded.min() >= 0 and bounded.max() <= 1)
     assert free.min() < 0 or free.max() > 1
 
 

@@ -30,7 +30,7 @@ def load_pairs(inputs: str | Path, targets: str | Path, *, factor: int = 1, **re
         are paired by row.
     factor : int
         Height and width of a target in those of its input: 1, or the factor of an `Enhancer`.
-    **reading
+    **reading : Any
         `size`, `tile`, `white`, `pages`, `grey` and `strict`, as for `load`. The white level of deep images is the targets'.
 
     Returns
