@@ -113,6 +113,24 @@ def test_the_length_is_what_the_network_expects(quality: int) -> None:
     assert n_bits == pytest.approx(nats / math.log(2), rel=0.02)
 
 
+def test_the_bytes_of_maps_are_the_same_everywhere() -> None:
+    """Contexts, tables and maps by integer arithmetic alone: what another machine, or a later version, must write and read."""
+
+    def numbers(count: int, reach: int, factor: int) -> np.ndarray:
+        return np.arange(1, count + 1) * factor % (2 * reach + 1) - reach
+
+    sizes = {"near": 8 * 4 * 6, "direct": 4 + 16, "later": 8 * 9 * 6, "out": 6 * 8}
+    weights = {kind: numbers(count, 900, 7919).astype(np.int16) for kind, count in sizes.items()}
+    start = numbers(101 * 8, 90_000, 104_729).reshape(101, 8).astype(np.int32)
+    offsets = numbers(101 * 6, 900_000, 1_299_709).astype(np.int32)
+    contexts = ContextModel.of_arrays({"groups": np.array([1, 2]), "start": start, "offsets": offsets, **weights})
+    tables = MapTables([numbers(20, 400, 31 + level).astype(np.int64) + 401 for level in range(235)])
+    given_ = numbers(3 * 11 * 9, 12, 7919).reshape(3, 11, 9).astype(np.int32)
+    blob = encode_maps(given_, 40, contexts, tables)
+    assert np.array_equal(decode_maps(Reader(blob), (11, 9), 40, contexts, tables), given_)
+    assert hashlib.sha256(blob).hexdigest()[:16] == "1661774b1689419d"
+
+
 def test_counted_tables_are_shorter_and_saved_as_arrays() -> None:
     given_ = maps((30, 40), 2)
     counted = TABLES.counted(CONTEXTS, iter([(given_, 50)] * 9))

@@ -88,26 +88,32 @@ class ImageCoder:
         """(image, its white level): uint8, or float32 in 0..1 if the white level is not 255."""
         sample, network = self.model.sample, _codec(self.model)
         code = unpack_image(blob, self.checksum, network.code.stride, sample.channels, self.contexts, self.tables)
-        image = self.decoded(code.maps, code.quality)[: code.size[0], : code.size[1]]
-        if code.channels == 1 and image.ndim == 3:
+        was_grey = code.channels < sample.channels
+        is_byte = code.white == _BYTE
+        image = self.decoded(code.maps, code.quality, as_bytes=is_byte and not was_grey)[: code.size[0], : code.size[1]]
+        if was_grey:
             image = image.mean(2)
-        return (to_uint8(image) if code.white == _BYTE else np.ascontiguousarray(image)), code.white
+        return (to_uint8(image) if is_byte else np.ascontiguousarray(image)), code.white
 
     def quantised(self, codes: Float32, quality: int) -> NDArray[np.int32]:
         """Maps (n_components, rows, columns) times the gains of `quality`, rounded."""
         return quantise(codes, np.float32(1) / _curve(_codec(self.model).gains, quality)[:, None, None])
 
-    def decoded(self, maps: NDArray[np.int32], quality: int) -> Float32:
-        """The image of integer maps, in 0..1, at a multiple of the stride: in windows, equal to the whole but for rounding."""
+    def decoded(self, maps: NDArray[np.int32], quality: int, *, as_bytes: bool = False) -> Array:
+        """The image of integer maps, at a multiple of the stride: float32 in 0..1, or uint8.
+
+        Decoded in windows, to bound memory; the result is that of the whole image, but for rounding.
+        """
         network, sample = _codec(self.model), self.model.sample
         stride = network.code.stride
         codes = maps.astype(np.float32) * _curve(network.steps, quality)[:, None, None]
         rows, columns = maps.shape[1:]
-        image = np.empty((rows * stride, columns * stride, *sample.shape[2:]), np.float32)
+        image: Array = np.empty((rows * stride, columns * stride, *sample.shape[2:]), np.uint8 if as_bytes else np.float32)
         for window in windows_of((rows, columns), _WINDOW, -(-network.decoder.reach // stride)):
             top, bottom, left, right = window.read
             values = self.model.decode(np.ascontiguousarray(codes[None, :, top:bottom, left:right]))[0]
-            image[_times(window.place(), stride)] = values[_times(window.inner(), stride)]
+            kept = values[_times(window.inner(), stride)]
+            image[_times(window.place(), stride)] = to_uint8(kept) if as_bytes else kept
         return image
 
     # --- saving ---------------------------------------------------------------------------------------------------------
