@@ -20,7 +20,7 @@ Filter = Callable[[Float32, float, float], Array]
 """From an image in 0..1, the standard deviation of its noise, and a strength relative to it, to a clean image."""
 
 _N_TRAINING = 4  # photographs to choose a strength on
-_SIZES = (11, 23, 35)  # of the median filter that finds a page's background, in pixels
+_SIZES = (5, 7, 9, 11, 15, 23)  # of the median filter that finds a page's background, in pixels
 _CONTRAST = 0.1  # ink is darker than the background by at least this
 
 
