@@ -49,7 +49,7 @@ def model() -> hg.Denoiser:
 # --- windows ----------------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(
     size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
     window=st.integers(1, 40),
