@@ -124,7 +124,7 @@ class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
         ModelError
             If the model was fitted on features.
         """
-        restore = functools.partial(self.transform, strength=strength)
+        restore = self.transform if strength is None else functools.partial(self.transform, strength=strength)
         is_local, bounded = self.network_.is_local, self._takes_bounded
         return restore_image(image, self._model.sample, restore, is_local=is_local, bounded=bounded)
 
