@@ -186,6 +186,7 @@ def test_the_region_where_two_images_differ_most() -> None:
 
 def test_crops_are_at_one_to_one() -> None:
     crops = [RNG.integers(0, 256, (30, 40), dtype=np.uint8), RNG.integers(0, 256, (25, 200, 3), dtype=np.uint8)]
+    assert not np.array_equal(crop_sheet(["σ"], [("", crops[:1])]), crop_sheet(["×"], [("", crops[:1])]))  # the font has both
     sheet = crop_sheet(["one", "two"], [("first row", crops), ("second row", crops)])
     for crop in (np.repeat(crops[0][..., None], 3, axis=2), crops[1]):
         windows = np.lib.stride_tricks.sliding_window_view(sheet, crop.shape)[:, :, 0]

@@ -13,7 +13,7 @@ import pytest
 import hourglass as hg
 from hourglass.data.files import write_image
 from hourglass.evaluation import bjontegaard_rate
-from hourglass.evaluation.bjontegaard import distortion_at
+from hourglass.evaluation.bjontegaard import distortion_at, frontier
 from hourglass.evaluation.photos import (
     CODECS,
     FILTERS,
@@ -64,6 +64,7 @@ def test_what_is_no_curve_is_refused() -> None:
     for bad in ([(0.1, 30.0)], [(0.1, 30.0), (0.2, 29.0)], [(0.0, 30.0), (0.2, 31.0)]):
         with pytest.raises(hg.DataError, match="must rise"):
             bjontegaard_rate(good, bad)
+    assert frontier([(2.0, 41.0), (0.1, 30.0), (0.2, 29.0), (1.0, 40.0), (1.0, 39.0), (3.0, 41.0)]) == [*good, (2.0, 41.0)]
     assert distortion_at(good, 10**-0.5) == pytest.approx(35)
     assert distortion_at(good, 2.0) is None
 
@@ -295,6 +296,7 @@ def test_the_compressor_stands_beside_formats(small: Path, monkeypatch: pytest.M
     table = {row[0]: row[1] for row in part_table("compress", photos.results)[1]}
     assert table["Compressor"] == table["WebP"]
     assert table["JPEG"] == ""
+    assert all("seconds" in result.values for result in photos.results)
     assert "rate.png" in photos_page(photos, "command", {})
     assert all(set(crops) == {"original", "Compressor", "JPEG", "WebP"} for crops in photos.crops["compress"].values())
 

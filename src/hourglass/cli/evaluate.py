@@ -141,7 +141,7 @@ def _check(models: Any, suite: str | None, corruptions: Any, presets: Any, uses:
     if suite is not None and corruptions:
         raise ParameterError("a --suite has its own corruption; leave --corruption out.")
     if (presets and suite != "denoise") or (uses and suite not in ("uses", "photos")):
-        raise ParameterError("--preset chooses among --suite denoise's, --use among --suite uses' or photos'.")
+        raise ParameterError("--preset is for --suite denoise, --use for uses and photos; a MODEL has its own.")
     known = PHOTO_USES if suite == "photos" else USES
     if unknown := [use for use in uses if use not in known]:
         raise ParameterError(f"--use {unknown[0]}; allowed with --suite {suite}: {', '.join(known)}.")

@@ -25,12 +25,13 @@ def photos(parts: Sequence[str], models: Sequence[str], output: Path | None, dev
     chosen = parts or tuple(PARTS)
     setting = Photos(seed, device, lambda role: [ShowProgress(role)], _given(models, chosen, device))
     _take_up(setting, output, chosen)
-    photos_suite(setting, chosen)
-    setting.results.sort(key=lambda result: list(PARTS).index(result.part))
     command = click.get_current_context().obj or "hourglass evaluate --suite photos"
-    content = photos_content(setting, command, machine())
-    if output is not None:
-        _write(output, setting, content)
+    for part in chosen:  # each is written when it is finished, as the next may take hours
+        photos_suite(setting, [part])
+        setting.results.sort(key=lambda result: list(PARTS).index(result.part))
+        content = photos_content(setting, command, machine())
+        if output is not None:
+            _write(output, setting, content)
     if as_json:
         print_json(content)
         return

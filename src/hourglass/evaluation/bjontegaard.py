@@ -52,6 +52,15 @@ def bjontegaard_rate(reference: Curve, other: Curve, rates: tuple[float, float] 
     return float(np.expm1((areas[1] - areas[0]) / (high - low)))
 
 
+def frontier(curve: Curve) -> list[tuple[float, float]]:
+    """The points of a curve by rising rate, without those that take more than another for no more PSNR."""
+    kept: list[tuple[float, float]] = []
+    for rate, psnr in sorted(curve, key=lambda point: (point[0], -point[1])):
+        if not kept or psnr > kept[-1][1]:
+            kept.append((rate, psnr))
+    return kept
+
+
 def distortion_at(curve: Curve, rate: float) -> float | None:
     """PSNR at `rate`, linear in the logarithm of the rate between two points; None outside the curve."""
     points = _checked(curve)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -42,6 +44,7 @@ def overlay(image: Array, heat: Array, level: float) -> NDArray[np.uint8]:
 
 _MARGIN, _LINE, _FONT_SIZE = 8, 20, 13  # of a sheet of crops, in pixels
 _LEAST_COLUMN = 128
+_FONT = "fonts/ttf/DejaVuSans.ttf"  # of matplotlib; that of Pillow has neither × nor σ
 
 
 def crop_sheet(headings: Sequence[str], rows: Sequence[tuple[str, Sequence[Array]]]) -> NDArray[np.uint8]:
@@ -54,7 +57,7 @@ def crop_sheet(headings: Sequence[str], rows: Sequence[tuple[str, Sequence[Array
     rows : sequence of (caption, images (h, w) or (h, w, 3))
         As many images in each row as there are headings, uint8 or float in 0..1, of any sizes.
     """
-    font = ImageFont.load_default(_FONT_SIZE)
+    font = ImageFont.truetype(Path(matplotlib.get_data_path(), _FONT), _FONT_SIZE)
     pixels = [[_as_rgb(image) for image in images] for _, images in rows]
     widths = [
         max(_LEAST_COLUMN, round(font.getlength(heading)), *(row[column].shape[1] for row in pixels))

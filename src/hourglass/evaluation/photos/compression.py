@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from hourglass.evaluation.bjontegaard import bjontegaard_rate, distortion_at
+from hourglass.evaluation.bjontegaard import bjontegaard_rate, distortion_at, frontier
 from hourglass.evaluation.photos.protocols import Result, psnr
 from hourglass.images import Array
 
@@ -97,7 +97,11 @@ def _measured(codec: Codec, image: Array, quality: float) -> tuple[float, ...]:
 
 
 def compression_rows(
-    curves: Mapping[str, Sequence[tuple[float, float]]], reference: str = "JPEG", *, is_published: bool = False
+    curves: Mapping[str, Sequence[tuple[float, float]]],
+    reference: str = "JPEG",
+    *,
+    seconds: Mapping[str, float] | None = None,
+    is_published: bool = False,
 ) -> list[Result]:
     """Compare rate-distortion curves on Kodak's photographs.
 
@@ -106,6 +110,8 @@ def compression_rows(
     curves : dict of str to sequence of (bits per pixel, PSNR in dB)
     reference : str
         The name of a curve: others are compared with its rate, by Bjøntegaard's mean difference between `RATES`.
+    seconds : dict of str to float, optional
+        To encode and decode an image.
     is_published : bool
         For curves of publications; that of `reference` was measured.
 
@@ -122,6 +128,8 @@ def compression_rows(
         difference = bjontegaard_rate(curves[reference], points, RATES)
         if difference is not None and method != reference:
             values["bd_rate"] = difference
+        if seconds is not None:
+            values["seconds"] = seconds[method]
         rows.append(Result("compress", "Kodak", method, values, is_published))
     return rows
 
@@ -134,8 +142,8 @@ def decoded_near(codec: Codec, image: Array, rate: float) -> Array:
 
 
 def as_pairs(points: Sequence[Point]) -> list[tuple[float, float]]:
-    """The points as (bits per pixel, PSNR in dB)."""
-    return [(point.bpp, point.psnr) for point in points]
+    """The points as (bits per pixel, PSNR in dB), without those that take more bits than another for no more PSNR."""
+    return frontier([(point.bpp, point.psnr) for point in points])
 
 
 def as_content(curves: Mapping[str, Sequence[Point]]) -> dict[str, list[dict[str, float]]]:

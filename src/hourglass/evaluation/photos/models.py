@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hourglass.corruption import from_config
+from hourglass.corruption import JPEG, GaussianNoise
 from hourglass.errors import DataError, ParameterError
 from hourglass.estimators import Compressor, Denoiser, Enhancer, ImageEstimator
 from hourglass.evaluation.photos.compression import Codec
@@ -15,10 +15,8 @@ from hourglass.evaluation.photos.protocols import luma
 from hourglass.evaluation.photos.sets import documents, training_photographs
 from hourglass.images import Array, with_channels
 
-_NOISE = {"name": "gaussian_noise", "mean": 0.0, "std": (0.0, 55 / 255), "clip": False}
-_JPEG = {"name": "jpeg", "quality": (10, 60)}
-_PHOTO: dict[str, Any] = {"preset": "photo"}
-_BICUBIC: dict[str, Any] = {"preset": "photo", "reduction": "bicubic"}
+_NOISE = GaussianNoise(0.0, std=(0.0, 55 / 255), clip=False)
+_JPEG = JPEG(quality=(10, 60))
 QUALITIES = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 """Of the compressor, on its rate-distortion curve."""
 
@@ -42,14 +40,14 @@ def _pages() -> tuple[list[Array], list[Array]]:
 
 
 ROLES: dict[str, Callable[[], Training]] = {
-    "denoise-grey": lambda: (Denoiser(corruption=from_config(_NOISE), **_PHOTO), (grey_photographs(),)),
-    "denoise-colour": lambda: (Denoiser(corruption=from_config(_NOISE), **_PHOTO), (training_photographs(),)),
-    "enhance-2": lambda: (Enhancer(factor=2, **_BICUBIC), (luma_of_photographs(),)),
-    "enhance-3": lambda: (Enhancer(factor=3, **_BICUBIC), (luma_of_photographs(),)),
-    "enhance-4": lambda: (Enhancer(factor=4, **_BICUBIC), (luma_of_photographs(),)),
-    "jpeg": lambda: (Denoiser(corruption=from_config(_JPEG), **_PHOTO), (luma_of_photographs(),)),
-    "documents": lambda: (Denoiser(**_PHOTO), _pages()),
-    "compress": lambda: (Compressor(**_PHOTO), (training_photographs(),)),
+    "denoise-grey": lambda: (Denoiser(preset="photo", corruption=_NOISE), (grey_photographs(),)),
+    "denoise-colour": lambda: (Denoiser(preset="photo", corruption=_NOISE), (training_photographs(),)),
+    "enhance-2": lambda: (Enhancer(factor=2, preset="photo", reduction="bicubic"), (luma_of_photographs(),)),
+    "enhance-3": lambda: (Enhancer(factor=3, preset="photo", reduction="bicubic"), (luma_of_photographs(),)),
+    "enhance-4": lambda: (Enhancer(factor=4, preset="photo", reduction="bicubic"), (luma_of_photographs(),)),
+    "jpeg": lambda: (Denoiser(preset="photo", corruption=_JPEG), (luma_of_photographs(),)),
+    "documents": lambda: (Denoiser(preset="photo"), _pages()),
+    "compress": lambda: (Compressor(preset="photo"), (training_photographs(),)),
 }
 """What the suite trains, by what it is for: photographs/train, and the training pages of documents."""
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from hourglass.errors import DataError, ParameterError
 from hourglass.evaluation.photos import baselines
 from hourglass.evaluation.photos.artefacts import document_rows, jpeg_rows
@@ -147,7 +149,10 @@ def compress(photos: Photos) -> None:
     codecs: dict[str, Codec] = {"Compressor": as_codec(model), **CODECS}
     photos.curves = {name: rate_distortion_curve(codec, images) for name, codec in codecs.items()}
     measured = {name: as_pairs(points) for name, points in photos.curves.items()}
-    photos.results += compression_rows(measured)
+    seconds = {
+        name: float(np.mean([point.encoding + point.decoding for point in points])) for name, points in photos.curves.items()
+    }
+    photos.results += compression_rows(measured, seconds=seconds)
     try:
         photos.results += compression_rows(published_curves() | {"JPEG": measured["JPEG"]}, is_published=True)
     except DataError as error:

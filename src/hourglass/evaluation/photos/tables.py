@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from hourglass.evaluation.photos.compression import RATES, SHOWN, as_content
 from hourglass.evaluation.photos.protocols import Result
 from hourglass.evaluation.photos.suite import Photos
@@ -35,7 +37,8 @@ LAYOUT = {
     ),
     "jpeg": Part(
         "JPEG artefacts",
-        "PSNR in dB / SSIM of the luma, saved at quality 10 and decoded. One Denoiser, trained on qualities 10 to 60.",
+        "PSNR in dB / SSIM of the luma, saved at quality 10 and decoded, and the gain over the decoded file. One Denoiser, "
+        "trained on qualities 10 to 60.",
     ),
     "documents": Part(
         "Scanned pages",
@@ -51,6 +54,7 @@ LAYOUT = {
         (
             ("bd_rate", "rate against JPEG", "+.1%"),
             *((f"psnr at {rate:g}", f"PSNR at {rate:g} bpp", ".2f") for rate in SHOWN),
+            ("seconds", "s an image, there and back", ".2f"),
         ),
     ),
 }
@@ -68,10 +72,13 @@ def part_table(part: str, results: Sequence[Result]) -> tuple[list[str], list[li
         cells = [[_number(found[name].get(key), form) for key, _, form in columns] for name in names]
         headings = [heading for _, heading, _ in columns]
     else:
-        headings = list(dict.fromkeys(result.setting for result in of_part))
+        settings = list(dict.fromkeys(result.setting for result in of_part))
         by_place = {(_name(result), result.setting): result for result in of_part}
-        cells = [[_fidelity(by_place.get((name, heading))) for heading in headings] for name in names]
-    return ["", *headings], [[name, *row] for name, row in zip(names, cells, strict=True)]
+        cells = [
+            [_fidelity(by_place.get((name, setting))) for setting in settings] + [_seconds(of_part, name)] for name in names
+        ]
+        headings = [*settings, _SECONDS[1]]
+    return [LAYOUT[part].title, *headings], [[name, *row] for name, row in zip(names, cells, strict=True)]
 
 
 def _name(result: Result) -> str:
@@ -85,8 +92,16 @@ def _number(value: float | None, form: str) -> str:
 def _fidelity(result: Result | None) -> str:
     if result is None:
         return ""
-    ssim = result.values.get("ssim")
-    return f"{result.values['psnr']:.2f}" + ("" if ssim is None else f" / {ssim:.4f}")
+    values = result.values
+    ssim = f" / {values['ssim']:.4f}" if "ssim" in values else ""
+    gain = f" ({values['gain']:+.2f})" if "gain" in values else ""
+    return f"{values['psnr']:.2f}{ssim}{gain}"
+
+
+def _seconds(results: Sequence[Result], name: str) -> str:
+    """The mean over settings of the seconds that a method takes for an image."""
+    found = [result.values["seconds"] for result in results if _name(result) == name and "seconds" in result.values]
+    return f"{np.mean(found):{_SECONDS[2]}}" if found else ""
 
 
 def photos_content(photos: Photos, command: str, machine: dict[str, Any]) -> dict[str, Any]:
