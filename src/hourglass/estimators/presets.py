@@ -99,7 +99,7 @@ _PHOTO_CODEC: dict[str, Any] = _WELL | {
     "hidden": (64, 128, 192),
     "epochs": 15,
     "batch_size": 8,
-    "learning_rate": 0.008,
+    "learning_rate": 0.005,
     "crop": 128,
     "penalty": Rate(0.0054),
 }

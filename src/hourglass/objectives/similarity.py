@@ -18,10 +18,11 @@ LocalMean = Callable[[Tensor], Tensor]
 def similarity_maps(images: Tensor, others: Tensor, local_mean: LocalMean) -> tuple[Tensor, Tensor]:
     """Luminance, and contrast times structure, of every window, as `local_mean` has them; SSIM is the mean of their product."""
     mean_x, mean_y = local_mean(images), local_mean(others)
+    variance_x = local_mean(images**2) - mean_x**2
+    variance_y = local_mean(others**2) - mean_y**2
     covariance = local_mean(images * others) - mean_x * mean_y
-    variances = local_mean(images**2 + others**2) - mean_x**2 - mean_y**2  # their sum
     luminance = (2 * mean_x * mean_y + _LUMINANCE) / (mean_x**2 + mean_y**2 + _LUMINANCE)
-    structure = (2 * covariance + _CONTRAST) / (variances + _CONTRAST)
+    structure = (2 * covariance + _CONTRAST) / (variance_x + variance_y + _CONTRAST)
     return luminance, structure
 
 
