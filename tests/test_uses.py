@@ -427,7 +427,20 @@ def test_few_normal_images_set_a_threshold_that_they_support() -> None:
         assert (detector.predict(new) < 0).mean() <= 0.06
 
 
-def test_the_threshold_can_be_set_after_fitting(digits: np.ndarray, tmp_path) -> None:
+def test_few_rows_set_a_threshold_by_networks_that_were_not_trained_on_them() -> None:
+    rng = np.random.default_rng(0)
+    normal, new = rng.normal(size=(40, 6)), rng.normal(size=(2000, 6))
+    detector = hg.AnomalyDetector(8, epochs=40, quantile=0.9, random_state=0).fit(normal)  # 40 rows support a rate of 0.1
+    assert (detector.predict(new) < 0).mean() <= 0.2  # two standard deviations above 0.1, for thresholds from 40 samples
+    trained = hg.Autoencoder(8, epochs=1, random_state=0).fit(normal)
+    with pytest.warns(hg.HourglassWarning, match="taken from all 40 samples"):
+        hg.AnomalyDetector.from_autoencoder(trained, normal, quantile=0.9)
+
+
+def test_the_threshold_can_be_set_after_fitting(digits: np.ndarray, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
     detector = hg.AnomalyDetector(4, epochs=2, quantile=0.9, contamination="auto", random_state=0).fit(digits)
     scores, before = detector.score_samples(digits), detector.offset_
     assert np.array_equal(detector.labels_, scores < before)
@@ -447,6 +460,14 @@ def test_the_threshold_can_be_set_after_fitting(digits: np.ndarray, tmp_path) ->
     with pytest.raises(hg.ParameterError, match="contamination"):
         detector.set_threshold(contamination=0.9)
     assert detector.contamination is None
+    for offset in ("x", float("nan"), float("inf"), True):
+        with pytest.raises(hg.ParameterError, match="offset"):
+            detector.set_threshold(offset)
+    before = dict(vars(detector))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(hg.AnomalyDetector, "_scores", interrupted)
+        detector.set_threshold(quantile=0.7, X=digits)
+    assert vars(detector) == before
 
 
 def test_probabilities_are_pyods(digits: np.ndarray) -> None:

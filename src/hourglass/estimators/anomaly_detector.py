@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any, ClassVar, Self, Unpack
 
 import numpy as np
@@ -13,11 +14,11 @@ from sklearn.base import OutlierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from hourglass.corruption import GaussianNoise
-from hourglass.errors import DataError, HourglassError, ParameterError
+from hourglass.errors import DataError, HourglassWarning, ParameterError
 from hourglass.estimators.checks import Pairs
 from hourglass.estimators.documentation import documented
 from hourglass.estimators.downstream import Downstream
-from hourglass.estimators.fitting import VALIDATION_SHARE, Fit
+from hourglass.estimators.fitting import VALIDATION_SHARE, Fit, all_or_nothing
 from hourglass.estimators.settings import Circumstances
 from hourglass.estimators.thresholds import above, bound, supports
 from hourglass.images import Array, Float32, to_float
@@ -38,6 +39,10 @@ _MIN_HELD_OUT = 20  # held-out samples to set the scale
 _FOLDS = 5
 _MIN_FOR_MAXIMUM = 200
 _BATCH = 1024
+_NOT_APART = (
+    "the threshold is taken from all {} samples: too few to hold some out. If the network was trained on them, the false "
+    "positive rate will be higher than set; set_threshold(X=other normal samples) corrects it."
+)
 
 
 @documented
@@ -54,10 +59,11 @@ class AnomalyDetector(OutlierMixin, Downstream):
         Share of anomalies in the training samples, which sets the threshold. The false positive rate on new samples is
         higher, as the network has seen the training samples. "auto" or None: `quantile` sets the threshold.
     quantile : float in (0, 1)
-        Share of held-out normal samples above the threshold: the expected false positive rate is 1 - quantile. With fewer than
-        some 1,000 samples the validation split is too small: then five networks are each trained without a fifth of the
-        samples, and score that fifth. If there are still too few, the threshold assumes a normal distribution, and a warning
-        reports which rate the samples support.
+        Share of held-out normal samples above the threshold: the expected false positive rate is 1 - quantile. If the
+        validation split is too small (fewer than some 1,000 samples, or 200 at any quantile), five networks are each trained
+        without a fifth of the samples, and score that fifth. If there are still too few, the threshold assumes a normal
+        distribution, and a warning reports which rate the samples support. `from_autoencoder` trains no networks: with fewer
+        than 200 samples a warning says that the threshold may be too high.
 
     {shared}
     offset_ : float
@@ -182,22 +188,21 @@ class AnomalyDetector(OutlierMixin, Downstream):
         ------
         NotFittedError, DataError
         ParameterError
-            For anything but one of `offset`, `quantile`, `contamination`, or `X` with or without `quantile`.
+            For anything but one of `offset`, `quantile`, `contamination`, or `X` with or without `quantile`; if `offset` is not
+            finite.
         """
         check_is_fitted(self)
         if sum(given is not None for given in (offset, quantile, contamination)) + (X is not None and quantile is None) != 1:
             raise ParameterError("set_threshold takes one of offset, quantile, contamination; X goes with quantile, or alone.")
-        before = self.quantile, self.contamination
-        if offset is None:
-            self.quantile, self.contamination = (self.quantile if quantile is None else quantile), contamination
-        try:
+        if offset is not None and not number(-math.inf).admits(offset):
+            raise ParameterError(f"offset={offset!r}; allowed: a finite number, on the scale of score_samples.")
+        with all_or_nothing(self):
+            if offset is None:
+                self.quantile, self.contamination = (self.quantile if quantile is None else quantile), contamination
             self._check_parameters()
             if X is not None:
                 self.normal_scores_ = np.sort(self.score_samples(X))
             self._set_offset(offset)
-        except HourglassError:
-            self.quantile, self.contamination = before
-            raise
         return self
 
     def error_maps(self, X: Any, blur: float = 1.0) -> Float32:
@@ -238,10 +243,13 @@ class AnomalyDetector(OutlierMixin, Downstream):
     def _learn(self, samples: Array, y: Any) -> None:
         held_out, trained = self._held_out(len(samples))
         self._fit_reference(samples[trained])
-        if self._given is not None or supports(1 - self.quantile, len(held_out)) or len(samples) < 2:
-            terms = self._terms(samples[held_out], among_reference=len(held_out) == len(trained))
-        else:
+        is_apart = len(held_out) + len(trained) == len(samples)
+        if self._given is None and len(samples) > 1 and not (is_apart and supports(1 - self.quantile, len(held_out))):
             terms = self._cross_fitted_terms(samples)
+        else:
+            if not is_apart:
+                warnings.warn(_NOT_APART.format(len(samples)), HourglassWarning, stacklevel=4)
+            terms = self._terms(samples[held_out], among_reference=not is_apart)
         self.scale_ = np.stack([terms.mean(0), terms.std(0) + 1e-3])  # a thousandth avoids division by 0
         self.normal_scores_ = np.sort(self._combined(terms))
         self.decision_scores_ = -self._scores(samples)
@@ -285,7 +293,7 @@ class AnomalyDetector(OutlierMixin, Downstream):
         self.decision_function(blank)
 
     def _held_out(self, n_samples: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """(rows for scale and threshold, all other rows); if there are too few, all rows are both."""
+        """(rows for scale and threshold, all other rows); all rows twice if there are too few."""
         if self._given is not None:
             order = np.random.default_rng(self._seeds()[0]).permutation(n_samples)
             fraction = self.get_params(deep=False)["validation_fraction"]
