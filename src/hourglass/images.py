@@ -9,7 +9,6 @@ for images and in their own units for tables.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hourglass.errors import DataError, HourglassWarning
+from hourglass.errors import DataError
+from hourglass.notes import note
 
 Array = NDArray[Any]
 Float32 = NDArray[np.float32]
@@ -64,7 +64,7 @@ def as_array(samples: Any, *, name: str = "images") -> Array:
         (h0, w0), (h, w) = sorted({image.shape[:2] for image in images})[:2]
         raise DataError(f"{name} are Pillow images of several sizes, as {w0}×{h0} and {w}×{h}; resize them to one.")
     if len({image.ndim for image in images}) > 1:
-        warnings.warn(f"{name}: grey and coloured images together; all are read as RGB.", HourglassWarning, stacklevel=3)
+        note(f"{name}: grey and coloured images together; all are read as RGB.", 3)
         images = [image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2) for image in images]
     return images[0] if parts[0] is samples else np.stack(images)
 
@@ -85,7 +85,7 @@ def as_list(samples: Any, *, name: str = "images") -> list[Array] | None:
         as_array(samples, name=name)  # raises
     images = [np.asarray(as_plain(one) if _is_pillow(one) else one) for one in samples]
     if len({image.ndim for image in images}) > 1 and all(_is_pillow(one) for one in samples):
-        warnings.warn(f"{name}: grey and coloured images together; all are read as RGB.", HourglassWarning, stacklevel=3)
+        note(f"{name}: grey and coloured images together; all are read as RGB.", 3)
         images = [image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2) for image in images]
     return images
 
@@ -155,7 +155,7 @@ def warn_of_masks(images: Array, *, name: str = "images") -> None:
     """Warn if uint8 `images` hold only 0 and 1: these are likely masks, but read as near black."""
     if images.dtype == np.uint8 and images.max() == 1 and images.min() == 0:
         words = f"{name} are uint8 and hold only 0 and 1: near black, as 255 is white"
-        warnings.warn(f"{words}. Convert them to bool, or multiply by 255.", HourglassWarning, stacklevel=3)
+        note(f"{words}. Convert them to bool, or multiply by 255.", 3)
 
 
 def white_level(largest: float, *, is_integer: bool) -> float:
@@ -186,7 +186,7 @@ def to_unit(images: Array, white: float, *, name: str = "images") -> Float32:
     values: Float32 = images.astype(np.float32) / np.float32(white)
     if high > white * (1 + _ROUNDING):
         words = f"{name} hold values up to {high:g}, above the white level {white:g}: these are clipped. Set white="
-        warnings.warn(f"{words}{white_level(high, is_integer=images.dtype.kind in 'iu'):g}.", HourglassWarning, stacklevel=2)
+        note(f"{words}{white_level(high, is_integer=images.dtype.kind in 'iu'):g}.")
     return np.clip(values, 0, 1, out=values)
 
 
@@ -431,4 +431,4 @@ def _warn_of_dominant_column(table: Array) -> None:
     share = float(variances.max() / variances.sum()) if variances.any() else 0.0
     if len(variances) > 1 and share > _DOMINANT_SHARE:
         words = f"column {int(variances.argmax())} holds {100 * share:.3g} % of the table's variance, and dominates training"
-        warnings.warn(f"{words}. If columns have different units, scale them first (StandardScaler).", HourglassWarning, 2)
+        note(f"{words}. If columns have different units, scale them first (StandardScaler).")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hourglass.cli.options import json_option, output_option, pages_option, strict_option, white_option
+from hourglass.notes import note
 
 if TYPE_CHECKING:
     from hourglass.data.files import Pages
@@ -56,8 +56,8 @@ def compare(
     from hourglass.cli.output import print_table
 
     print_table(f"{names[0]} and {names[1]}", _HEADINGS, lines)
-    for note in notes:
-        click.echo(note)
+    for line in notes:
+        click.echo(line)
     if output is not None:
         click.echo(f"{len(written)} files written to {output}; open {output / 'compare.html'} in a browser.")
 
@@ -97,9 +97,9 @@ def _compared(
 ) -> tuple[list[PairFigures], list[ShownPair]]:
     """Figures of all pairs, and those with the lowest SSIM as they are shown; adds to `rejects`."""
     from hourglass.data.depth import check_white
-    from hourglass.data.notes import one_note
     from hourglass.errors import DataError
     from hourglass.evaluation import PairFigures, read_pair, white_levels
+    from hourglass.notes import one_note
 
     check_white(white)
     rows: list[PairFigures] = []
@@ -136,7 +136,6 @@ def _keep(shown: list[ShownPair], pair: Any, figures: PairFigures) -> None:
 
 def _warn(rejects: Rejects, n_single: int, n_pairs: int, output: Path | None) -> None:
     from hourglass.data.names import as_text
-    from hourglass.errors import HourglassWarning
 
     listed = "" if output is None else f", as {output}/rejects.csv lists"
     for found, words in (
@@ -145,7 +144,7 @@ def _warn(rejects: Rejects, n_single: int, n_pairs: int, output: Path | None) ->
     ):
         if found:
             message = f"{len(found)} {words}{listed}; the first: {as_text(': '.join(found[0]))}"
-            warnings.warn(message, HourglassWarning, stacklevel=2)
+            note(message)
 
 
 def _names(sides: Sequence[Path]) -> tuple[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ import click
 from hourglass.cli.each import compress_each, decompress_each, is_for_each, places_of
 from hourglass.cli.job import FILES, MEMORY, Job, job_options, run
 from hourglass.cli.options import SizeType, claim, device_option, json_option, output_option, seed_option
+from hourglass.notes import note
 
 if TYPE_CHECKING:
     from hourglass.estimators import Compressor
@@ -117,10 +117,10 @@ def decompress(source: str, output: Path, model: Path | None, device: str, as_js
     from hourglass.cli.output import report_written
     from hourglass.data.array_files import write_array
     from hourglass.data.files import in_depth, write_image
-    from hourglass.data.notes import one_note
     from hourglass.data.write import standing_folder
     from hourglass.errors import DataError, FormatError, ParameterError
     from hourglass.estimators import Compressor
+    from hourglass.notes import one_note
 
     path = Path(source).expanduser()
     if not path.exists() or (path.is_dir() and model is None):
@@ -178,7 +178,7 @@ def _images(job: Job, model: Compressor, white: float | None) -> tuple[Array | l
     from hourglass.cli.models import are_files, image_files, read_arrays, sample_of
     from hourglass.data.names import as_text
     from hourglass.data.pictures import in_unit, read_pictures
-    from hourglass.errors import DataError, HourglassWarning
+    from hourglass.errors import DataError
     from hourglass.images import with_channels
 
     if not are_files(job.source):
@@ -198,10 +198,10 @@ def _images(job: Job, model: Compressor, white: float | None) -> tuple[Array | l
         n_transparent += any(picture.alpha is not None for picture in pictures)
     if n_transparent:
         words = f"{job.source}: {n_transparent} of {len(files)} image files are transparent, which is laid on white."
-        warnings.warn(words, HourglassWarning, stacklevel=2)
+        note(words)
     if rejects:
         words = f"{len(rejects)} of {len(files)} images cannot be compressed and are left out; the first: {rejects[0]}"
         if not images:
             raise DataError(f"{job.source}: {words}")
-        warnings.warn(f"{job.source}: {words}", HourglassWarning, stacklevel=2)
+        note(f"{job.source}: {words}")
     return images, names

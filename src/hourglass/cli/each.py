@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hourglass.cli.job import Job
+from hourglass.notes import note
 
 if TYPE_CHECKING:
     from hourglass.estimators import Compressor
@@ -35,8 +35,8 @@ def compress_each(job: Job, model: Compressor, quality: float | None) -> None:
     """Write a .hgc file for each image of the source, below the folder `output`, or to it if it is a single one."""
     from hourglass.cli.models import are_files
     from hourglass.cli.output import report
-    from hourglass.data.notes import one_note
     from hourglass.data.write import replace_file
+    from hourglass.notes import one_note
 
     written: list[Path] = []
     n_bytes = n_pixels = 0
@@ -60,7 +60,7 @@ def _images_of_files(job: Job) -> Iterator[tuple[Path, Array]]:
     """(the file to write, the image) for each page of each image file; unreadable files are left out with a warning."""
     from hourglass.cli.models import image_files
     from hourglass.data.pictures import common_white, in_unit, read_pictures
-    from hourglass.errors import DataError, HourglassWarning
+    from hourglass.errors import DataError
 
     root, files = image_files(Path(job.source))
     places = (
@@ -79,14 +79,14 @@ def _images_of_files(job: Job) -> Iterator[tuple[Path, Array]]:
             rejects.append(str(error))
             continue
         if any(picture.alpha is not None for picture in pictures):
-            warnings.warn(f"{file}: is transparent, which is laid on white.", HourglassWarning, stacklevel=2)
+            note(f"{file}: is transparent, which is laid on white.")
         for number, image in enumerate(images):
             yield place if len(images) == 1 else place.with_name(f"{place.stem}-{number}.hgc"), image
     if rejects:
         words = f"{len(rejects)} of {len(files)} images cannot be compressed and are left out; the first: {rejects[0]}"
         if len(rejects) == len(files):
             raise DataError(f"{job.source}: {words}")
-        warnings.warn(f"{job.source}: {words}", HourglassWarning, stacklevel=2)
+        note(f"{job.source}: {words}")
 
 
 def _images_of_arrays(job: Job) -> Iterator[tuple[Path, Array]]:
@@ -103,8 +103,8 @@ def decompress_each(source: Path, output: Path, compressor: Compressor) -> list[
 
     from hourglass.data.array_files import write_array
     from hourglass.data.files import in_depth, write_image
-    from hourglass.data.notes import one_note
-    from hourglass.errors import DataError, FormatError, HourglassWarning
+    from hourglass.errors import DataError, FormatError
+    from hourglass.notes import one_note
 
     files = sorted(source.rglob("*.hgc")) if source.is_dir() else [source]
     if not files:
@@ -131,7 +131,7 @@ def decompress_each(source: Path, output: Path, compressor: Compressor) -> list[
             words = f"{len(rejects)} of {len(files)} files cannot be read and are left out; the first: {rejects[0]}"
             if not written:
                 raise FormatError(f"{source}: {words}")
-            warnings.warn(f"{source}: {words}", HourglassWarning, stacklevel=2)
+            note(f"{source}: {words}")
     return written
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hourglass.cli.job import Job
+from hourglass.notes import note
 
 if TYPE_CHECKING:
     from hourglass.images import Array
@@ -60,10 +60,10 @@ def restore(
     DataError
         If no file can be read.
     """
-    from hourglass.data.notes import one_note
     from hourglass.data.pictures import common_white, in_unit, read_pictures, write_pictures
     from hourglass.data.rejects import write_rejects
-    from hourglass.errors import DataError, HourglassWarning
+    from hourglass.errors import DataError
+    from hourglass.notes import one_note
 
     output = job.target
     targets = _targets(Path(job.source), output, format, quality)
@@ -90,7 +90,7 @@ def restore(
         if not written:
             raise DataError(f"none of {len(rejects)} image files can be read; the first: {first}")
         words = f"{len(rejects)} of {len(targets)} image files cannot be read and are left out, as {output}/rejects.csv lists"
-        warnings.warn(f"{words}; the first: {first}", HourglassWarning, stacklevel=2)
+        note(f"{words}; the first: {first}")
     return written
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import click
 
 from hourglass.cli.job import MEMORY, Job, job_options, run
 from hourglass.cli.options import output_option
+from hourglass.notes import note
 
 if TYPE_CHECKING:
     from hourglass.estimators import Retriever
@@ -95,7 +95,7 @@ def _write_sheet(path: Path, queries: Any, names: list[list[str]], shape: tuple[
 
     from hourglass.cli.models import images_named
     from hourglass.data.files import write_image
-    from hourglass.errors import HourglassError, HourglassWarning
+    from hourglass.errors import HourglassError
     from hourglass.images import with_channels
     from hourglass.report import sheet
 
@@ -106,6 +106,6 @@ def _write_sheet(path: Path, queries: Any, names: list[list[str]], shape: tuple[
             pictures += [query, *(with_channels(next(images)[None], shape)[0] for _ in near)]
     except (HourglassError, OSError) as error:
         path.unlink(missing_ok=True)  # of another search
-        warnings.warn(f"{path} is left out: not all neighbours are found by their names. {error}", HourglassWarning, 2)
+        note(f"{path} is left out: not all neighbours are found by their names. {error}")
         return
     write_image(path, sheet(np.stack(pictures), len(names[0]) + 1, gap=1))

@@ -9,7 +9,6 @@ import gzip
 import io
 import math
 import struct
-import warnings
 import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,6 +22,7 @@ from hourglass.data.files import BROKEN, reason_of
 from hourglass.data.write import replace_file
 from hourglass.errors import DataError
 from hourglass.images import Array
+from hourglass.notes import quiet
 
 _IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -115,8 +115,7 @@ def npy_header(stream: Any, path: Path) -> tuple[tuple[int, ...], bool, np.dtype
     """Return (shape, is_fortran, dtype) of the npy file in `stream`, and move `stream` to the start of the data."""
     version = np.lib.format.read_magic(stream)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # about headers that Python 2 wrote
+    with quiet():  # about headers that Python 2 wrote
         shape, is_fortran, dtype = read_header(stream)
     if dtype.hasobject:
         raise DataError(f"{path}: contains pickled Python objects, which are never loaded; save plain arrays.")
@@ -128,8 +127,7 @@ def _parse_npy(stream: Any, path: Path, available: int) -> Array:
     if _check_declared(path, shape, dtype) > available - stream.tell():
         raise DataError(f"{path}: truncated; its header declares shape {shape} of {dtype}.")
     stream.seek(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # as in `npy_header`
+    with quiet():  # as in `npy_header`
         array: Array = np.lib.format.read_array(stream, allow_pickle=False)
     return array
 

@@ -11,7 +11,6 @@ import socket
 import struct
 import urllib.error
 import urllib.request
-import warnings
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -30,8 +29,9 @@ from hourglass.data.sources import is_sharded
 from hourglass.data.streaming import stream
 from hourglass.data.walk import split_folders
 from hourglass.data.write import replace_file
-from hourglass.errors import DataError, DownloadError, HourglassWarning, ParameterError
+from hourglass.errors import DataError, DownloadError, ParameterError
 from hourglass.images import Array
+from hourglass.notes import note, quiet
 
 PATIENCE = 10.0
 """Network timeout in seconds."""
@@ -146,7 +146,7 @@ def _auto() -> Dataset:
     try:
         return _mnist()
     except DownloadError as error:
-        warnings.warn(f"MNIST is not available ({error}) Using mnist-5k instead.", HourglassWarning, stacklevel=3)
+        note(f"MNIST is not available ({error}) Using mnist-5k instead.", 3)
         return _mnist_5k()
 
 
@@ -159,7 +159,7 @@ def _mnist() -> Dataset:
     if any(_sha256(getattr(dataset, part)) != _MNIST_SHA256[part] for part in IDX_NAMES):
         if folder == _cache("mnist"):
             raise DataError(f"{folder}: the cached MNIST is corrupt (SHA-256 differs); delete this folder and load again.")
-        warnings.warn(f"{folder}: not the original MNIST (SHA-256 differs); used anyway.", HourglassWarning, stacklevel=3)
+        note(f"{folder}: not the original MNIST (SHA-256 differs); used anyway.", 3)
     return dataset
 
 
@@ -304,8 +304,7 @@ def _openml_mnist() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     previous = socket.getdefaulttimeout()
     socket.setdefaulttimeout(PATIENCE / 2)  # fetch_openml takes no timeout and tries twice
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="A network error occurred")  # the error below reports it
+        with quiet():  # the error below reports it
             bunch = fetch_openml(
                 "mnist_784", version=1, as_frame=False, parser="liac-arff", n_retries=1, delay=0.1, cache=False
             )

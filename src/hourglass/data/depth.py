@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from numbers import Real
 
-from hourglass.errors import DataError, HourglassWarning, ParameterError
+from hourglass.errors import DataError, ParameterError
 from hourglass.images import Array, to_unit, white_level
+from hourglass.notes import note
 
 
 def check_white(white: float | None) -> None:
@@ -43,7 +43,7 @@ def white_of(largest: Sequence[tuple[float, bool]], name: str, white: float | No
         raise DataError(f"{name}: floats up to 1 and integers up to {maximum:g} have no common white level; keep them apart.")
     found = white_level(maximum, is_integer=True in kinds)
     message = f"{name}: white level {found:g} ({math.log2(found + 1):.0f} bits), inferred from the largest value {maximum:g}"
-    warnings.warn(f"{message}; set it with white= or --white.", HourglassWarning, stacklevel=4)
+    note(f"{message}; set it with white= or --white.", 4)
     return found
 
 

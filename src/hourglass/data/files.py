@@ -11,7 +11,6 @@ import itertools
 import struct
 import tarfile
 import tokenize
-import warnings
 import zipfile
 import zlib
 from collections import Counter
@@ -25,8 +24,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hourglass.data.write import replace_file
-from hourglass.errors import DataError, HourglassWarning, ParameterError
+from hourglass.errors import DataError, ParameterError
 from hourglass.images import DEEP_MODES, Array, as_plain, to_uint8, to_unit
+from hourglass.notes import note, quiet
 
 MAX_BYTES = 8 << 30
 """Largest array in one file, in bytes. May be reassigned."""
@@ -148,16 +148,14 @@ def warn_unread(folder: str, suffixes: Counter[str]) -> None:
     if suffixes:
         counts = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common())
         message = f"{folder}: images in unsupported formats are left out ({counts}); save them as PNG or TIFF."
-        warnings.warn(message, HourglassWarning, stacklevel=3)
+        note(message, 3)
 
 
 def holds_deep(stream: IO[bytes]) -> bool:
     """Whether the first image of a file is deeper than 8 bits, from its header; False if that cannot be read."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(stream, formats=_DEEP_FORMATS) as image:
-                return image.mode in DEEP_MODES
+        with quiet(), Image.open(stream, formats=_DEEP_FORMATS) as image:
+            return image.mode in DEEP_MODES
     except (*BROKEN, Image.DecompressionBombError):
         return False
 
@@ -168,10 +166,8 @@ def decoded_bytes(stream: IO[bytes]) -> int:
     if width:
         return 3 * width * height
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(stream, formats=_openable()) as image:
-                return image.width * image.height * len(image.getbands()) * (4 if image.mode in DEEP_MODES else 1)
+        with quiet(), Image.open(stream, formats=_openable()) as image:
+            return image.width * image.height * len(image.getbands()) * (4 if image.mode in DEEP_MODES else 1)
     except (*BROKEN, Image.DecompressionBombError):
         return 0
 
@@ -216,20 +212,18 @@ def decoded_pages(
     if width * height > limit:
         raise DataError(f"{name}: {width}×{height} pixels; the limit is {limit:,}.")
     try:
-        with warnings.catch_warnings():
-            # Our limit replaces Pillow's, and its warnings on odd metadata are noise.
-            warnings.simplefilter("ignore")
-            with Image.open(stream, formats=_openable()) as image:
-                messages = set() if notes is None else notes
-                messages |= _depth_loss(image, stream)
-                numbers = _page_numbers(image, name, pages, limit, messages)
-                converted: list[T] = []
-                for number in numbers:
-                    image.seek(number)
-                    image.load()
-                    is_rotated = image.getexif().get(ORIENTATION, 1) != 1  # exif_transpose would copy an upright image
-                    converted.append(convert(ImageOps.exif_transpose(image) if is_rotated else image, image, number))
-                return converted
+        # Our limit replaces Pillow's, and its warnings on odd metadata are noise.
+        with quiet(), Image.open(stream, formats=_openable()) as image:
+            messages = set() if notes is None else notes
+            messages |= _depth_loss(image, stream)
+            numbers = _page_numbers(image, name, pages, limit, messages)
+            converted: list[T] = []
+            for number in numbers:
+                image.seek(number)
+                image.load()
+                is_rotated = image.getexif().get(ORIENTATION, 1) != 1  # exif_transpose would copy an upright image
+                converted.append(convert(ImageOps.exif_transpose(image) if is_rotated else image, image, number))
+            return converted
     except DataError:
         raise
     except UnidentifiedImageError as error:
@@ -329,7 +323,7 @@ def in_depth(image: Array, white: float | None) -> NDArray[np.uint8] | NDArray[n
     if white is None or image.dtype == np.uint8:
         return to_uint8(image)
     if image.ndim == 3 and image.shape[2] > 1:
-        warnings.warn("colour deeper than 8 bits is written with 8.", HourglassWarning, stacklevel=2)
+        note("colour deeper than 8 bits is written with 8.")
         return to_uint8(image)
     top = min(white, np.iinfo(np.uint16).max)
     return np.rint(np.clip(image, 0, 1).astype(np.float64) * top).astype(np.uint16)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import glob
 import os
-import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,11 +15,11 @@ from hourglass.data.array_files import IDX_NAMES, idx_file, read_idx, read_idx_p
 from hourglass.data.dataset import Dataset, Split, tiles_of
 from hourglass.data.files import IMAGE_FORMATS, UNREAD, Pages, warn_unread
 from hourglass.data.names import as_text
-from hourglass.data.notes import one_note
 from hourglass.data.pictures import Picture, common_white, in_unit, read_pictures
 from hourglass.data.walk import split_folders, walk
-from hourglass.errors import DataError, HourglassWarning, ParameterError
+from hourglass.errors import DataError, ParameterError
 from hourglass.images import to_float
+from hourglass.notes import note, one_note
 
 _IDX_SUFFIXES = (".idx", ".idx1", ".idx3", "-ubyte", ".gz")
 
@@ -93,14 +92,14 @@ def read_splits(folder: Path, folders: dict[str, Path], read_split: Callable[[Pa
     splits = {name: read_split(path, train.white) for name, path in folders.items() if name != "train"}
     if "test" not in splits:
         message = f"{folder}: there is no test split, so {folders['validation'].name} is used as test split"
-        warnings.warn(f"{message}; fit holds out its own validation split.", HourglassWarning, stacklevel=2)
+        note(f"{message}; fit holds out its own validation split.")
         splits["test"] = splits.pop("validation")
     others = [path.name for path in sorted(folder.iterdir()) if path not in folders.values() and not path.name.startswith(".")]
     skipped = [name for name in others if (folder / name).is_dir() or Path(name).suffix.lower() in IMAGE_FORMATS]
     if skipped:
         names = ", ".join(path.name for path in folders.values())
         message = f"{folder}: only the splits {names} are read; other content is left out ({', '.join(skipped[:5])})."
-        warnings.warn(message, HourglassWarning, stacklevel=2)
+        note(message)
     return Dataset(folder.name or str(folder), train, str(folder), splits["test"], splits.get("validation"))
 
 
@@ -148,7 +147,7 @@ def images_outside(files: Sequence[Path], output: Path, source: Path) -> list[Pa
         raise DataError(f"{source}: holds no image outside the output folder {output}.")
     if n_inside := len(files) - len(outside):
         message = f"{source}: {n_inside} images below the output folder {output} are left out."
-        warnings.warn(message, HourglassWarning, stacklevel=2)
+        note(message)
     return outside
 
 
@@ -160,7 +159,7 @@ def files_of_pattern(pattern: str) -> list[Path]:
         raise DataError(f"{pattern}: no image matches; looked for {', '.join(sorted(IMAGE_FORMATS))}.")
     if len(files) < len(every):
         message = f"{pattern}: {len(every) - len(files)} of the matches are not images and are left out."
-        warnings.warn(message, HourglassWarning, stacklevel=2)
+        note(message)
     return files
 
 
@@ -215,10 +214,10 @@ def _labelled(folder: Path, files: list[Path]) -> tuple[list[Path], list[str] | 
         return files, None
     if 2 * len(above) > len(files):
         message = f"{folder}: {len(above)} of {len(files)} images lie in no subfolder, so none of them is labelled."
-        warnings.warn(message, HourglassWarning, stacklevel=2)
+        note(message)
         return files, None
     message = f"{folder}: {len(above)} images above the class folders have no label and are left out"
-    warnings.warn(f"{message}; the first: {above[0].name}.", HourglassWarning, stacklevel=2)
+    note(f"{message}; the first: {above[0].name}.")
     kept = [(file, parent[0]) for file, parent in zip(files, parents, strict=True) if parent]
     return [file for file, _ in kept], [as_text(label) for _, label in kept]
 
@@ -255,7 +254,7 @@ def _read_files(
     if found is not None:
         images = [to_float(image) for image in images]
     if len({image.ndim for image in images}) == 2:
-        warnings.warn(f"{name}: grey and coloured images are mixed; all are read as RGB.", HourglassWarning, stacklevel=2)
+        note(f"{name}: grey and coloured images are mixed; all are read as RGB.")
         images = [image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2) for image in images]
     paths = tuple(Path(picture.name) for picture in pictures)
     label_array = None if labels is None else np.array(labels)[numbers]
@@ -271,4 +270,4 @@ def _warn_rejects(name: str, rejects: list[tuple[str, str]], n_files: int) -> No
         if len(rejects) == n_files:
             raise DataError(f"{name}: none of its {n_files} images can be read; the first: {first}")
         message = f"{name}: {len(rejects)} of {n_files} images cannot be read and are left out; the first: {first}"
-        warnings.warn(message, HourglassWarning, stacklevel=3)
+        note(message, 3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ import numpy as np
 from hourglass.data.catalog import load
 from hourglass.data.dataset import Split
 from hourglass.data.files import IMAGE_FORMATS
-from hourglass.errors import DataError, HourglassWarning
+from hourglass.errors import DataError
+from hourglass.notes import note
 
 
 def load_pairs(inputs: str | Path, targets: str | Path, *, factor: int = 1, **reading: Any) -> tuple[Split, Split]:
@@ -108,4 +108,4 @@ def _below(path: Path, root: Path) -> Path:
 def _warn_left_out(names: list[Path], count: int, words: str) -> None:
     if names:
         message = f"{len(names)} of {count} {words} and are left out; the first: {names[0]}."
-        warnings.warn(message, HourglassWarning, stacklevel=3)
+        note(message, 3)

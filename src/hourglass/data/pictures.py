@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +28,9 @@ from hourglass.data.files import (
     values_of,
 )
 from hourglass.data.write import replace_file
-from hourglass.errors import DataError, HourglassWarning
+from hourglass.errors import DataError
 from hourglass.images import Array, Float32, as_plain, to_float, to_uint8, to_unit
+from hourglass.notes import note, quiet
 
 QUALITY = 98
 """Default quality of JPEG and AVIF, with full chroma resolution: 46 dB PSNR, while a good restoration reaches 30 to 35 dB."""
@@ -122,8 +122,8 @@ def read_pictures(path: Path, size: tuple[int, int] | None = None, pages: Pages 
     if expected is not None and expected != pictures[0].format:
         suffix = next(suffix for suffix, kind in IMAGE_FORMATS.items() if kind == pictures[0].format)
         notes.add(f"is a {pictures[0].format} file, and read as one; rename it to {file.stem}{suffix}.")
-    for note in sorted(notes):
-        warnings.warn(f"{path}: {note}", HourglassWarning, stacklevel=2)
+    for message in sorted(notes):
+        note(f"{path}: {message}")
     if len(pictures) == 1:
         return [dataclasses.replace(pictures[0], name=str(path))]
     if len({one.values.ndim for one in pictures}) > 1:  # frames of an animation, some of them grey
@@ -174,8 +174,7 @@ def largest_values(path: Path, pages: Pages = "all") -> list[tuple[float, bool]]
     try:
         if not opened(path, holds_deep):
             return []
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", HourglassWarning)  # issued again when the images are read
+        with quiet():  # issued again when the images are read
             pictures = read_pictures(path, pages=pages)
     except DataError:  # raised again when the images are read
         return []
@@ -239,8 +238,8 @@ def write_pictures(
         if getattr(error, "errno", None) is not None:  # an error of the disk
             raise
         raise DataError(f"{pictures[0].name}: cannot be written as {kind} ({reason_of(error)}).") from error
-    for note in sorted(notes):
-        warnings.warn(f"{path}: {note}", HourglassWarning, stacklevel=2)
+    for message in sorted(notes):
+        note(f"{path}: {message}")
 
 
 def _to_pillow(picture: Picture, image: Array, white: float | None, kind: str, notes: set[str]) -> Image.Image:

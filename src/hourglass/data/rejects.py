@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import re
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from hourglass.data.names import as_text
 from hourglass.data.shards import Piece, Shard
 from hourglass.data.write import replace_file
-from hourglass.errors import DataError, HourglassWarning
+from hourglass.errors import DataError
+from hourglass.notes import note
 
 _MAX_NAMES = 100_000  # names kept, so that a second pass does not count images again
 
@@ -58,9 +58,9 @@ class Rejects:
         if count > self._n_reported:
             self._n_reported = count
             message = f"{count:,} of {n_images:,} images cannot be read and are left out; the first: {self.first}"
-            warnings.warn(message, HourglassWarning, stacklevel=3)
+            note(message, 3)
         for kind, group in self._notes.items():
             if len(group) > self._n_notes_reported.get(kind, 0):
                 self._n_notes_reported[kind] = len(group)
                 more = f" (and {len(group) - 1:,} more like it)" if len(group) > 1 else ""
-                warnings.warn(f"{min(group.values())}{more}", HourglassWarning, stacklevel=3)
+                note(f"{min(group.values())}{more}", 3)

@@ -6,7 +6,6 @@ import glob
 import itertools
 import math
 import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from typing import Any
 from hourglass.data.files import IMAGE_FORMATS
 from hourglass.data.shards import FILES_PER_SHARD, KINDS, FileNames, FilesShard, Shard
 from hourglass.data.walk import split_folders, walk
-from hourglass.errors import DataError, HourglassWarning
+from hourglass.errors import DataError
+from hourglass.notes import note
 
 
 def is_sharded(source: str | Path) -> bool:
@@ -44,7 +44,7 @@ def shards_of(source: str | Path | Sequence[str | Path]) -> Sequence[Shard]:
     if folders := split_folders(path):
         names = ", ".join(folder.name for folder in folders.values())
         message = f"{path}: of its splits {names}, only {folders['train'].name} is read."
-        warnings.warn(message, HourglassWarning, stacklevel=2)
+        note(message)
         path = folders["train"]
     files = [path] if path.is_file() else _files_of(str(path))
     if files and all(file.suffix.lower() in IMAGE_FORMATS for file in files):
@@ -117,4 +117,4 @@ def _warn_mixed(folder: str, image: str, others: list[str]) -> None:
     if others and folder not in _warned:
         _warned.add(folder)
         message = f"{folder}: holds images, such as {image}, and shards, such as {others[0]}; only the images are read"
-        warnings.warn(f"{message}. Keep them apart.", HourglassWarning, stacklevel=2)
+        note(f"{message}. Keep them apart.")

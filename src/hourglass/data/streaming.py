@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 import weakref
 import zlib
 from collections.abc import Iterator, Sequence
@@ -24,8 +23,9 @@ from hourglass.data.rejects import Rejects
 from hourglass.data.shards import Block, Form, NpyShard, Piece, Shard, chunk_ranges
 from hourglass.data.shuffling import BLOCKS_PER_PROCESS, Batch, Blocks, LoadedWindow, Window, allocate, batched, remaining_rows
 from hourglass.data.sources import root_of, shards_of
-from hourglass.errors import DataError, HourglassWarning, WorkerError
+from hourglass.errors import DataError, WorkerError
 from hourglass.images import Array, to_float, to_uint8
+from hourglass.notes import note
 
 _BUFFER_BYTES, _BUFFER_IMAGES = 64 << 20, 16_384
 _SAMPLED_BLOCKS = 64
@@ -378,7 +378,7 @@ class Stream:
         if n_processes > 1 and is_small and not self._has_warned_small:
             self._has_warned_small = True
             message = f"a buffer of {self.buffer:,} images has about {n_in_buffer} blocks, too few for {n_processes} processes"
-            warnings.warn(f"{message}: each reads every block. Use a larger buffer or smaller row groups.", HourglassWarning, 2)
+            note(f"{message}: each reads every block. Use a larger buffer or smaller row groups.")
 
     def _load(
         self, windows: Iterator[Window], form: Form, size: int, total: int, first: int, part: tuple[int, int]

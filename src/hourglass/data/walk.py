@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hourglass.errors import DataError, HourglassWarning
+from hourglass.errors import DataError
+from hourglass.notes import note
 
 FolderId = tuple[int, int]
 """Device and inode, which identify a folder behind any link."""
@@ -45,7 +45,7 @@ def leads_above(folder: str | bytes, above: tuple[FolderId, ...]) -> bool:
     if folder_id(folder) not in above:
         return False
     message = f"{os.fsdecode(folder)}: a link to a folder above it would recurse for ever; it is left out."
-    warnings.warn(message, HourglassWarning, stacklevel=2)
+    note(message)
     return True
 
 

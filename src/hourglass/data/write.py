@@ -15,13 +15,13 @@ import shutil
 import stat
 import time
 import uuid
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from hourglass.errors import HourglassWarning, ParameterError
+from hourglass.errors import ParameterError
+from hourglass.notes import note
 
 try:
     import fcntl
@@ -103,7 +103,7 @@ def standing_folder(path: Path) -> Path:
     backup = _backup_path(path)
     if not path.name or path.exists() or not backup.is_dir():
         return path
-    warnings.warn(f"{path} is missing; {backup}, the backup of an interrupted write, is used instead.", HourglassWarning, 2)
+    note(f"{path} is missing; {backup}, the backup of an interrupted write, is used instead.")
     return backup
 
 
@@ -124,7 +124,7 @@ def claimed(path: Path) -> Iterator[None]:
             raise ParameterError(f"{path}: another run is writing to it; wait until it ends, or choose another -o.") from error
         except OSError as error:
             message = f"cannot create a lock in the user's cache ({error.strerror}); a second run into {path} may go unnoticed"
-            warnings.warn(f"{message}.", HourglassWarning, stacklevel=2)
+            note(f"{message}.")
         yield
 
 

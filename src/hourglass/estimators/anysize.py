@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
 from PIL import Image
 
-from hourglass.errors import DataError, HourglassWarning, ModelError
+from hourglass.errors import DataError, ModelError
 from hourglass.images import Array, Float32, Sample, check_images, to_float
+from hourglass.notes import note
 
 Model = Callable[[Float32], Float32]
 _TILES = 256  # tiles in a call, to bound memory
@@ -51,11 +51,10 @@ def restore_image(
     if is_local:
         restored = np.stack([_tiled(one, (height, width), model, scale) for one in stack])
     else:
-        warnings.warn(
+        note(
             f"the network is not convolutional: an image of {values.shape[1]}×{values.shape[0]} is resized to "
             f'{width}×{height} and back, which loses detail. Train with preset="skip" to keep it.',
-            HourglassWarning,
-            stacklevel=3,
+            3,
         )
         small = np.stack([_resized(one, (height, width)) for one in stack])
         restored = np.stack([_resized(one, values.shape[:2]) for one in model(small)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self, Unpack
@@ -365,9 +364,10 @@ class ImageEstimator(BaseEstimator):
         """Run the estimator once, so that an invalid model fails in loading."""
         sample = self.model_.sample
         shape = (8, 8, *sample.shape[2:]) if sample.is_any_size else sample.shape
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of missing feature names
-            self._use(np.zeros((1, *shape), dtype=np.float32))  # type: ignore[arg-type]  # height and width are known
+        names = self.__dict__.pop("feature_names_in_", None)  # which scikit-learn would miss in an array, with a warning
+        self._use(np.zeros((1, *shape), dtype=np.float32))  # type: ignore[arg-type]  # height and width are known
+        if names is not None:
+            self.feature_names_in_ = names
 
     def _use(self, blank: Float32) -> None:
         """Run the estimator on one blank sample (1, *shape)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,8 +11,9 @@ import torch
 from sklearn.utils.validation import check_array, validate_data
 
 from hourglass.data import Stream
-from hourglass.errors import DataError, HourglassWarning
+from hourglass.errors import DataError
 from hourglass.images import Array, Float32, Sample, as_array, as_list, check_images, to_unit, warn_of_masks, white_level
+from hourglass.notes import note
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -145,7 +145,7 @@ def in_unit(
         largest = int(images.max())
         white = white_level(largest, is_integer=True)
         words = f"{name} are of {images.dtype} up to {largest}; the white level is taken to be {white:g}. Set it with white=."
-        warnings.warn(words, HourglassWarning, stacklevel=6)
+        note(words, 6)
     if not is_deep or images.min() < 0:  # `check_images` raises
         return images, white if sample is None else sample.white
     level = white if sample is None else sample.white

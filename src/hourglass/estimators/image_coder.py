@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -13,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from hourglass.codec import ContextModel, ImageCode, MapTables, pack_image, quantise, unpack_image
-from hourglass.errors import DataError, HourglassWarning
+from hourglass.errors import DataError
 from hourglass.images import Array, Float32, check_images, to_uint8, to_unit, white_level, with_channels
 from hourglass.networks.codec import Codec, Group
+from hourglass.notes import note
 from hourglass.trained import Trained, windows_of
 
 _BYTE = 255
@@ -151,7 +151,7 @@ def checked(images: Sequence[Array], channels: int) -> list[Array]:
     for number, words in ((1, "grey: coded in equal channels, and grey again when decoded"), (3, _LOST)):
         count = given.count(number)
         if count and number != channels:
-            warnings.warn(f"{count} of {len(given)} images are {words}.", HourglassWarning, stacklevel=3)
+            note(f"{count} of {len(given)} images are {words}.", 3)
     return made
 
 

@@ -11,7 +11,6 @@ import itertools
 import json
 import os
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +18,12 @@ from typing import Any, Self
 
 from hourglass.data import Stream
 from hourglass.data.files import parquet, reason_of
-from hourglass.data.notes import one_note
 from hourglass.data.rejects import write_rejects
 from hourglass.data.shards import FilesShard, Shard
 from hourglass.data.write import replace_file
-from hourglass.errors import DataError, HourglassWarning, ParameterError
+from hourglass.errors import DataError, ParameterError
 from hourglass.estimators.shard_tasks import ShardTask
+from hourglass.notes import note, one_note
 
 _METADATA = b"hourglass"
 _ROWS, _BYTES = 8192, 32 << 20  # of a row group, whichever comes first
@@ -90,7 +89,7 @@ def write_parts(
     paths = _paths(source, output)
     if strays := sorted(set(output.rglob("*.parquet")) - set(paths)):
         words = f"{len(strays)} files below {output} belong to no shard of this source, as {strays[0]}; they are kept."
-        warnings.warn(words, HourglassWarning, stacklevel=2)
+        note(words)
     task.white = source.white
     with one_note():
         for shard, part in itertools.islice(zip(source.shards, paths, strict=True), rank, None, size):
@@ -154,7 +153,7 @@ def _write_part(task: ShardTask, source: Stream, shard: Shard, part: Path, about
                 n_images, n_expected = n_images + len(piece.rows), n_expected + count
                 rejects += piece.rejects
                 for key, sentence in piece.notes:
-                    warnings.warn(f"{key}: {sentence}", HourglassWarning, stacklevel=2)
+                    note(f"{key}: {sentence}")
                 if source.strict and rejects:
                     raise DataError(": ".join(rejects[0]))
                 if piece.rows:

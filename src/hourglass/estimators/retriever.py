@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import Any, ClassVar, Self, Unpack
 
@@ -12,11 +11,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from hourglass.data import Stream
 from hourglass.data.shards import Form
-from hourglass.errors import DataError, HourglassWarning, ModelError, ParameterError
+from hourglass.errors import DataError, ModelError, ParameterError
 from hourglass.estimators.documentation import documented
 from hourglass.estimators.downstream import Downstream
 from hourglass.images import Array, Float32
 from hourglass.latent import BACKENDS, METRICS, GrowingArray, NeighbourIndex
+from hourglass.notes import note
 from hourglass.options import Option, TrainingOptions, one_of
 
 
@@ -171,12 +171,12 @@ class Retriever(Downstream):
             raise DataError(f"none of {n_expected:,} images can be read{first}")
         if rejects:
             words = f"{n_expected - len(keys):,} of {n_expected:,} images cannot be read and are left out{first}"
-            warnings.warn(words, HourglassWarning, stacklevel=3)
+            note(words, 3)
         names, every = np.array(keys), np.concatenate(codes)
         is_new = ~np.isin(names, self.names_.astype(str))
         if not is_new.all():
             words = f"{(~is_new).sum():,} of {n_expected:,} images are in the index already, by name, and are skipped."
-            warnings.warn(words, HourglassWarning, stacklevel=3)
+            note(words, 3)
         return every[is_new], names[is_new]
 
     def _check_y(self, samples: Array, y: Any) -> NDArray[Any]:

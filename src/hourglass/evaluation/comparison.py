@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +16,10 @@ from hourglass.data.files import Pages
 from hourglass.data.names import as_text
 from hourglass.data.pairs import without_suffix
 from hourglass.data.pictures import Picture, in_unit, largest_values, read_pictures
-from hourglass.errors import DataError, HourglassWarning
+from hourglass.errors import DataError
 from hourglass.evaluation.metrics import Quality, image_quality
 from hourglass.images import Array
+from hourglass.notes import note
 
 Rejects = list[tuple[str, str]]
 """(path, why it is left out)"""
@@ -135,11 +135,11 @@ def _alike(one: Picture, other: Picture, whites: Mapping[str, float]) -> tuple[A
     first, second = (in_unit(picture, whites.get(picture.depth)) for picture in (one, other))
     if first.ndim != second.ndim:
         message = f"{one.name}: grey and coloured images are compared, the grey one as three equal channels."
-        warnings.warn(message, HourglassWarning, stacklevel=3)
+        note(message, 3)
         first, second = (image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2) for image in (first, second))
     if any(picture.alpha is not None and picture.alpha.min() < 255 for picture in (one, other)):
         message = f"{one.name}: transparent images are compared on white, and their transparency is not."
-        warnings.warn(message, HourglassWarning, stacklevel=3)
+        note(message, 3)
     return first, second
 
 

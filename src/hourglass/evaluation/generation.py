@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from hourglass.corruption import Warp
 from hourglass.images import Array, Float32, to_float
+from hourglass.notes import quiet
 
 _EPOCHS = 12
 _N_NEIGHBOURS = 3
@@ -70,8 +70,7 @@ def frechet_distance(features: Float32, others: Float32) -> float:
     ----------
     features, others : ndarray (n, d) and (m, d), float32
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # raised inside torchmetrics' own imports
+    with quiet():  # raised inside torchmetrics' own imports
         from torchmetrics.image.fid import FrechetInceptionDistance
 
     metric = FrechetInceptionDistance(feature=_Identity(features.shape[1]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator
 from typing import TypedDict
 
@@ -14,6 +13,7 @@ from torch.nn import functional
 
 from hourglass.errors import DataError
 from hourglass.images import Array, Sample, to_float
+from hourglass.notes import quiet
 from hourglass.objectives import SIGMA, gaussian, padded_mean, similarity_maps, ssim_deviation
 
 _BATCH = 100  # larger batches take more memory and are not faster
@@ -50,8 +50,7 @@ def image_metrics(reconstructions: Array, images: Array) -> Metrics:
     """
     if reconstructions.shape != images.shape:
         raise DataError(f"reconstructions have shape {reconstructions.shape} and images {images.shape}; they must agree.")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # raised inside torchmetrics' own imports
+    with quiet():  # raised inside torchmetrics' own imports
         from torchmetrics.functional.image import structural_similarity_index_measure
 
     sample = Sample(images.shape[1:])

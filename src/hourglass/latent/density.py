@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -11,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
-from sklearn.exceptions import ConvergenceWarning
 
 from hourglass.errors import ParameterError
+from hourglass.notes import quiet
 
 Codes = NDArray[np.float32]
 
@@ -146,8 +145,7 @@ def fit_mixture(codes: Codes, classes: NDArray[np.int64] | None, n_gaussians: in
             continue
         count = min(n_gaussians, max(1, len(members) // (_CODES_PER_DIMENSION * codes.shape[1])))
         mixture = GaussianMixture(count, reg_covar=floor, random_state=seed, max_iter=50)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # 50 iterations suffice for our uses
+        with quiet():  # 50 iterations suffice for our uses
             mixture.fit(members)
         components += [
             (share * weight, mean, np.linalg.cholesky(covariance), group)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import warnings
 import zlib
 from array import array
 from collections import Counter
@@ -29,7 +28,8 @@ from hourglass.data.shards.base import (
     decode_files,
 )
 from hourglass.data.walk import FolderId, folder_id, is_file, leads_above
-from hourglass.errors import DataError, HourglassWarning
+from hourglass.errors import DataError
+from hourglass.notes import note
 
 FILES_PER_SHARD = 1024
 
@@ -84,7 +84,7 @@ class FileNames(Sequence[str]):
         warn_unread(str(folder), unread)
         if 0 < n_above < len(self):
             message = f"{n_above} of {len(self)} images lie in no subfolder: they, and those of their block, have no label."
-            warnings.warn(f"{folder}: {message}", HourglassWarning, stacklevel=2)
+            note(f"{folder}: {message}")
         if not len(self):
             raise DataError(f"{folder}: holds no image; looked for {', '.join(sorted(IMAGE_FORMATS))}.")
 

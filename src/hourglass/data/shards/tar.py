@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tarfile
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +26,8 @@ from hourglass.data.shards.base import (
     decode_files,
     read_checked,
 )
-from hourglass.errors import DataError, HourglassWarning
+from hourglass.errors import DataError
+from hourglass.notes import note
 
 _LABEL = ".cls"
 _MAX_LABEL = 1000  # bytes
@@ -143,7 +143,7 @@ def _warn_other_files(path: str, others: Counter[str]) -> None:
         _warned.add(path)
         kinds = ", ".join(f"{count} {suffix or 'without a suffix'}" for suffix, count in others.most_common(5))
         message = f"{path}: {sum(others.values()):,} files in it are neither images nor labels and are left out ({kinds})."
-        warnings.warn(message, HourglassWarning, stacklevel=2)
+        note(message)
 
 
 def _members(stream: IO[bytes]) -> Iterator[_Member]:

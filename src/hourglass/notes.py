@@ -1,0 +1,89 @@
+"""Warnings in threads: what is said, collected and kept quiet by one thread is no other's.
+
+`warnings.catch_warnings` replaces the filters of the whole process: a thread within it takes the warnings of all others, and of
+two threads the first out leaves the filters of the second for good.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import warnings
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any
+
+from hourglass.errors import HourglassWarning
+
+_groups: ContextVar[dict[str, list[str]] | None] = ContextVar("groups", default=None)
+"""Messages by kind, within `one_note`."""
+_is_quiet: ContextVar[bool] = ContextVar("is_quiet", default=False)
+
+
+def note(message: str, stacklevel: int = 2) -> None:
+    """Issue a HourglassWarning; within `one_note` or `quiet`, keep it for the one, or drop it.
+
+    Parameters
+    ----------
+    message : str
+    stacklevel : int
+        As of `warnings.warn`, called in place of this function.
+    """
+    groups = _groups.get()
+    if _is_quiet.get():
+        return
+    if groups is None:
+        warnings.warn(message, HourglassWarning, stacklevel=stacklevel + 1)
+        return
+    group = groups.setdefault(re.sub(r"\d+", "0", message.partition(": ")[2] or message), [])
+    if message not in group:
+        group.append(message)
+
+
+@contextlib.contextmanager
+def one_note() -> Iterator[None]:
+    """Collect this thread's notes within the context; on exit, issue one of each kind with the number of similar ones.
+
+    Two notes are of one kind if they differ only in numbers and in the text before the first colon, which names the file.
+    """
+    groups: dict[str, list[str]] = {}
+    token = _groups.set(groups)
+    try:
+        yield
+    finally:
+        _groups.reset(token)
+    for group in groups.values():
+        more = f" (and {len(group) - 1} more like it)" if len(group) > 1 else ""
+        note(f"{min(group)}{more}", stacklevel=3)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Ignore all warnings of this thread, ours and others', as Pillow's on odd metadata.
+
+    A filter that is put before all others once, and stays, ignores warnings only while its thread is within this context.
+    """
+    filters: Any = warnings.filters
+    if not filters or filters[0] != _FILTER:  # first of all, or somebody has put one before it
+        filters.insert(0, _FILTER)
+    token = _is_quiet.set(True)
+    try:
+        yield
+    finally:
+        _is_quiet.reset(token)
+
+
+class _WhileQuiet:
+    """In place of the pattern of a filter: matches any module while this thread is within `quiet`."""
+
+    def match(self, _: str) -> bool:
+        return _is_quiet.get()
+
+    def __eq__(self, other: object) -> bool:  # joblib's processes are sent copies
+        return isinstance(other, _WhileQuiet)
+
+    def __hash__(self) -> int:
+        return hash(_WhileQuiet)
+
+
+_FILTER = ("ignore", None, Warning, _WhileQuiet(), 0)
