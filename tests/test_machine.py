@@ -176,6 +176,34 @@ def test_a_seed_gives_the_same_scores_on_threads_and_processes(digits: np.ndarra
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
+_SEEDED = """
+import hashlib, threading, torch, hourglass as hg
+from joblib import Parallel, delayed
+torch.set_num_threads(2)
+images = hg.load("digits").train.images[:100]
+def fit(_=0):
+    model = hg.Autoencoder(4, network="conv", hidden=(8, 16), epochs=1, random_state=0).fit(images)
+    return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in model.network_.state_dict().values())).hexdigest()
+found = [fit(), *Parallel(2)(delayed(fit)(i) for i in range(2))]
+class Beside(hg.Callback):
+    def on_batch_end(self, run):
+        if run.step == 1:
+            thread = threading.Thread(target=lambda: found.append(fit()))
+            thread.start()
+            thread.join()
+hg.Autoencoder(2, epochs=1, n_threads=1, random_state=0).fit(images, callbacks=[Beside()])
+print(len(found), len(set(found)))
+"""
+
+
+def test_a_seed_gives_a_convolution_the_same_bits_in_workers_and_beside_a_fit_on_one_thread() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", _SEEDED], check=True, timeout=300, env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["4", "1"]
+
+
 def test_the_number_of_threads_can_be_given(digits: np.ndarray) -> None:
     numbers, before = set(), torch.get_num_threads()
 

@@ -92,8 +92,8 @@ random_state : int, RandomState or None
     machine, whatever its load.
 n_threads : int, "auto" or None
     Number of threads. "auto", the default without a seed, chooses the fastest number under the current load. With a seed the
-    default is torch's setting, as the bits of a convolution depend on it. An int makes convolutional networks reproducible in
-    worker processes too, to which joblib gives fewer threads.
+    default is torch's setting; for convolutions, whose bits depend on it, the setting at the first use of Hourglass, also in
+    worker processes. These then have more threads than joblib gives them: with many, n_threads=1 is faster.
 device : str
     "auto" (a CUDA device if there is one), "cpu", "cuda", …
 verbose : bool or int

@@ -190,7 +190,9 @@ class ImageEstimator(BaseEstimator):
             if model is not None:
                 fit.sample = fit.source.sample = model.sample
             self._run: Run = fit.one_more_epoch(getattr(self, "_run", None), model)
-            self.model_ = Trained(self._run.network, fit.sample, fit.settings, self._run.history, n_threads_of(fit.arguments))
+            self.model_ = Trained(
+                self._run.network, fit.sample, fit.settings, self._run.history, n_threads_of(fit.arguments, self._run.network)
+            )
         return self
 
     def _check_parameters(self) -> None:
@@ -309,7 +311,7 @@ class ImageEstimator(BaseEstimator):
     def _model(self) -> Trained:
         """The trained model, with the current `n_threads`. Raises NotFittedError."""
         check_is_fitted(self, "model_")
-        self.model_.n_threads = n_threads_of(self.get_params(deep=False))
+        self.model_.n_threads = n_threads_of(self.get_params(deep=False), self.model_.network)
         return self.model_
 
     def _check(self, X: Any) -> Any:

@@ -29,7 +29,7 @@ from hourglass.estimators.settings import (
     spread_of,
 )
 from hourglass.images import Array, Sample
-from hourglass.networks import center, to_device
+from hourglass.networks import center, has_convolution, to_device
 from hourglass.objectives import NEED_UNIT_RANGE
 from hourglass.trained import Trained, as_device, build_network
 from hourglass.training import (
@@ -52,6 +52,7 @@ from hourglass.training import (
     network_input,
     source_of,
     train,
+    usual_threads,
 )
 
 VALIDATION_SHARE = 0.1
@@ -149,7 +150,7 @@ class Fit:
         n_rows = len(run.history)
         before = {name: tensor.clone() for name, tensor in run.network.state_dict().items()}
         try:
-            with Threads(run.device, n_threads_of(self.arguments)) as threads:
+            with Threads(run.device, n_threads_of(self.arguments, run.network)) as threads:
                 train(run, plan, objective_of(self.settings), examples, callbacks=threads.around(callbacks))
         except BaseException:
             run.network.load_state_dict(before)
@@ -158,7 +159,7 @@ class Fit:
         return run
 
     def _trained(self, run: Run) -> Trained:
-        return Trained(run.network, self.sample, self.settings, run.history, n_threads_of(self.arguments))
+        return Trained(run.network, self.sample, self.settings, run.history, n_threads_of(self.arguments, run.network))
 
     # --- before the first step ----------------------------------------------------------------------------------------
 
@@ -321,7 +322,7 @@ class Fit:
         plan = Plan(
             settings["epochs"], settings["batch_size"], settings["learning_rate"], settings["schedule"], patience=patience
         )
-        with Threads(run.device, n_threads_of(self.arguments)) as threads:
+        with Threads(run.device, n_threads_of(self.arguments, run.network)) as threads:
             train(run, plan, objective_of(settings), training, validation, threads.around(callbacks))
 
     def _unless_collapsed(
@@ -362,10 +363,14 @@ def seeds_of(random_state: Any) -> list[int]:
     return seeds
 
 
-def n_threads_of(arguments: dict[str, Any]) -> int | str | None:
-    """The argument `n_threads`; by default "auto" without a seed, and torch's setting with one, as bits may depend on it."""
+def n_threads_of(arguments: dict[str, Any], network: torch.nn.Module | None = None) -> int | str | None:
+    """The argument `n_threads`. By default "auto" without a seed; with one torch's setting, for convolutions the usual one."""
     given: int | str | None = arguments["n_threads"]
-    return ("auto" if arguments["random_state"] is None else None) if given is None else given
+    if given is not None:
+        return given
+    if arguments["random_state"] is None:
+        return "auto"
+    return usual_threads() if network is not None and has_convolution(network) else None
 
 
 @contextlib.contextmanager

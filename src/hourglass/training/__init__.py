@@ -7,7 +7,7 @@ from hourglass.training.collapse import error_share
 from hourglass.training.distribution import Processes, current, joined, words_of_first
 from hourglass.training.examples import Examples
 from hourglass.training.loop import train
-from hourglass.training.machine import Threads, threads_now
+from hourglass.training.machine import Threads, threads_now, usual_threads
 from hourglass.training.optimizers import OPTIMIZERS, Muon, Optimizer
 from hourglass.training.plan import SCHEDULES, Plan
 from hourglass.training.random_state import seeded_globally
@@ -46,5 +46,6 @@ __all__ = [
     "source_of",
     "threads_now",
     "train",
+    "usual_threads",
     "words_of_first",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import math
+import multiprocessing
 import os
 import threading
 import time
@@ -31,6 +32,10 @@ _PRODUCTS = 300
 
 Item = TypeVar("Item")
 
+_USUAL = "HOURGLASS_USUAL_THREADS"
+if multiprocessing.current_process().name == "MainProcess":  # and no worker's, which takes over its parent's
+    os.environ[_USUAL] = str(torch.get_num_threads())
+
 _is_forked = False
 
 
@@ -43,6 +48,15 @@ def _use_one_thread() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_use_one_thread)
+
+
+def usual_threads() -> int:
+    """Torch's setting when this was imported, in worker processes that of their parent.
+
+    The gradient of a convolution is a sum over threads, whose bits depend on their number. It must not depend on what joblib
+    has set for a worker, or on what another Python thread sets for the time of its own run.
+    """
+    return int(os.environ.get(_USUAL, 0)) or torch.get_num_threads()
 
 
 class Threads(Callback):
