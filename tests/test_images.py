@@ -73,6 +73,9 @@ def test_columns_of_any_kind_count_alike() -> None:
 
 def test_one_column_that_holds_all_variance_is_named() -> None:
     table = np.random.default_rng(0).normal(size=(50, 3)) * [1, 1000, 1]
+    two = np.random.default_rng(0).normal(size=(50, 3)) * [1e4, 1, 1e4]
+    with pytest.warns(hg.HourglassWarning, match="columns 0, 2 hold 100 % of the table's variance, and dominate"):
+        Sample.of(two)
     with pytest.warns(hg.HourglassWarning, match="column 1 holds 100 % of the table's variance"):
         Sample.of(table)
 

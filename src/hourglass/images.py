@@ -274,6 +274,7 @@ def with_channels(images: Array, shape: tuple[int | None, ...]) -> Array:
 
 _N_DEVIATIONS = 3.0  # standard deviations on either side of a column's centre, mapped to 0..1
 _DOMINANT_SHARE = 0.99  # of the variance of a table
+_GAP = 1e-4  # between the variances of columns in other units: a hundredth of the deviation
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -302,8 +303,8 @@ class Sample:
     def of(cls, samples: Array, *, by_column: bool = False, white: float | None = None) -> Sample:
         """The shape and scale of checked `samples`.
 
-        Tables outside 0..1 are scaled by their minimum and maximum, with a HourglassWarning if one column then holds nearly all
-        variance. `by_column` scales each column, so that 0..1 is three standard deviations around its centre.
+        Tables outside 0..1 are scaled by their minimum and maximum, with a HourglassWarning if a few columns then hold nearly
+        all variance. `by_column` scales each column, so that 0..1 is three standard deviations around its centre.
         """
         shape = tuple(samples.shape[1:])
         if samples.ndim > 2:
@@ -425,10 +426,16 @@ def _robust_moments(table: Array) -> tuple[NDArray[np.float64], NDArray[np.float
 
 
 def _warn_of_dominant_column(table: Array) -> None:
-    """Warn if one column dominates: a single scale hides columns in much smaller units."""
+    """Warn if a few columns dominate: a single scale hides columns in much smaller units."""
     largest = float(np.abs(table).max()) or 1.0
     variances = np.var(np.asarray(table, dtype=np.float64) / largest, axis=0)
-    share = float(variances.max() / variances.sum()) if variances.any() else 0.0
+    order = np.argsort(-variances, kind="stable")
+    sorted_, total = variances[order], variances.sum()
+    gaps = np.flatnonzero((sorted_[1:] > 0) & (sorted_[1:] < _GAP * sorted_[:-1]))
+    count = int(gaps[0]) + 1 if len(gaps) else 1
+    share = float(sorted_[:count].sum() / total) if total else 0.0
     if len(variances) > 1 and share > _DOMINANT_SHARE:
-        words = f"column {int(variances.argmax())} holds {100 * share:.3g} % of the table's variance, and dominates training"
+        names = ", ".join(str(column) for column in sorted(order[:count])[:5]) + (", …" if count > 5 else "")
+        one = f"column {names} holds" if count == 1 else f"columns {names} hold"
+        words = f"{one} {100 * share:.3g} % of the table's variance, and {'dominates' if count == 1 else 'dominate'} training"
         note(f"{words}. If columns have different units, scale them first (StandardScaler).")

@@ -56,7 +56,7 @@ def usual_threads() -> int:
     The gradient of a convolution is a sum over threads, whose bits depend on their number. It must not depend on what joblib
     has set for a worker, or on what another Python thread sets for the time of its own run.
     """
-    return int(os.environ.get(_USUAL, 0)) or torch.get_num_threads()
+    return int(os.environ.get(_USUAL, "0")) or torch.get_num_threads()
 
 
 class Threads(Callback):
