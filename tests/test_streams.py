@@ -7,6 +7,8 @@ import gc
 import io
 import os
 import signal
+import subprocess
+import sys
 import tarfile
 import time
 import warnings
@@ -657,3 +659,23 @@ def test_a_folder_says_what_it_leaves_out(tmp_path: Path) -> None:
     words = " ".join(str(note.message) for note in notes)
     assert "1 of 3 images lie in no subfolder" in words
     assert "unsupported formats are left out (1 .heic)" in words
+
+
+_FORK = """
+import multiprocessing, sys, numpy as np, hourglass as hg
+np.save(sys.argv[1], np.zeros((50, 8, 8), np.uint8))
+stream = hg.stream(sys.argv[1], workers=int(sys.argv[2]))
+count = lambda _=0: sum(len(piece.images) for piece in stream)
+assert count() == 50
+def work(_): return count()
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    assert pool.map_async(work, range(2)).get(60) == [50, 50]
+assert count() == 50
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_stream_that_was_read_before_a_fork_is_read_after_it(workers: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _FORK, str(tmp_path / "x.npy"), str(workers)]
+    subprocess.run(command, check=True, timeout=90, capture_output=True)

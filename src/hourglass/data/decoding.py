@@ -68,6 +68,7 @@ class Workers:
     """A pool that serves requests in the background: `n` worker processes, or with 0 one thread of this process."""
 
     def __init__(self, n: int) -> None:
+        self._process = os.getpid()
         self._local = threading.local()
         self._processes: list[subprocess.Popen[bytes]] = []
         self._n = n
@@ -77,9 +78,13 @@ class Workers:
 
     def read(self, request: Request) -> Future[Piece]:
         """Submit a request. The future raises DataError if the block cannot be read, WorkerError if the worker dies."""
+        if self._process != os.getpid():  # a fork, which has none of the threads, and shares the workers' pipes
+            self.__init__(self._n)  # type: ignore[misc]
         return self._threads.submit(request.read if self._n == 0 else functools.partial(self._send_to_worker, request))
 
     def close(self) -> None:
+        if self._process != os.getpid():  # the workers are the parent's
+            return
         self._threads.shutdown(wait=False, cancel_futures=True)
         for process in self._processes:
             process.kill()
