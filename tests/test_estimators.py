@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -570,3 +571,34 @@ def test_torchs_default_dtype_changes_nothing(name: str, in_single: dict, digits
     model = hg.Autoencoder(4, epochs=1, random_state=0).fit(digits)
     model.save(tmp_path / "m.hg")
     assert hg.load_model(tmp_path / "m.hg").transform(digits).dtype == np.float32
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_what_the_caller_has_set_of_torch_changes_nothing(network: str, digits: np.ndarray, tmp_path: Path) -> None:
+    def fitted() -> np.ndarray:
+        model = hg.Autoencoder(2, network=network, hidden=(8,), epochs=1, random_state=0).fit(digits[:40])
+        model.save(tmp_path / "m.hg")
+        return hg.load_model(tmp_path / "m.hg").reconstruct(digits[:40])
+
+    wanted = fitted()
+    for context in (torch.no_grad(), torch.inference_mode(), torch.device("meta")):
+        with context:
+            assert np.array_equal(fitted(), wanted)
+
+
+def test_what_cannot_be_fitted_is_refused_in_words(digits: np.ndarray) -> None:
+    model, split = hg.Autoencoder(2, epochs=1), hg.load("digits")
+    with pytest.raises(hg.DataError, match="X is a Dataset; pass its images: .train.images"):
+        model.fit(split)
+    with pytest.raises(hg.DataError, match="X is a Split; pass its images: .images"):
+        model.fit(split.train)
+    with pytest.raises(hg.ParameterError, match="no home folder"):
+        model.fit(digits, checkpoint="~no-such-user/c")
+    table = pd.DataFrame({"a": np.arange(20.0), "when": pd.date_range("2020", periods=20)})
+    with pytest.raises(hg.DataError, match=r"no numbers \(column when\)"):
+        model.fit(table)
+    for labels in ([np.nan] + [1.0] * 199, ["a"] * 199 + [None], pd.array(["a"] * 199 + [None], dtype="string")):
+        with pytest.raises(hg.DataError, match="missing values"):
+            hg.Generator(2, epochs=1).fit(digits, labels)
+    with pytest.raises(hg.DataError, match="continuous"):
+        hg.Generator(2, epochs=1).fit(digits, np.linspace(0, 1, 200))

@@ -24,7 +24,7 @@ from hourglass.images import Float32, Sample, to_float
 from hourglass.networks import Network
 from hourglass.options import FIRST, OPTIONS, Option, TrainingOptions
 from hourglass.trained import Face, Trained
-from hourglass.training import Callback, Run
+from hourglass.training import Callback, Run, ordinary_torch
 
 _BATCH = 1024  # samples to score at once
 _LEARNED_FROM = 20_000
@@ -159,7 +159,7 @@ class ImageEstimator(BaseEstimator):
         self._check_parameters()
         if isinstance(X, Stream) and y is not None:
             raise ParameterError("a stream brings its own labels and takes no pairs; leave y out.")
-        with all_or_nothing(self):
+        with all_or_nothing(self), ordinary_torch():
             given = self._given
             pairs = self._pairs(X, y, None if given is None else given.sample)
             targets = pairs.targets
@@ -184,7 +184,7 @@ class ImageEstimator(BaseEstimator):
         self._check_parameters()
         if isinstance(X, Stream):
             X = np.asarray(X)  # raises
-        with all_or_nothing(self):
+        with all_or_nothing(self), ordinary_torch():
             model = getattr(self, "model_", None)
             fit = Fit(self, self._pairs(X, y, None if model is None else model.sample))
             if model is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from sklearn.utils.validation import check_array, validate_data
 
-from hourglass.data import Stream
+from hourglass.data import Dataset, Split, Stream
 from hourglass.errors import DataError
 from hourglass.images import Array, Float32, Sample, as_array, as_list, check_images, to_unit, warn_of_masks, white_level
 from hourglass.notes import note
@@ -72,6 +73,9 @@ def check_samples(
     DataError
     """
     owner = type(estimator).__name__
+    if isinstance(samples, Dataset | Split):
+        attribute = "train.images" if isinstance(samples, Dataset) else "images"
+        raise DataError(f"{name} is a {type(samples).__name__}; pass its images: .{attribute}.")
     if isinstance(samples, Stream):
         if sample is None:
             _set_features(estimator, math.prod(samples.shape[1:]))
@@ -182,7 +186,10 @@ def check_codes(codes: Any, n_components: int, *, are_maps: bool = False) -> Flo
 
 
 def _check_table(estimator: BaseEstimator, table: Any, *, reset: bool, name: str) -> Array:
-    checked: Array = validate_data(estimator, table, reset=reset, dtype="numeric")
+    try:
+        checked: Array = validate_data(estimator, table, reset=reset, dtype="numeric")
+    except TypeError:  # columns of no common type, as dates beside numbers
+        checked = np.asarray(table, dtype=object)
     if checked.dtype.kind not in "biuf":
         columns = [str(column) for column, kind in getattr(table, "dtypes", {}).items() if kind.kind not in "biuf"]
         which = f" (column {', '.join(columns[:5])})" if columns else ""
@@ -191,6 +198,19 @@ def _check_table(estimator: BaseEstimator, table: Any, *, reset: bool, name: str
     if largest > float(np.finfo(np.float32).max):
         raise DataError(f"{name} holds values up to {largest:g}, beyond the range of float32 (3.4e38); scale them first.")
     return checked
+
+
+def check_labels(labels: Any) -> Array:
+    """Labels as an array. Raises DataError if some are missing: None, NaN, pandas.NA or NaT."""
+    array = np.asarray(labels)
+    if array.dtype.kind in "fO" and any(_is_missing(label) for label in array.ravel()):
+        raise DataError("y holds missing values (None or NaN) among its labels; label all samples, drop these, or leave y out.")
+    return array
+
+
+def _is_missing(label: Any) -> bool:
+    is_nan = isinstance(label, Real) and math.isnan(label)
+    return label is None or is_nan or type(label).__name__ in ("NAType", "NaTType")
 
 
 def _set_features(estimator: Any, count: int) -> None:

@@ -120,7 +120,7 @@ class Fit:
         self.processes.check_alike({**identity, "resume": resume})
         saving: list[Callback] = []
         if checkpoint is not None:
-            path = Path(checkpoint).expanduser()
+            path = _home_expanded(checkpoint)
             if resume:
                 load_checkpoint(path, run, identity)
             saving = [WriteCheckpoint(path, identity)]
@@ -384,6 +384,13 @@ def all_or_nothing(estimator: Any) -> Iterator[None]:
         vars(estimator).update(before)
         vars(estimator).pop("_run", None)  # its optimiser state has changed
         raise
+
+
+def _home_expanded(path: str | Path) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ParameterError(f"checkpoint={str(path)!r}: no home folder of such a user is known.") from error
 
 
 def _collapse_note(given: float, kept: float, share: float) -> str:

@@ -11,6 +11,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted, check_random_state
 
 from hourglass.errors import DataError, ParameterError
+from hourglass.estimators.checks import check_labels
 from hourglass.estimators.documentation import documented
 from hourglass.estimators.downstream import Downstream
 from hourglass.images import Array, Float32
@@ -175,11 +176,11 @@ class Generator(Downstream):
         return self.density_.log_density(self.encode(X)).astype(np.float32)
 
     def _check_y(self, samples: Array, y: Any) -> NDArray[Any] | None:
-        labels = None if y is None else np.asarray(y)
-        if labels is not None and labels.dtype == object and any(label is None for label in labels.ravel()):
-            raise DataError("y holds None among its labels; label all samples, drop these, or leave y out.")
-        if labels is not None and (labels.shape != (len(samples),) or type_of_target(labels).startswith("continuous")):
+        labels = None if y is None else check_labels(y)
+        if labels is not None and labels.shape != (len(samples),):
             raise DataError(f"y has shape {labels.shape}; a generator takes one label for each of the {len(samples)} samples.")
+        if labels is not None and type_of_target(labels).startswith("continuous"):
+            raise DataError("y holds continuous numbers; a generator takes labels: whole numbers or names of classes.")
         return labels
 
     def _learn(self, samples: Array, y: Any) -> None:

@@ -26,7 +26,7 @@ from hourglass.objectives import LOSSES, PENALTIES, Penalty
 from hourglass.options import NAMES
 from hourglass.trained import Trained, as_device, read_model
 from hourglass.trained.files import restore_history, restore_sample, restore_settings
-from hourglass.training import OPTIMIZERS, Optimizer
+from hourglass.training import OPTIMIZERS, Optimizer, ordinary_torch
 
 ESTIMATORS: dict[str, type[ImageEstimator]] = {
     kind.saved_as: kind for kind in (Autoencoder, Denoiser, AnomalyDetector, Generator, Retriever, Compressor, Enhancer)
@@ -121,7 +121,7 @@ def load_model(path: str | Path, *, network: Any = None, device: str = "auto") -
     parts = read_model(path)
     if parts.name is None:
         raise FormatError(f"{path}: a trained model without an estimator; load it by hourglass.trained.Trained.load.")
-    with untrusted(f"{path}: config.json does not describe a model that this version knows"):
+    with untrusted(f"{path}: config.json does not describe a model that this version knows"), ordinary_torch():
         if parts.name not in ESTIMATORS:
             raise FormatError(f"{path}: unknown estimator {parts.name!r}; known: {', '.join(ESTIMATORS)}.")
         parameters = parts.parameters | {"device": device} | ({} if network is None else {"network": network})

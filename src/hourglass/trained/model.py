@@ -20,7 +20,7 @@ from hourglass.networks import Network, build, has_convolution, is_encoder_then_
 from hourglass.objectives import Output
 from hourglass.trained.files import Face, read_model, restore_history, restore_sample, restore_settings, write_model
 from hourglass.trained.windows import Window, windows_of
-from hourglass.training import Threads, as_tensor, network_input, seeded_globally
+from hourglass.training import Threads, as_tensor, network_input, ordinary_torch, seeded_globally
 
 _BATCH = 1024  # samples in a forward pass
 _CONVOLUTION_VALUES = 200_000  # values in a forward pass with convolutions, whose activations then fit into the cache
@@ -94,7 +94,7 @@ class Trained:
         """
         path = Path(os.path.expanduser(path))
         parts = read_model(path)
-        with untrusted(f"{path}: config.json does not describe a model that this version knows"):
+        with untrusted(f"{path}: config.json does not describe a model that this version knows"), ordinary_torch():
             settings = restore_settings(parts.fitted)
             if settings["network"] is None:
                 raise ParameterError(f"{path}: trained with your own modules; pass them to load_model.")
@@ -220,7 +220,7 @@ class Trained:
             batch = min(_BATCH, max(1, _CONVOLUTION_VALUES // values))
         starts = range(0, len(samples), batch)
         outputs = None if shape is None else np.empty((len(samples), *shape), np.float32)
-        with Threads(device, self.n_threads) as threads:
+        with ordinary_torch(), Threads(device, self.n_threads) as threads:
             for start in threads.over(starts) if len(starts) >= _MIN_BATCHES else starts:
                 part = step(samples[start : start + batch])
                 if outputs is None:

@@ -10,7 +10,7 @@ from hourglass.training.loop import train
 from hourglass.training.machine import Threads, threads_now, usual_threads
 from hourglass.training.optimizers import OPTIMIZERS, Muon, Optimizer
 from hourglass.training.plan import SCHEDULES, Plan
-from hourglass.training.random_state import seeded_globally
+from hourglass.training.random_state import ordinary_torch, seeded_globally
 from hourglass.training.run import PRECISIONS, Callback, Run
 from hourglass.training.sources import Crops, FullBatch, Rows, Source, Streamed, source_of
 
@@ -41,6 +41,7 @@ __all__ = [
     "joined",
     "load_checkpoint",
     "network_input",
+    "ordinary_torch",
     "save_checkpoint",
     "seeded_globally",
     "source_of",

@@ -44,6 +44,14 @@ def seeded_globally(seed: int | None, device: torch.device | None = None) -> Ite
             torch.set_default_dtype(default)
 
 
+@contextlib.contextmanager
+def ordinary_torch() -> Iterator[None]:
+    """A context with gradients, and with new tensors on the CPU, whatever the caller has set for this thread."""
+    elsewhere = torch.empty(0).device.type != "cpu"  # a device in force slows every call, so only where one is already
+    with torch.inference_mode(False), torch.device("cpu") if elsewhere else contextlib.nullcontext():
+        yield
+
+
 def random_state(device: torch.device) -> Tensor:
     """The state of torch's global generator for `device`."""
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.default_generator.get_state()
