@@ -588,9 +588,9 @@ def test_what_the_caller_has_set_of_torch_changes_nothing(network: str, digits: 
 
 def test_what_cannot_be_fitted_is_refused_in_words(digits: np.ndarray) -> None:
     model, split = hg.Autoencoder(2, epochs=1), hg.load("digits")
-    with pytest.raises(hg.DataError, match="X is a Dataset; pass its images: .train.images"):
+    with pytest.raises(hg.DataError, match=r"X is a Dataset; pass its images: \.train\.images"):
         model.fit(split)
-    with pytest.raises(hg.DataError, match="X is a Split; pass its images: .images"):
+    with pytest.raises(hg.DataError, match=r"X is a Split; pass its images: \.images"):
         model.fit(split.train)
     with pytest.raises(hg.ParameterError, match="no home folder"):
         model.fit(digits, checkpoint="~no-such-user/c")
@@ -602,3 +602,12 @@ def test_what_cannot_be_fitted_is_refused_in_words(digits: np.ndarray) -> None:
             hg.Generator(2, epochs=1).fit(digits, labels)
     with pytest.raises(hg.DataError, match="continuous"):
         hg.Generator(2, epochs=1).fit(digits, np.linspace(0, 1, 200))
+
+
+def test_partial_fit_changes_no_model_that_was_given_away(digits: np.ndarray) -> None:
+    model = hg.Autoencoder(2, random_state=0).partial_fit(digits)
+    generator = hg.Generator.from_autoencoder(model, digits)
+    before, n_epochs = generator.encode(digits[:5]), len(generator.history_)
+    assert not np.array_equal(model.partial_fit(digits).encode(digits[:5]), before)
+    assert np.array_equal(generator.encode(digits[:5]), before)
+    assert len(generator.history_) == n_epochs

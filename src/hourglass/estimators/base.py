@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import os
 from collections.abc import Sequence
@@ -190,9 +191,8 @@ class ImageEstimator(BaseEstimator):
             if model is not None:
                 fit.sample = fit.source.sample = model.sample
             self._run: Run = fit.one_more_epoch(getattr(self, "_run", None), model)
-            self.model_ = Trained(
-                self._run.network, fit.sample, fit.settings, self._run.history, n_threads_of(fit.arguments, self._run.network)
-            )
+            network, history = copy.deepcopy(self._run.network), list(self._run.history)  # the next call changes the run's
+            self.model_ = Trained(network, fit.sample, fit.settings, history, n_threads_of(fit.arguments, network))
         return self
 
     def _check_parameters(self) -> None:
