@@ -611,3 +611,12 @@ def test_partial_fit_changes_no_model_that_was_given_away(digits: np.ndarray) ->
     assert not np.array_equal(model.partial_fit(digits).encode(digits[:5]), before)
     assert np.array_equal(generator.encode(digits[:5]), before)
     assert len(generator.history_) == n_epochs
+
+
+@pytest.mark.usefixtures("_double")
+def test_modules_that_were_made_under_another_default_dtype_are_trained(digits: np.ndarray) -> None:
+    encoder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 4))
+    decoder = torch.nn.Sequential(torch.nn.Linear(4, 64), torch.nn.Unflatten(1, (1, 8, 8)))
+    model = hg.Autoencoder(4, network=(encoder, decoder), epochs=1).fit(digits)
+    assert model.transform(digits).dtype == np.float32
+    assert encoder[1].weight.dtype == torch.float64  # a copy was converted

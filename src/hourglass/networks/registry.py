@@ -96,6 +96,9 @@ def build(
             if not _kind(name).is_separable:
                 raise ParameterError(f'network="{name}" cannot be paired: its encoder and decoder share more than the code.')
         own = copy.deepcopy((encoder, decoder))  # together, so that shared weights stay shared
+        for module in own:
+            if isinstance(module, nn.Module):
+                module.float()  # made under another default dtype of torch
         built = Pair(
             whole(encoder, encoder_hidden).encoder if isinstance(encoder, str) else cast(nn.Module, own[0]),
             whole(decoder, decoder_hidden).decoder if isinstance(decoder, str) else cast(nn.Module, own[1]),
