@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import hourglass as hg
 import sharded
@@ -679,3 +680,62 @@ assert count() == 50
 def test_a_stream_that_was_read_before_a_fork_is_read_after_it(workers: int, tmp_path: Path) -> None:
     command = [sys.executable, "-c", _FORK, str(tmp_path / "x.npy"), str(workers)]
     subprocess.run(command, check=True, timeout=90, capture_output=True)
+
+
+def save_tif(path: Path, values: np.ndarray) -> None:
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(values).save(path)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_8_and_16_bits_together_keep_their_brightness(workers: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for row in range(12):
+        deep = rng.integers(0, 4096, (6, 6)).astype(np.uint16)
+        save_tif(tmp_path / "in" / f"{row:02d}.tif", deep if row % 2 else (deep // 16).astype(np.uint8))
+    with pytest.warns(hg.HourglassWarning, match="white level 4095"):
+        source = stream(tmp_path / "in", workers=workers)
+        (part,) = source
+    with pytest.warns(hg.HourglassWarning, match="white level 4095"):
+        expected = hg.load(tmp_path / "in").train.images
+    np.testing.assert_array_equal(part.images, expected)
+    assert next(source.batches(12, 0)).images.max() <= 1
+
+
+def test_8_bits_and_floats_together_keep_their_brightness(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    save_tif(tmp_path / "in" / "0.tif", rng.integers(0, 256, (6, 6), dtype=np.uint8))
+    save_tif(tmp_path / "in" / "1.tif", rng.random((6, 6)).astype(np.float32))
+    (part,) = stream(tmp_path / "in", workers=0)
+    expected = hg.load(tmp_path / "in").train.images
+    np.testing.assert_allclose(part.images / 255, expected, atol=0.51 / 255)  # a stream has the type of its first image
+
+
+@pytest.mark.parametrize("white", [None, 4095])
+def test_floats_up_to_1_beside_integers_are_refused(white: float | None, tmp_path: Path) -> None:
+    """Divided by the integers' white level they would be black."""
+    rng = np.random.default_rng(0)
+    save_tif(tmp_path / "in" / "0.tif", rng.integers(0, 4096, (6, 6)).astype(np.uint16))
+    save_tif(tmp_path / "in" / "1.tif", rng.random((6, 6)).astype(np.float32))
+    for read in (lambda: hg.load(tmp_path / "in", white=white), lambda: stream(tmp_path / "in", white=white, workers=0).shape):
+        with pytest.raises(hg.DataError, match="no common white level"):
+            read()
+
+
+def test_a_near_black_float_image_that_no_sample_showed_is_named(tmp_path: Path) -> None:
+    for row in range(12):
+        save_tif(tmp_path / "in" / f"{row:02d}.tif", np.full((6, 6), 4000, np.uint16))
+    source = stream(tmp_path / "in", white=4095, workers=0)
+    assert source.white == 4095
+    save_tif(tmp_path / "in" / "01.tif", np.full((6, 6), 0.7, np.float32))
+    with pytest.warns(hg.HourglassWarning, match="01.tif: holds floats up to 0.7, near black"):
+        list(source)
+
+
+def test_a_recording_that_begins_in_the_dark(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for row in range(40):
+        save_tif(tmp_path / "in" / f"{row:02d}.tif", rng.integers(0, 255 if row < 4 else 4096, (6, 6)).astype(np.uint16))
+    with pytest.warns(hg.HourglassWarning, match="white level 4095"):
+        (part,) = stream(tmp_path / "in", workers=0)
+    assert len(part) == 40

@@ -37,10 +37,10 @@ def white_of(largest: Sequence[tuple[float, bool]], name: str, white: float | No
     maximum, kinds = max(value for value, _ in largest), {is_integer for _, is_integer in largest}
     if kinds == {False} and maximum <= 1:
         return 1.0
+    if len(kinds) > 1 and 0 < max(value for value, is_integer in largest if not is_integer) <= 1:  # 0 is black at any level
+        raise DataError(f"{name}: floats up to 1 and integers up to {maximum:g} have no common white level; keep them apart.")
     if white is not None:
         return white
-    if len(kinds) > 1 and max(value for value, is_integer in largest if not is_integer) <= 1:
-        raise DataError(f"{name}: floats up to 1 and integers up to {maximum:g} have no common white level; keep them apart.")
     found = white_level(maximum, is_integer=True in kinds)
     message = f"{name}: white level {found:g} ({math.log2(found + 1):.0f} bits), inferred from the largest value {maximum:g}"
     note(f"{message}; set it with white= or --white.", 4)

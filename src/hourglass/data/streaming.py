@@ -32,6 +32,7 @@ _SAMPLED_BLOCKS = 64
 _SAMPLED_BYTES = 512 << 20
 _UNITS_IN_BUFFER = 32
 _PROBED_BLOCKS = 8
+_PROBED_IMAGES, _PROBED_DEEP_IMAGES = 4, 16  # of each of these blocks
 _PIECE_BYTES = 32 << 20  # target size of a piece of images of different sizes
 
 
@@ -183,8 +184,10 @@ class Stream:
     def white(self) -> float | None:
         """The value that maps to 1 in images deeper than 8 bits; None if no sampled image is."""
         samples = self._samples[0]
-        if deep := [(sample.largest, sample.is_integer) for sample in samples if sample.is_deep]:
-            return white_of(deep, self.root or self.shards[0].path, self._white)
+        if any(sample.is_deep for sample in samples):
+            unlike = [sample for sample in samples if sample.is_deep or (not sample.is_integer and sample.largest <= 1)]
+            largest = [(sample.largest, sample.is_integer) for sample in unlike]  # 8 bits have a white level of their own
+            return white_of(largest, self.root or self.shards[0].path, self._white)
         are_floats = bool(samples) and not any(sample.is_integer for sample in samples)
         return None if are_floats else self._white  # floats up to 1 need no white level
 
@@ -202,7 +205,7 @@ class Stream:
 
     @cached_property
     def _samples(self) -> tuple[list[_Sample], list[str]]:
-        """(the first images of some blocks, reasons of those that cannot be read)"""
+        """(images from all over some blocks, reasons of those that cannot be read)"""
         samples: list[_Sample] = []
         reasons: list[str] = []
         chosen = _evenly_spaced(len(self.shards), _PROBED_BLOCKS)
@@ -211,7 +214,9 @@ class Stream:
             try:
                 blocks = shard.blocks()
                 for block in (blocks[number] for number in _evenly_spaced(len(blocks), n_blocks)):
-                    piece = shard.read(block, np.arange(min(4, block.n_images)), Form(None, named=False, white=0))
+                    piece = _probed(shard, block, _PROBED_IMAGES)
+                    if any(image.dtype != np.uint8 for image in piece.images):  # the brightest one decides the white level
+                        piece = _probed(shard, block, _PROBED_DEEP_IMAGES)
                     reasons += [": ".join(reject) for reject in piece.rejects]
                     samples += [self._sample(shard, image) for image in piece.images]
             except (DataError, OSError) as error:
@@ -451,6 +456,11 @@ class Stream:
         """Convert images to `dtype`, as shards may hold different dtypes."""
         assert isinstance(images, np.ndarray)
         return to_uint8(images) if self.dtype == np.uint8 else to_float(images)
+
+
+def _probed(shard: Shard, block: Block, count: int) -> Piece:
+    """Read up to `count` evenly spaced images of `block` in their own shapes and units: a recording may begin in the dark."""
+    return shard.read(block, np.array(_evenly_spaced(block.n_images, count)), Form(None, named=False, white=0))
 
 
 def _images_per_piece(shard: Shard, block: Block) -> int:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hourglass.data.files import BROKEN, decode_image, reason_of
 from hourglass.data.names import as_text
 from hourglass.errors import DataError, HourglassError, WorkerError
-from hourglass.images import Array, crop_at, to_unit, with_channels
+from hourglass.images import Array, crop_at, to_float, to_unit, with_channels
 
 IMAGES_PER_BLOCK = 256
 """Images per read: few enough for a processor's cache, enough to amortise the cost of a call."""
@@ -193,6 +193,8 @@ def decode_files(files: Iterable[Encoded], form: Form) -> Piece:
         keys.append(file.key)
         labels.append(file.label)
         notes += [(file.key, message) for message in sorted(messages)]
+    if form.shape is not None and len({image.dtype for image in images}) > 1:  # 255 of 8 bits and 1 of floats are the same white
+        images = [to_float(image) for image in images]
     stacked = np.stack(images) if images and form.shape is not None else images
     return Piece(rows, stacked, keys, labels if any(label is not None for label in labels) else None, rejects, notes)
 
@@ -231,6 +233,8 @@ def _check_range(low: float, high: float, dtype: np.dtype[Any], form: Form, note
     """Raise DataError for values from `low` to `high` out of range. Adds a message to `notes` if they will be clipped."""
     if form.white and high > form.white:
         notes.add(f"has values up to {high:g}, which are clipped to the white level {form.white:g} (white=).")
+    if (form.white or 0) > 1 and dtype.kind == "f" and 0 < high <= 1:
+        notes.add(f"holds floats up to {high:g}, near black at the white level {form.white:g} (white=).")
     if low >= -_ROUNDING and math.isfinite(high) and high <= form.range_of(dtype):  # false for NaN
         return
     hint = " Deeper images need a white level (white=, or --white)." if math.isfinite(high) and low >= 0 else ""
