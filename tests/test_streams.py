@@ -656,9 +656,9 @@ def test_a_folder_says_what_it_leaves_out(tmp_path: Path) -> None:
         write_image(tmp_path / name, np.zeros((4, 4), np.uint8))
     (tmp_path / "a" / "photo.HEIC").write_bytes(b"what a phone takes")
     with pytest.warns(hg.HourglassWarning) as notes:
-        assert len(hg.stream(tmp_path)) == 3
+        assert len(hg.stream(tmp_path)) == 2
     words = " ".join(str(note.message) for note in notes)
-    assert "1 of 3 images lie in no subfolder" in words
+    assert "1 images above the class folders have no label and are left out; the first: stray.png" in words
     assert "unsupported formats are left out (1 .heic)" in words
 
 
@@ -739,3 +739,14 @@ def test_a_recording_that_begins_in_the_dark(tmp_path: Path) -> None:
     with pytest.warns(hg.HourglassWarning, match="white level 4095"):
         (part,) = stream(tmp_path / "in", workers=0)
     assert len(part) == 40
+
+
+def test_a_stray_image_takes_no_labels_of_a_stream(tmp_path: Path) -> None:
+    for name in ("a/1.png", "a/2.png", "b/3.png", "cover.png"):
+        write_image(tmp_path / name, np.zeros((4, 4), np.uint8))
+    with pytest.warns(hg.HourglassWarning, match="1 images above the class folders have no label and are left out"):
+        split = stream(tmp_path, workers=0).in_memory()
+    with pytest.warns(hg.HourglassWarning, match="1 images above the class folders have no label and are left out"):
+        loaded = hg.load(tmp_path).train
+    assert split.labels.tolist() == loaded.labels.tolist() == ["a", "a", "b"]
+    assert [Path(key).name for key in split.keys] == ["1.png", "2.png", "3.png"]

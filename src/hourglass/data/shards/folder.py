@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.data.files import IMAGE_FORMATS, UNREAD, warn_unread
+from hourglass.data.names import as_text
 from hourglass.data.shards.base import (
     IMAGES_PER_BLOCK,
     MAX_ENCODED,
@@ -80,13 +81,29 @@ class FileNames(Sequence[str]):
         for name in _names_below(os.fsencode(folder), b"", unread):
             self._encoded += name
             self._ends.append(len(self._encoded))
-            n_above += os.fsencode(os.sep) not in name
+            n_above += os.sep.encode() not in name
         warn_unread(str(folder), unread)
-        if 0 < n_above < len(self):
+        if 0 < 2 * n_above <= len(self):
+            self._leave_out_unlabelled(folder, n_above)
+        elif 0 < n_above < len(self):
             message = f"{n_above} of {len(self)} images lie in no subfolder: they, and those of their block, have no label."
             note(f"{folder}: {message}")
         if not len(self):
             raise DataError(f"{folder}: holds no image; looked for {', '.join(sorted(IMAGE_FORMATS))}.")
+
+    def _leave_out_unlabelled(self, folder: Path, n_above: int) -> None:
+        """Leave out a minority of images above the class folders, which would take the labels of all, as `load` does."""
+        names, self._encoded, self._ends = (self._encoded, self._ends), bytearray(), array("Q", [0])
+        first = ""
+        for start, end in itertools.pairwise(names[1]):
+            name = names[0][start:end]
+            if os.sep.encode() in name:
+                self._encoded += name
+                self._ends.append(len(self._encoded))
+            else:
+                first = first or as_text(os.fsdecode(bytes(name)))
+        message = f"{folder}: {n_above} images above the class folders have no label and are left out; the first: {first}."
+        warnings.warn(message, HourglassWarning, stacklevel=3)
 
     def __len__(self) -> int:
         return len(self._ends) - 1
