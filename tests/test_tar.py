@@ -191,3 +191,24 @@ def test_images_and_labels_of_a_key_belong_together(form: str, path: Path, files
     assert [number for piece in pieces for number in numbers_of(piece.images)] == numbers
     read = [label for piece in pieces for label in (piece.labels or [None] * len(piece.rows))]
     assert read == labels
+
+
+def test_links_to_images_are_left_out_by_name_or_strictly_refused(tmp_path: Path) -> None:
+    png = encode_image(np.zeros((4, 4), np.uint8))
+    links = {"hard.png": tarfile.LNKTYPE, "soft.png": tarfile.SYMTYPE}
+    entries = [entry("0.png", png), *(entry(name, b"", kind, linkname="0.png") for name, kind in links.items())]
+    (tmp_path / "links.tar").write_bytes(archive_of(entries, tarfile.PAX_FORMAT))
+    with pytest.warns(hg.HourglassWarning, match=r"2 of 3 images cannot be read.*#hard.png: is a link"):
+        assert [key for split in hg.stream(tmp_path / "links.tar", workers=0) for key in split.keys] == [
+            f"{tmp_path}/links.tar#0.png"
+        ]
+    with pytest.raises(hg.DataError, match="hard.png: is a link in the archive"):
+        list(hg.stream(tmp_path / "links.tar", workers=0, strict=True))
+
+
+def test_labels_without_an_image_beside_them_are_counted(tmp_path: Path) -> None:
+    png = encode_image(np.zeros((4, 4), np.uint8))
+    entries = [entry(name, content) for name, content in {"0.png": png, "1.png": png, "0.cls": b"1", "1.cls": b"2"}.items()]
+    (tmp_path / "apart.tar").write_bytes(archive_of(entries, tarfile.PAX_FORMAT))
+    with pytest.warns(hg.HourglassWarning, match=r"2 files in it are neither images nor labels beside an image.*\(2 .cls\)"):
+        assert len(hg.stream(tmp_path / "apart.tar", workers=0)) == 2

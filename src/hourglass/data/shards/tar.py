@@ -36,6 +36,7 @@ _UNTYPED, _FOLDER = b"\0", b"5"
 _PLAIN = (b"0", _UNTYPED, b"7")
 _WITHOUT_DATA = (b"1", b"2", b"3", b"4", _FOLDER, b"6")  # links, devices, folders, pipes
 _PAX, _GLOBAL, _LONG_NAME, _LONG_LINK, _SPARSE = b"x", b"g", b"L", b"K", b"S"
+_UNREADABLE = {b"1": "a link", b"2": "a link", _SPARSE: "a sparse file"}
 _EXTENSIONS = (_PAX, _GLOBAL, _LONG_NAME, _LONG_LINK)
 _MAX_EXTENSION = 1 << 20  # bytes
 _BUFFER = 1 << 20  # bytes
@@ -48,6 +49,8 @@ class _Member(NamedTuple):
     data: int
     """Offset of its content."""
     size: int
+    kind: str = ""
+    """What it is if not a plain file: links and sparse files are listed, but not read."""
 
 
 class _Sample(NamedTuple):
@@ -110,7 +113,7 @@ class TarShard(Shard):
 def _samples(stream: IO[bytes], others: Counter[str] | None = None) -> Iterator[_Sample]:
     """Yield the samples from the position of `stream` on: each image with the label of its own name, else of its key.
 
-    Counts other files by suffix in `others`.
+    Counts other files by suffix in `others`, and labels without an image beside them.
     """
     key, start = None, 0
     images, labels = list[_Member](), dict[str, _Member]()
@@ -119,9 +122,16 @@ def _samples(stream: IO[bytes], others: Counter[str] | None = None) -> Iterator[
         for number, image in enumerate(images):
             label = labels.get(os.path.splitext(image.name)[0], labels.get(key or ""))
             yield _Sample(start, image, label, number == 0)
+        if others is not None:
+            used = {os.path.splitext(image.name)[0] for image in images} | ({key or ""} if images else set())
+            others.update([_LABEL] * len(set(labels) - used))
 
-    for member in _members(stream):
+    for member in _members(stream, every=True):
         stem, suffix = os.path.splitext(member.name)
+        if member.kind and suffix.lower() not in IMAGE_FORMATS:
+            if others is not None:
+                others[f"{suffix.lower() or 'without a suffix'}, {member.kind}"] += 1
+            continue
         if _key(member.name) != key:
             yield from samples_of_key()
             key, start, images, labels = _key(member.name), member.start, [], {}
@@ -142,12 +152,12 @@ def _warn_other_files(path: str, others: Counter[str]) -> None:
     if others and path not in _warned:
         _warned.add(path)
         kinds = ", ".join(f"{count} {suffix or 'without a suffix'}" for suffix, count in others.most_common(5))
-        message = f"{path}: {sum(others.values()):,} files in it are neither images nor labels and are left out ({kinds})."
-        note(message)
+        message = f"{path}: {sum(others.values()):,} files in it are neither images nor labels beside an image"
+        note(f"{message} and are left out ({kinds}).")
 
 
-def _members(stream: IO[bytes]) -> Iterator[_Member]:
-    """Yield the regular files from the position of `stream` on; skip links, devices, folders and sparse files.
+def _members(stream: IO[bytes], *, every: bool = False) -> Iterator[_Member]:
+    """Yield the regular files from the position of `stream` on, and if `every`, links and sparse files; skip folders and devices.
 
     This parser replaces tarfile, which does much more work per header and loops for ever on negative sizes.
     """
@@ -176,8 +186,10 @@ def _members(stream: IO[bytes]) -> Iterator[_Member]:
             raise tarfile.ReadError("unexpected end of data")
         start = data + -(-size // _HEADER) * _HEADER
         if kind not in _EXTENSIONS:
-            if kind in _PLAIN and not any(key.startswith(b"GNU.sparse") for key in extension):
-                yield _Member(name.decode("utf-8", "surrogateescape"), first, data, size)
+            is_sparse = any(key.startswith(b"GNU.sparse") for key in extension)
+            what = _UNREADABLE[_SPARSE] if is_sparse else _UNREADABLE.get(kind, "")
+            if (kind in _PLAIN and not what) or (every and what):
+                yield _Member(name.decode("utf-8", "surrogateescape"), first, data, size, what)
             first, extension = start, {}
 
 
@@ -228,6 +240,8 @@ def _key(name: str) -> str:
 
 
 def _content(stream: IO[bytes], member: _Member) -> bytes:
+    if member.kind:
+        raise DataError(f"is {member.kind} in the archive, and not read; store the files (tar --dereference --hard-dereference).")
     if member.size > MAX_ENCODED:
         raise DataError(f"{member.size:,} bytes; the limit is {MAX_ENCODED:,}.")
     position = stream.tell()
