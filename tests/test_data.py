@@ -560,3 +560,20 @@ def test_what_fits_a_pattern_and_is_no_image_is_counted(tmp_path: Path) -> None:
         assert len(hg.load(f"{tmp_path}/*").train) == 3
     with pytest.raises(hg.DataError, match="two whole numbers"):
         hg.load(tmp_path, size=True)
+
+
+def test_one_image_below_0_or_smaller_than_a_tile_is_left_out(tmp_path: Path) -> None:
+    for row in range(3):
+        Image.fromarray(np.full((8, 8), 4000 - row, np.int32)).save(tmp_path / f"{row}.tif")
+    Image.fromarray(np.full((8, 8), -1, np.int32)).save(tmp_path / "below.tif")
+    Image.fromarray(np.full((3, 9), 60000, np.int32)).save(tmp_path / "small.tif")
+    with pytest.warns(hg.HourglassWarning, match="1 of 5 images cannot be read and are left out; the first: .*below.tif: has"):
+        assert len(hg.load(tmp_path, size=8, white=65535).train) == 4
+    with pytest.warns(hg.HourglassWarning) as notes:
+        split = hg.load(tmp_path, tile=8).train
+    assert len(split) == 3
+    assert split.white == 4095  # small.tif is left out
+    assert [Path(name).name for name, _ in split.rejects] == ["below.tif", "small.tif"]
+    assert "2 of 5 images cannot be read and are left out" in str(notes[0].message)
+    with pytest.raises(hg.DataError, match="small.tif: 9×3 is smaller than a tile of 8×8"):
+        hg.load(tmp_path / "small.tif", tile=8)

@@ -177,31 +177,33 @@ def _images(job: Job, model: Compressor, white: float | None) -> tuple[Array | l
     """(images, their names): of files, in their own sizes, with the channels of the model."""
     from hourglass.cli.models import are_files, image_files, read_arrays, sample_of
     from hourglass.data.names import as_text
-    from hourglass.data.pictures import in_unit, read_pictures
+    from hourglass.data.pictures import Picture, common_white, in_unit, read_pictures
     from hourglass.errors import DataError
     from hourglass.images import with_channels
 
     if not are_files(job.source):
         return read_arrays(job.source, white, job.strict), None
     root, files = image_files(Path(job.source))
-    images, names, rejects, n_transparent = list[Any](), list[str](), list[str](), 0
+    every, rejects, n_transparent = list[Picture](), list[str](), 0
     for file in files:
         try:
             pictures = read_pictures(file, pages=job.pages)
-            images += [with_channels(in_unit(picture, white)[None], sample_of(model).size)[0] for picture in pictures]
         except DataError as error:
             if job.strict or len(files) == 1:
                 raise
             rejects.append(str(error))
             continue
-        names += [as_text(str(Path(picture.name).relative_to(root))) for picture in pictures]
+        every += [dataclasses.replace(picture, alpha=None) for picture in pictures]  # to save memory
         n_transparent += any(picture.alpha is not None for picture in pictures)
     if n_transparent:
-        words = f"{job.source}: {n_transparent} of {len(files)} image files are transparent, which is laid on white."
+        words = f"{job.source}: {n_transparent} of {len(files)} image files are transparent; they are composited on white."
         note(words)
     if rejects:
         words = f"{len(rejects)} of {len(files)} images cannot be compressed and are left out; the first: {rejects[0]}"
-        if not images:
+        if not every:
             raise DataError(f"{job.source}: {words}")
         note(f"{job.source}: {words}")
-    return images, names
+    with one_note():
+        level = common_white(every, job.source, white)
+        images = [with_channels(in_unit(picture, level)[None], sample_of(model).size)[0] for picture in every]
+    return images, [as_text(str(Path(picture.name).relative_to(root))) for picture in every]

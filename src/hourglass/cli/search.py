@@ -72,7 +72,7 @@ def _add(job: Job, retriever: Retriever, source: str) -> None:
     from hourglass.data import is_sharded, stream
 
     if job.stream or is_sharded(source):
-        retriever.add(stream(source, workers=job.workers, strict=job.strict))
+        retriever.add(stream(source, workers=job.workers, strict=job.strict, white=job.white))
     else:
         for split, names in read_splits(retriever, source, **job.reading):
             retriever.add(split.images, names)

@@ -240,6 +240,8 @@ def _read_files(
         for number, file in enumerate(files):
             try:
                 read = list(read_pictures(file, size, pages))
+                if tile is not None:
+                    _check_tile(read, tile)
             except DataError as error:
                 if strict or len(files) == 1:
                     raise
@@ -262,6 +264,14 @@ def _read_files(
         return dataclasses.replace(tiles_of(images, tile, label_array, paths), white=found, rejects=tuple(rejects))
     is_ragged = len({image.shape for image in images}) > 1
     return Split(images if is_ragged else np.stack(images), label_array, paths, white=found, rejects=tuple(rejects))
+
+
+def _check_tile(pictures: Sequence[Picture], tile: tuple[int, int]) -> None:
+    """Raise DataError for an image smaller than a tile."""
+    for picture in pictures:
+        height, width = picture.values.shape[:2]
+        if height < tile[0] or width < tile[1]:
+            raise DataError(f"{picture.name}: {width}×{height} is smaller than a tile of {tile[1]}×{tile[0]}.")
 
 
 def _warn_rejects(name: str, rejects: list[tuple[str, str]], n_files: int) -> None:

@@ -43,6 +43,7 @@ _METADATA_FORMATS = {  # metadata, and the formats that can store it
     "exif": ("TIFF", "WEBP", "PNG", "AVIF", "JPEG"),
     "dpi": ("TIFF", "PNG", "JPEG", "BMP"),
 }
+_ROUNDING = 1e-6  # as in `images.to_unit`
 _DEPTHS = {"uint16": ("PNG", "TIFF", "PPM"), "int32": ("TIFF",), "float32": ("TIFF",)}
 _LOSSLESS_TIFF = ("raw", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "zstd", "lzma")
 _EXIF_IFD, _GPS_IFD, _EXIF_SIZE_TAGS = 0x8769, 0x8825, (0xA002, 0xA003)
@@ -96,7 +97,7 @@ def read_pictures(path: Path, size: tuple[int, int] | None = None, pages: Pages 
     Raises
     ------
     DataError
-        As `decode_image`, and if the pages exceed `files.MAX_PIXELS` in total or `files.MAX_PAGES`.
+        As `decode_image`, for values below 0, and if the pages exceed `files.MAX_PIXELS` in total or `files.MAX_PAGES`.
     """
     file, page = page_of(path)
     notes: set[str] = set()
@@ -104,6 +105,8 @@ def read_pictures(path: Path, size: tuple[int, int] | None = None, pages: Pages 
     def picture(upright: Image.Image, image: Image.Image, number: int) -> Picture:
         plain = as_plain(upright)
         values = values_of(plain, format_of(image))
+        if values.dtype != np.uint8 and (low := float(values.min())) < -_ROUNDING * max(1.0, float(values.max())):
+            raise DataError(f"{path}: has values from {low:g} to {values.max():g}; allowed: 0 to a white level.")
         has_alpha = upright.has_transparency_data and values.dtype == np.uint8 and size is None
         return Picture(
             resized(plain, values, size),
