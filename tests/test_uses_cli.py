@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import hourglass as hg
 from hourglass.data.files import read_image, write_image
@@ -174,3 +175,32 @@ def test_the_suite_of_uses_writes_its_table(run, tmp_path: Path) -> None:
     assert all(row["bar"] is None for row in content["rows"])  # bars are for MNIST
     assert "| enhance | PSNR in dB, 4×4 to 8×8 |" in (tmp_path / "uses.md").read_text()
     assert "| enhance | PSNR in dB, 4×4 to 8×8 |" in out
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Path:
+    """Six dim images of 12 bits."""
+    for number, values in enumerate(np.random.default_rng(0).integers(0, 2048, (6, 8, 8))):
+        (tmp_path / "deep").mkdir(exist_ok=True)
+        Image.fromarray(values.astype(np.uint16)).save(tmp_path / "deep" / f"{number}.tif")
+    return tmp_path / "deep"
+
+
+def test_shards_are_added_with_the_white_level_of_the_model(deep: Path, run, tmp_path: Path) -> None:
+    images = np.random.default_rng(1).integers(0, 4096, (12, 8, 8)).astype(np.uint16)
+    known = {"network": "mlp", "corruption": None, "penalty": (), "epochs": 1, "metric": "euclidean", "random_state": 0}
+    retriever = hg.Retriever(4, white=4095, **known).fit(images)
+    for white in ([], ["--white", 60000]):
+        retriever.save(tmp_path / "r.hg")
+        options = ["--add", deep, "--stream", "--workers", 0, "--n", 1, "--json", *white]
+        code, out, err = run("search", tmp_path / "r.hg", deep / "0.tif", *options)
+        assert code == 0, err
+        assert float(json.loads(out)[0]["distance"]) < 1e-5
+
+
+def test_images_of_12_bits_are_not_clipped_by_a_compressor_of_8(deep: Path, run, tmp_path: Path) -> None:
+    hg.Compressor(4, epochs=1, random_state=0).fit(hg.load("digits").train.images[:100]).save(tmp_path / "c.hg")
+    code, _, err = run("compress", tmp_path / "c.hg", deep, "-o", tmp_path / "x.hgc")
+    assert code == 0, err
+    assert "white level 2047 (11 bits)" in err
+    assert "clipped" not in err
