@@ -253,6 +253,17 @@ def test_its_own_output_is_not_read_again(tmp_path: Path) -> None:
             assert len(restored(folder, folder / "clean")) == 3
 
 
+def test_its_own_output_behind_a_link_is_not_read_again(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    for number in range(3):
+        save(tmp_path / "in" / f"{number}.png", GREY)
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "out")
+    assert len(restored(tmp_path / "in", tmp_path / "out")) == 3
+    with pytest.warns(hg.HourglassWarning, match="3 images below the output folder"):
+        assert len(restored(tmp_path / "in", tmp_path / "out")) == 3
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [

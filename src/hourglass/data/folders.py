@@ -135,12 +135,12 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def images_outside(files: Sequence[Path], output: Path, source: Path) -> list[Path]:
-    """Return the `files` of the folder `source` outside the folder `output`, and warn about the others.
+    """Return the `files` of the folder `source` outside the folder `output`, also behind links, and warn about the others.
 
     So that earlier output of a command is not read as input. Raises DataError if no file is left.
     """
-    below, root = output.resolve(), source.resolve()
-    if below == root or not below.is_relative_to(root):
+    below = output.resolve()
+    if source.resolve().is_relative_to(below):
         return list(files)
     outside = [file for file in files if not file.resolve().is_relative_to(below)]
     if not outside:
