@@ -277,6 +277,25 @@ def test_a_stream_of_many_sizes_is_cropped_anew_in_every_epoch(tmp_path: Path) -
         hg.stream(tmp_path / "in", crop=16, size=16)
 
 
+def test_a_detector_is_given_no_turned_crops_of_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of arrays: the orientation may be what is anomalous."""
+    image = np.zeros((8, 8), np.uint8)
+    image[0] = 255
+    source = hg.stream(folder_of([image] * 40, tmp_path / "in"), crop=8, workers=0)
+    given: list[np.ndarray] = []
+    cast = hg.Stream._cast
+
+    def seen(self: hg.Stream, images: np.ndarray) -> np.ndarray:
+        given.append(images)
+        return cast(self, images)
+
+    monkeypatch.setattr(hg.Stream, "_cast", seen)
+    hg.AnomalyDetector(4, quantile=0.9, epochs=1, random_state=0).fit(source)
+    assert len(np.concatenate(given)) >= 80  # trained on, held out, and learned from
+    assert (np.concatenate(given) == image).all()
+    assert any((crop != image).any() for batch in source.batches(40, 1) for crop in batch.images)
+
+
 def test_the_command_line_trains_on_a_folder_of_many_sizes(tmp_path: Path, run: Any) -> None:
     folder = folder_of(photographs((3,)), tmp_path / "in")
     arguments = [

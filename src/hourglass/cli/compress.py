@@ -14,7 +14,7 @@ import click
 from hourglass.cli.each import compress_each, decompress_each, is_for_each, places_of
 from hourglass.cli.job import FILES, MEMORY, Job, job_options, run
 from hourglass.cli.options import SizeType, claim, device_option, json_option, output_option, seed_option
-from hourglass.notes import note
+from hourglass.notes import note, one_note
 
 if TYPE_CHECKING:
     from hourglass.estimators import Compressor
@@ -120,7 +120,6 @@ def decompress(source: str, output: Path, model: Path | None, device: str, as_js
     from hourglass.data.write import standing_folder
     from hourglass.errors import DataError, FormatError, ParameterError
     from hourglass.estimators import Compressor
-    from hourglass.notes import one_note
 
     path = Path(source).expanduser()
     if not path.exists() or (path.is_dir() and model is None):

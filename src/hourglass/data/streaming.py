@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import weakref
 import zlib
@@ -72,7 +73,7 @@ def stream(
     crop : (height, width) or int, optional
         Instead of resizing, take a random crop of this size from each image, flipped and rotated by multiples of 90 degrees;
         training draws new crops in every epoch. Images may then have any size; smaller ones are padded by reflection. Iteration
-        and validation splits use fixed crops.
+        and validation splits use fixed crops. An `AnomalyDetector` trains on crops that are neither flipped nor rotated.
 
     Returns
     -------
@@ -134,6 +135,16 @@ class Stream:
         self._buffer, self._workers, self._white = buffer, workers, white
         self._rejects = Rejects(strict)
         self._has_warned_small = False
+        self._turns = True
+
+    def unturned(self) -> Stream:
+        """Return this stream with crops that are neither flipped nor rotated, for models to which the orientation matters."""
+        if self.crop is None:
+            return self
+        other = copy.copy(self)
+        other.__dict__.pop("_readers", None)  # which end with their stream
+        other._turns = False
+        return other
 
     # --- contents ---------------------------------------------------------------------------------------------------
 
@@ -173,7 +184,7 @@ class Stream:
             name = f"{Path(shard.path).name} {getattr(shard, 'names', '')} {count}"
             digest = zlib.crc32(name.encode("utf-8", "surrogateescape"), digest)
         white = "" if self.white is None else f" {self.white:g}"
-        crop = "" if self.crop is None else f" crops of {self.crop}"
+        crop = "" if self.crop is None else f" crops of {self.crop}" + ("" if self._turns else " unturned")
         return f"{self.dtype} {self.shape} {digest:08x} {self.buffer}{white}{crop}"
 
     @cached_property
@@ -236,7 +247,7 @@ class Stream:
     @property
     def _form(self) -> Form:
         crop = None if self.crop is None else 0
-        return Form(self._first.shape[1:], resize=self.size is not None, named=False, white=self.white, crop=crop)
+        return Form(self._first.shape[1:], resize=self.size is not None, named=False, white=self.white, crop=crop, turns=self._turns)
 
     @cached_property
     def _readers(self) -> Workers:

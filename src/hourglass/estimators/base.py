@@ -160,6 +160,8 @@ class ImageEstimator(BaseEstimator):
         self._check_parameters()
         if isinstance(X, Stream) and y is not None:
             raise ParameterError("a stream brings its own labels and takes no pairs; leave y out.")
+        if isinstance(X, Stream) and not self._turns_crops:
+            X = X.unturned()
         with all_or_nothing(self), ordinary_torch():
             given = self._given
             pairs = self._pairs(X, y, None if given is None else given.sample)

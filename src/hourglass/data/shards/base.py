@@ -62,6 +62,8 @@ class Form(NamedTuple):
     crop : int, optional
         Seed of random crops: each image is cropped to the height and width of `shape`, at a position that depends on the seed
         and the image's key.
+    turns : bool
+        Whether crops are also flipped and rotated.
     """
 
     shape: tuple[int, ...] | None = None
@@ -69,6 +71,7 @@ class Form(NamedTuple):
     named: bool = True
     white: float | None = None
     crop: int | None = None
+    turns: bool = True
 
     def apply(self, image: Array, key: str = "") -> Array:
         """Convert one image (h, w) or (h, w, c) to `shape`. Raises DataError if its height or width differs."""
@@ -76,8 +79,8 @@ class Form(NamedTuple):
             return image
         if self.crop is not None:
             name = os.path.basename(key).encode("utf-8", "surrogateescape")  # a folder that moves keeps its crops
-            position = np.random.default_rng([self.crop, zlib.crc32(name)]).random(3)
-            image = crop_at(image, (self.shape[0], self.shape[1]), position.tolist())
+            down, right, turn = np.random.default_rng([self.crop, zlib.crc32(name)]).random(3).tolist()
+            image = crop_at(image, (self.shape[0], self.shape[1]), (down, right, turn if self.turns else 0.0))
         if image.shape[:2] != self.shape[:2]:
             raise DataError(f"is {image.shape[1]}×{image.shape[0]}; {self.shape[1]}×{self.shape[0]} is needed.")
         converted: Array = with_channels(image[None], self.shape)[0]
