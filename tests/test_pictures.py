@@ -140,6 +140,17 @@ def test_what_a_format_cannot_keep_is_said(tmp_path: Path) -> None:
     assert "CMYK profile is left out" in notes
 
 
+def test_transparency_of_deep_grey_and_a_profile_of_lab_are_not_lost_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    save(tmp_path / "in" / "deep.png", (GREY.astype(np.uint16) * 200), transparency=4000)
+    save(tmp_path / "in" / "lab.tif", Image.fromarray(COLOURS).convert("LAB"), icc_profile=PROFILE)
+    notes = " ".join(rewritten(tmp_path / "in", tmp_path / "out"))
+    assert "its transparency is left out" in notes
+    assert "LAB is written as RGB. its LAB profile" in notes or ("LAB is written as RGB" in notes and "its LAB profile is" in notes)
+    with Image.open(tmp_path / "out" / "lab.tif") as image:
+        assert "icc_profile" not in image.info
+
+
 def test_words_in_a_file_are_not_lost_without_a_word(tmp_path: Path) -> None:
     from PIL.PngImagePlugin import PngInfo
 

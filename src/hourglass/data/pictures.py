@@ -107,6 +107,8 @@ def read_pictures(path: Path, size: tuple[int, int] | None = None, pages: Pages 
         values = values_of(plain, format_of(image))
         if values.dtype != np.uint8 and (low := float(values.min())) < -_ROUNDING * max(1.0, float(values.max())):
             raise DataError(f"{path}: has values from {low:g} to {values.max():g}; allowed: 0 to a white level.")
+        if upright.has_transparency_data and values.dtype != np.uint8:
+            notes.add("its transparency is left out: values deeper than 8 bits are read without.")
         has_alpha = upright.has_transparency_data and values.dtype == np.uint8 and size is None
         return Picture(
             resized(plain, values, size),
@@ -253,8 +255,10 @@ def _to_pillow(picture: Picture, image: Array, white: float | None, kind: str, n
         notes.add(f"{kind} cannot store {picture.depth}; 8 bits are written.")
     if kind == "GIF" and image.ndim == 3 and Image.fromarray(to_uint8(image)).getcolors(256) is None:
         notes.add("GIF stores 256 colours; others are replaced by the nearest. --format png or webp keeps all.")
-    if picture.mode in ("CMYK", "1"):
-        notes.add(f"{picture.mode} is written as {'RGB' if picture.mode == 'CMYK' else '8 bits'}.")
+    if picture.mode == "1":
+        notes.add("a 1-bit image is written with 8 bits.")
+    if picture.mode in ("CMYK", "LAB"):
+        notes.add(f"{picture.mode} is written as RGB.")
     if picture.alpha is None:
         return Image.fromarray(to_uint8(image))
     if kind not in _ALPHA:
@@ -295,8 +299,8 @@ def _options(picture: Picture, kind: str, quality: int | None, notes: set[str]) 
     for name, formats in _METADATA_FORMATS.items():
         if name not in picture.about:
             continue
-        if name == "icc_profile" and picture.mode == "CMYK":
-            notes.add("its CMYK profile is left out.")
+        if name == "icc_profile" and picture.mode in ("CMYK", "LAB"):
+            notes.add(f"its {picture.mode} profile is left out.")
         elif kind in formats:
             options[name] = picture.about[name]
         else:
