@@ -446,13 +446,17 @@ def test_links_to_folders_are_followed_and_circles_are_seen(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "names", [("train", "test"), ("Train", "TEST"), ("training", "testing"), ("train", "val"), ("Training", "Validation")]
+    "names",
+    [
+        *(("train", "test"), ("Train", "TEST"), ("training", "testing"), ("train", "val"), ("Training", "Validation")),
+        *(("train_images", "test_images"), ("Training-Set", "Test set"), ("train", "dev")),
+    ],
 )
 def test_parts_are_known_in_any_case(names: tuple[str, str], tmp_path: Path) -> None:
     for part, n in zip(names, (3, 2), strict=True):
         _fill(tmp_path / part / "cat", n)
         _fill(tmp_path / part / "dog", n)
-    if names[1].lower().startswith("val"):
+    if names[1].lower().startswith(("val", "dev")):
         with pytest.warns(hg.HourglassWarning, match=f"{names[1]} is used as test split"):
             dataset = hg.load(tmp_path)
     else:
@@ -462,6 +466,27 @@ def test_parts_are_known_in_any_case(names: tuple[str, str], tmp_path: Path) -> 
     assert "train 6, test 4, 2 classes" in dataset.summary
     with pytest.warns(hg.HourglassWarning, match=f"only {names[0]} is read"):
         assert len(hg.stream(tmp_path, workers=0)) == 6
+
+
+def test_a_training_part_alone_is_no_class(tmp_path: Path) -> None:
+    for kind in ("cat", "dog"):
+        _fill(tmp_path / "train" / kind)
+    dataset = hg.load(tmp_path)
+    assert (sorted(set(dataset.train.labels)), dataset.has_test) == (["cat", "dog"], False)
+    assert sorted(set(hg.stream(tmp_path, workers=0).in_memory().labels)) == ["cat", "dog"]
+    _fill(tmp_path / "bus")  # beside which a train is a vehicle
+    assert sorted(set(hg.load(tmp_path).train.labels)) == ["bus", "train"]
+
+
+def test_images_of_other_names_are_read_or_counted(tmp_path: Path) -> None:
+    _fill(tmp_path, 2)
+    for name in ("b.jfif", "c.jpe"):
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / name, "JPEG")
+    (tmp_path / "unnamed").write_bytes((tmp_path / "0.png").read_bytes())
+    (tmp_path / "README").write_text("no image")
+    for count in (lambda: len(hg.load(tmp_path).train), lambda: len(hg.stream(tmp_path, workers=0))):
+        with pytest.warns(hg.HourglassWarning, match=r"are left out \(1 without a suffix\)"):
+            assert count() == 4
 
 
 def test_three_parts_and_what_lies_beside_them(tmp_path: Path) -> None:

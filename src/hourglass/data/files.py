@@ -39,6 +39,8 @@ IMAGE_FORMATS = {
     ".png": "PNG",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jfif": "JPEG",
+    ".jpe": "JPEG",
     ".webp": "WEBP",
     ".bmp": "BMP",
     ".tif": "TIFF",
@@ -52,6 +54,7 @@ IMAGE_FORMATS = {
 }
 UNREAD = (".heic", ".heif", ".jp2", ".jxl", ".psd", ".svg", ".raw", ".cr2", ".nef", ".arw", ".dng", ".exr", ".hdr", ".tga")
 """Suffixes of image formats that are not supported."""
+_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
 _DEEP_FORMATS = ("PNG", "PPM", "TIFF")  # formats that Pillow reads with more than 8 bits
 ORIENTATION = 274
 """EXIF tag of the orientation."""
@@ -143,11 +146,21 @@ def format_of(image: Image.Image) -> str:
     return "JPEG" if image.format == "MPO" else str(image.format)
 
 
+def is_unnamed_image(path: str | bytes) -> bool:
+    """Whether a file, whose name has no suffix, begins as a PNG, JPEG, GIF, WebP or TIFF file does."""
+    try:
+        with open(path, "rb") as stream:
+            begin = stream.read(12)
+    except OSError:
+        return False
+    return begin.startswith(_SIGNATURES) or (begin[:4] == b"RIFF" and begin[8:] == b"WEBP")
+
+
 def warn_unread(folder: str, suffixes: Counter[str]) -> None:
     """Warn how many images have suffixes in `UNREAD`, if there are any."""
     if suffixes:
-        counts = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common())
-        message = f"{folder}: images in unsupported formats are left out ({counts}); save them as PNG or TIFF."
+        counts = ", ".join(f"{count} {suffix or 'without a suffix'}" for suffix, count in suffixes.most_common())
+        message = f"{folder}: images in unsupported formats are left out ({counts}); save them as .png or .tif."
         note(message, 3)
 
 

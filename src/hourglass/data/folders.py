@@ -13,7 +13,7 @@ import numpy as np
 
 from hourglass.data.array_files import IDX_NAMES, idx_file, read_idx, read_idx_pair, read_npy, read_npz, split_of
 from hourglass.data.dataset import Dataset, Split, tiles_of
-from hourglass.data.files import IMAGE_FORMATS, UNREAD, Pages, warn_unread
+from hourglass.data.files import IMAGE_FORMATS, UNREAD, Pages, is_unnamed_image, warn_unread
 from hourglass.data.names import as_text
 from hourglass.data.pictures import Picture, common_white, in_unit, read_pictures
 from hourglass.data.walk import split_folders, walk
@@ -90,7 +90,7 @@ def read_splits(folder: Path, folders: dict[str, Path], read_split: Callable[[Pa
     """Read a data set from the `folders` of its splits, by `read_split(folder, white level of the training split)`."""
     train = read_split(folders["train"], None)
     splits = {name: read_split(path, train.white) for name, path in folders.items() if name != "train"}
-    if "test" not in splits:
+    if "test" not in splits and "validation" in splits:
         message = f"{folder}: there is no test split, so {folders['validation'].name} is used as test split"
         note(f"{message}; fit holds out its own validation split.")
         splits["test"] = splits.pop("validation")
@@ -100,7 +100,7 @@ def read_splits(folder: Path, folders: dict[str, Path], read_split: Callable[[Pa
         names = ", ".join(path.name for path in folders.values())
         message = f"{folder}: only the splits {names} are read; other content is left out ({', '.join(skipped[:5])})."
         note(message)
-    return Dataset(folder.name or str(folder), train, str(folder), splits["test"], splits.get("validation"))
+    return Dataset(folder.name or str(folder), train, str(folder), splits.get("test"), splits.get("validation"))
 
 
 def _read_file(path: Path, white: float | None) -> Dataset:
@@ -128,7 +128,8 @@ def find_images(folder: Path) -> list[Path]:
     """
     every = [Path(parent, name) for parent, names in walk(str(folder)) for name in names]
     files = [file for file in every if file.suffix.lower() in IMAGE_FORMATS]
-    warn_unread(str(folder), Counter(file.suffix.lower() for file in every if file.suffix.lower() in UNREAD))
+    unread = [file for file in every if file.suffix.lower() in UNREAD or (not file.suffix and is_unnamed_image(str(file)))]
+    warn_unread(str(folder), Counter(file.suffix.lower() for file in unread))
     if not files:
         raise DataError(f"{folder}: holds no image; looked for {', '.join(sorted(IMAGE_FORMATS))}.")
     return sorted(files)

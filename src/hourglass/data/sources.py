@@ -42,9 +42,10 @@ def shards_of(source: str | Path | Sequence[str | Path]) -> Sequence[Shard]:
         raise DataError("an empty name; allowed: a file, a folder or a pattern.")
     path = Path(os.path.expanduser(os.fspath(source)))
     if folders := split_folders(path):
-        names = ", ".join(folder.name for folder in folders.values())
-        message = f"{path}: of its splits {names}, only {folders['train'].name} is read."
-        note(message)
+        if len(folders) > 1:
+            names = ", ".join(folder.name for folder in folders.values())
+            message = f"{path}: of its splits {names}, only {folders['train'].name} is read."
+            note(message)
         path = folders["train"]
     files = [path] if path.is_file() else _files_of(str(path))
     if files and all(file.suffix.lower() in IMAGE_FORMATS for file in files):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hourglass.data.files import IMAGE_FORMATS
 from hourglass.errors import DataError
 from hourglass.notes import note
 
@@ -52,14 +54,16 @@ def leads_above(folder: str | bytes, above: tuple[FolderId, ...]) -> bool:
 _SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("test", "testing"), "test"),
-    **dict.fromkeys(("val", "valid", "validation"), "validation"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
 }
+_ADDITIONS = re.compile(r"[ _-]?(images?|imgs?|data|set|split)$")
 
 
 def split_folders(folder: Path) -> dict[str, Path]:
-    """Return the subfolders of a data set's splits: "train" and "test", "validation" or both; {} without splits.
+    """Return the subfolders of a data set's splits: "train", and "test", "validation" or both; {} without splits.
 
-    Names such as "Training" and "val" are recognised in any case.
+    Names such as "Training", "val", "train_images" and "Test-Set" are recognised in any case. A folder named for training alone
+    counts if there is no other: as a class of its own it would take the classes below it.
 
     Raises
     ------
@@ -67,11 +71,16 @@ def split_folders(folder: Path) -> dict[str, Path]:
         If two subfolders name the same split.
     """
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        split = _SPLITS.get(path.name.lower())
+    below = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")] if folder.is_dir() else []
+    for path in below:
+        split = _SPLITS.get(_ADDITIONS.sub("", path.name.lower()))
         if split is None or not path.is_dir():
             continue
         if split in found:
             raise DataError(f"{folder}: {found[split].name} and {path.name} both name its {split} split; rename one.")
         found[split] = path
-    return found if "train" in found and len(found) > 1 else {}
+    if len(found) == 1:
+        others = [path for path in below if path not in found.values()]
+        if any(path.is_dir() or path.suffix.lower() in IMAGE_FORMATS for path in others):
+            return {}
+    return found if "train" in found else {}

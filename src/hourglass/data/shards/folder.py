@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hourglass.data.files import IMAGE_FORMATS, UNREAD, warn_unread
+from hourglass.data.files import IMAGE_FORMATS, UNREAD, is_unnamed_image, warn_unread
 from hourglass.data.names import as_text
 from hourglass.data.shards.base import (
     IMAGES_PER_BLOCK,
@@ -145,5 +145,6 @@ def _is_candidate(entry: os.DirEntry[bytes], unread: Counter[str]) -> bool:
     if not is_file(entry):
         return entry.is_dir()
     suffix = os.path.splitext(entry.name)[1].lower()
-    unread.update([os.fsdecode(suffix)] if suffix in _UNREAD else [])
+    if suffix in _UNREAD or (not suffix and is_unnamed_image(entry.path)):
+        unread[os.fsdecode(suffix)] += 1
     return suffix in _SUFFIXES
