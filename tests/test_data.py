@@ -20,7 +20,7 @@ from PIL import Image
 
 import hourglass as hg
 from hourglass.data import catalog, files
-from hourglass.data.array_files import read_idx, read_npy
+from hourglass.data.array_files import IDX_NAMES, read_idx, read_npy
 from hourglass.data.files import read_image, write_image
 
 
@@ -602,3 +602,22 @@ def test_one_image_below_0_or_smaller_than_a_tile_is_left_out(tmp_path: Path) ->
     assert "2 of 5 images cannot be read and are left out" in str(notes[0].message)
     with pytest.raises(hg.DataError, match="small.tif: 9×3 is smaller than a tile of 8×8"):
         hg.load(tmp_path / "small.tif", tile=8)
+
+
+def test_the_white_level_is_that_of_all_splits(tmp_path: Path) -> None:
+    """A brighter test split is not clipped."""
+    train, test = (np.full((2, 8, 8), value, np.uint16) for value in (1000, 4000))
+    for name, images in (("train", train), ("test", test)):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        for row, image in enumerate(images):
+            Image.fromarray(image).save(tmp_path / "in" / name / f"{row}.tif")
+    np.savez(tmp_path / "in.npz", x_train=train, x_test=test)
+    (tmp_path / "idx").mkdir()
+    for (images, labels), values in zip(IDX_NAMES.values(), (train, test), strict=True):
+        (tmp_path / "idx" / images).write_bytes(idx(values.astype(np.int16)))
+        (tmp_path / "idx" / labels).write_bytes(idx(np.zeros(2, np.uint8)))
+    for name in ("in", "in.npz", "idx"):
+        with pytest.warns(hg.HourglassWarning, match="white level 4095"):
+            dataset = hg.load(tmp_path / name)
+        assert dataset.train.white == dataset.test.white == 4095
+        np.testing.assert_array_equal(dataset.test.images, np.float32(4000) / np.float32(4095))

@@ -146,7 +146,9 @@ def test_transparency_of_deep_grey_and_a_profile_of_lab_are_not_lost_without_a_w
     save(tmp_path / "in" / "lab.tif", Image.fromarray(COLOURS).convert("LAB"), icc_profile=PROFILE)
     notes = " ".join(rewritten(tmp_path / "in", tmp_path / "out"))
     assert "its transparency is left out" in notes
-    assert "LAB is written as RGB. its LAB profile" in notes or ("LAB is written as RGB" in notes and "its LAB profile is" in notes)
+    assert "LAB is written as RGB. its LAB profile" in notes or (
+        "LAB is written as RGB" in notes and "its LAB profile is" in notes
+    )
     with Image.open(tmp_path / "out" / "lab.tif") as image:
         assert "icc_profile" not in image.info
 

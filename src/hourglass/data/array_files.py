@@ -17,7 +17,7 @@ import numpy as np
 
 from hourglass.data import files
 from hourglass.data.dataset import Split
-from hourglass.data.depth import unit_array
+from hourglass.data.depth import common_level, unit_array
 from hourglass.data.files import BROKEN, reason_of
 from hourglass.data.write import replace_file
 from hourglass.errors import DataError
@@ -41,15 +41,21 @@ def idx_file(folder: Path, name: str) -> Path | None:
     return next((file for file in (folder / name, folder / f"{name}.gz") if file.is_file()), None)
 
 
-def read_idx_pair(folder: Path, part: str, white: float | None = None) -> Split:
-    """Read images and labels of the split "train" or "test" of an IDX data set in MNIST's layout."""
+def read_idx_pairs(folder: Path, white: float | None = None) -> list[Split]:
+    """Read the splits "train" and "test" of an IDX data set in MNIST's layout; deep images have one white level in both."""
+    pairs = [_read_idx_pair(folder, part) for part in IDX_NAMES]
+    level = common_level([images for images, _ in pairs], str(folder), white)
+    return [split_of(images, str(folder), level, labels) for images, labels in pairs]
+
+
+def _read_idx_pair(folder: Path, part: str) -> tuple[Array, Array]:
     files = []
     for name in IDX_NAMES[part]:
         file = idx_file(folder, name)
         if file is None:
             raise DataError(f"{folder}: {name} or {name}.gz is missing; a data set in IDX has four files.")
         files.append(file)
-    return split_of(read_idx(files[0]), str(folder), white, read_idx(files[1]))
+    return read_idx(files[0]), read_idx(files[1])
 
 
 def split_of(images: Array, name: str, white: float | None, labels: Array | None = None) -> Split:
@@ -160,19 +166,21 @@ def read_npz(path: Path, white: float | None = None) -> tuple[Split, Split | Non
                     content = io.BytesIO(_read_at_most(stream, info.file_size))  # type: ignore[arg-type]  # ZipExtFile reads like a file
                 return _parse_npy(content, path, len(content.getbuffer()))
 
-            def split(part: str, white: float | None) -> Split | None:
+            def pair(part: str) -> tuple[Array, Array | None] | None:
                 for images, labels in _NPZ_NAMES[part]:
                     if images in members:
-                        label_array = array(labels).reshape(-1) if labels in members else None
-                        return split_of(array(images), str(path), white, label_array)
+                        return array(images), array(labels).reshape(-1) if labels in members else None
                 return None
 
-            train = split("train", white) or split("all", white)
+            train, test = pair("train") or pair("all"), pair("test")
             if train is None and len(members) == 1:
-                train = split_of(array(next(iter(members))), str(path), white)
+                train, test = (array(next(iter(members))), None), None
             if train is None:
                 raise DataError(f"{path}: contains {', '.join(members) or 'no array'}; name its arrays images and labels.")
-            return train, split("test", train.white or white)
+            level = common_level([images for images, _ in (train, test or train)], str(path), white)
+            splits = [None if one is None else split_of(one[0], str(path), level, one[1]) for one in (train, test)]
+            assert splits[0] is not None
+            return splits[0], splits[1]
     except DataError:
         raise
     except (*BROKEN, RuntimeError) as error:  # RuntimeError: an encrypted member or an unknown compression method

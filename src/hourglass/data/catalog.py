@@ -20,7 +20,7 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
-from hourglass.data.array_files import IDX_NAMES, idx_file, read_idx_pair
+from hourglass.data.array_files import IDX_NAMES, idx_file, read_idx_pairs
 from hourglass.data.dataset import Dataset, Split, parse_size
 from hourglass.data.depth import check_white
 from hourglass.data.files import Pages
@@ -240,11 +240,12 @@ def _find_folder(name: str) -> Path | None:
 
 
 def _read_idx_folder(name: str, folder: Path) -> Dataset:
-    return Dataset(name, read_idx_pair(folder, "train"), str(folder), read_idx_pair(folder, "test"))
+    train, test = read_idx_pairs(folder)
+    return Dataset(name, train, str(folder), test)
 
 
 def _sha256(split: Split) -> str:
-    assert split.labels is not None  # read_idx_pair always reads them
+    assert split.labels is not None  # read_idx_pairs always reads them
     digest = hashlib.sha256(np.ascontiguousarray(split.images).data)  # tobytes would copy all images
     digest.update(np.ascontiguousarray(split.labels).data)
     return digest.hexdigest()

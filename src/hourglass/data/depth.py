@@ -47,6 +47,14 @@ def white_of(largest: Sequence[tuple[float, bool]], name: str, white: float | No
     return found
 
 
+def common_level(arrays: Sequence[Array], name: str, white: float | None = None) -> float | None:
+    """Return `white`, or the inferred white level of all `arrays` of integers other than uint8; None without any."""
+    deep = [
+        (float(array.max()), True) for array in arrays if array.dtype.kind in "iu" and array.dtype.itemsize > 1 and array.size
+    ]
+    return white_of(deep, name) if white is None and deep else white
+
+
 def unit_array(array: Array, name: str, white: float | None = None) -> tuple[Array, float | None]:
     """Scale images to the image contract: return (images, white level or None).
 

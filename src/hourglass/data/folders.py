@@ -8,10 +8,12 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hourglass.data.array_files import IDX_NAMES, idx_file, read_idx, read_idx_pair, read_npy, read_npz, split_of
+from hourglass.data.array_files import IDX_NAMES, idx_file, read_idx, read_idx_pairs, read_npy, read_npz, split_of
 from hourglass.data.dataset import Dataset, Split, tiles_of
 from hourglass.data.files import IMAGE_FORMATS, UNREAD, Pages, is_unnamed_image, warn_unread
 from hourglass.data.names import as_text
@@ -75,10 +77,15 @@ def _read(
         raise ParameterError(f"{path}: size is for images in separate files; the size of an array is fixed.")
     if path.is_dir():
         if idx_file(path, IDX_NAMES["train"][0]):
-            train = read_idx_pair(path, "train", white)
-            return Dataset(name, train, source, read_idx_pair(path, "test", train.white or white))
+            train, test = read_idx_pairs(path, white)
+            return Dataset(name, train, source, test)
         if folders := split_folders(path):
-            return read_splits(path, folders, lambda one, known: read_folder(one, size, tile, known or white, pages, strict))
+            found = {
+                folder: _found(*_labelled_below(folder), str(folder), size, tile, pages, strict) for folder in folders.values()
+            }
+            every = [picture for one in found.values() for picture in one.pictures]  # the test split may be the brighter one
+            level = common_white(every, source) if white is None else white
+            return read_splits(path, folders, lambda folder, _: _split(found.pop(folder), tile, level))
         return Dataset(name, read_folder(path, size, tile, white, pages, strict), source)
     if suffix in IMAGE_FORMATS and path.exists():
         return Dataset(name, _read_files([path], None, source, size, tile, white, pages, strict), source)
@@ -176,9 +183,7 @@ def read_folder(
 
     If some images are coloured, all become RGB. In images deeper than 8 bits `white`, or an inferred white level, maps to 1.
     """
-    files = find_images(folder)
-    files, labels = _labelled(folder, files)
-    return _read_files(files, labels, str(folder), size, tile, white, pages, strict)
+    return _read_files(*_labelled_below(folder), str(folder), size, tile, white, pages, strict)
 
 
 def read_pattern(
@@ -201,12 +206,13 @@ def read_pattern(
     return Dataset(Path(pattern).name, _read_files(files, labels, pattern, size, tile, white, pages, strict), pattern)
 
 
-def _labelled(folder: Path, files: list[Path]) -> tuple[list[Path], list[str] | None]:
-    """Return (files to read, their first subfolders as labels, or None).
+def _labelled_below(folder: Path) -> tuple[list[Path], list[str] | None]:
+    """Return (image files below `folder`, their first subfolders as labels, or None).
 
     If a minority of the images lies above the class folders, these are left out; if a majority does, no image is labelled. Both
     cases warn.
     """
+    files = find_images(folder)
     parents = [file.relative_to(folder).parts[:-1] for file in files]
     above = [file for file, parent in zip(files, parents, strict=True) if not parent]
     if not above:
@@ -234,6 +240,27 @@ def _read_files(
     strict: bool,
 ) -> Split:
     """Read images in separate files; without `strict`, skip those that cannot be read, with a warning."""
+    return _split(_found(files, labels, name, size, tile, pages, strict), tile, white)
+
+
+class _Found(NamedTuple):
+    """The images of some files, in their own units."""
+
+    name: str
+    pictures: list[Picture]
+    labels: NDArray[Any] | None
+    rejects: list[tuple[str, str]]
+
+
+def _found(
+    files: Sequence[Path],
+    labels: list[str] | None,
+    name: str,
+    size: tuple[int, int] | None,
+    tile: tuple[int, int] | None,
+    pages: Pages,
+    strict: bool,
+) -> _Found:
     pictures: list[Picture] = []
     numbers: list[int] = []  # index of the file of each picture
     rejects: list[tuple[str, str]] = []
@@ -252,6 +279,12 @@ def _read_files(
                 pictures.append(dataclasses.replace(picture, alpha=None))  # to save memory
                 numbers.append(number)
         _warn_rejects(name, rejects, len(files))
+    return _Found(name, pictures, None if labels is None else np.array(labels)[numbers], rejects)
+
+
+def _split(read: _Found, tile: tuple[int, int] | None, white: float | None) -> Split:
+    name, pictures, labels, rejects = read
+    with one_note():
         found = common_white(pictures, name, white)
         images = [in_unit(picture, found) for picture in pictures]
     if found is not None:
@@ -260,11 +293,10 @@ def _read_files(
         note(f"{name}: grey and coloured images are mixed; all are read as RGB.")
         images = [image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2) for image in images]
     paths = tuple(Path(picture.name) for picture in pictures)
-    label_array = None if labels is None else np.array(labels)[numbers]
     if tile is not None:
-        return dataclasses.replace(tiles_of(images, tile, label_array, paths), white=found, rejects=tuple(rejects))
+        return dataclasses.replace(tiles_of(images, tile, labels, paths), white=found, rejects=tuple(rejects))
     is_ragged = len({image.shape for image in images}) > 1
-    return Split(images if is_ragged else np.stack(images), label_array, paths, white=found, rejects=tuple(rejects))
+    return Split(images if is_ragged else np.stack(images), labels, paths, white=found, rejects=tuple(rejects))
 
 
 def _check_tile(pictures: Sequence[Picture], tile: tuple[int, int]) -> None:

@@ -247,7 +247,9 @@ class Stream:
     @property
     def _form(self) -> Form:
         crop = None if self.crop is None else 0
-        return Form(self._first.shape[1:], resize=self.size is not None, named=False, white=self.white, crop=crop, turns=self._turns)
+        return Form(
+            self._first.shape[1:], resize=self.size is not None, named=False, white=self.white, crop=crop, turns=self._turns
+        )
 
     @cached_property
     def _readers(self) -> Workers:

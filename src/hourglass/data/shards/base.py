@@ -196,7 +196,9 @@ def decode_files(files: Iterable[Encoded], form: Form) -> Piece:
         keys.append(file.key)
         labels.append(file.label)
         notes += [(file.key, message) for message in sorted(messages)]
-    if form.shape is not None and len({image.dtype for image in images}) > 1:  # 255 of 8 bits and 1 of floats are the same white
+    if (
+        form.shape is not None and len({image.dtype for image in images}) > 1
+    ):  # 255 of 8 bits and 1 of floats are the same white
         images = [to_float(image) for image in images]
     stacked = np.stack(images) if images and form.shape is not None else images
     return Piece(rows, stacked, keys, labels if any(label is not None for label in labels) else None, rejects, notes)

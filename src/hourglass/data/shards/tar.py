@@ -241,7 +241,9 @@ def _key(name: str) -> str:
 
 def _content(stream: IO[bytes], member: _Member) -> bytes:
     if member.kind:
-        raise DataError(f"is {member.kind} in the archive, and not read; store the files (tar --dereference --hard-dereference).")
+        raise DataError(
+            f"is {member.kind} in the archive, and not read; store the files (tar --dereference --hard-dereference)."
+        )
     if member.size > MAX_ENCODED:
         raise DataError(f"{member.size:,} bytes; the limit is {MAX_ENCODED:,}.")
     position = stream.tell()
