@@ -600,7 +600,7 @@ def test_one_image_below_0_or_smaller_than_a_tile_is_left_out(tmp_path: Path) ->
     assert split.white == 4095  # small.tif is left out
     assert [Path(name).name for name, _ in split.rejects] == ["below.tif", "small.tif"]
     assert "2 of 5 images cannot be read and are left out" in str(notes[0].message)
-    with pytest.raises(hg.DataError, match="small.tif: 9×3 is smaller than a tile of 8×8"):
+    with pytest.raises(hg.DataError, match=r"small\.tif: 9×3 is smaller than a tile of 8×8"):
         hg.load(tmp_path / "small.tif", tile=8)
 
 
@@ -621,3 +621,10 @@ def test_the_white_level_is_that_of_all_splits(tmp_path: Path) -> None:
             dataset = hg.load(tmp_path / name)
         assert dataset.train.white == dataset.test.white == 4095
         np.testing.assert_array_equal(dataset.test.images, np.float32(4000) / np.float32(4095))
+
+
+@pytest.mark.parametrize(("name", "words"), [("a.tar.gz", "a compressed tar file"), ("h.heic", r"\.heic is not supported")])
+def test_files_of_other_kinds_are_named_as_what_they_are(name: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"something")
+    with pytest.raises(hg.DataError, match=words):
+        hg.load(tmp_path / name)

@@ -491,7 +491,7 @@ def test_files_that_are_refused_in_one_line(models: dict[str, Path], shards: Pat
 
 
 REFUSED: dict[str, tuple[str, str]] = {
-    "detect {detect} digits -o OUT --workers 0": ("--workers", "digits is none; add --stream"),
+    "detect {detect} digits -o OUT --workers 0": ("--workers", "digits is not in shards; add --stream"),
     "encode {encode} digits -o OUT.npz --workers 0": ("--workers", "-o OUT.npz names a file"),
     "encode {encode} SHARDS -o OUT.npz --stream": ("--stream", "-o OUT.npz names a file"),
     "search {search} SHARDS --stream": ("--stream", "-o, a folder for a part of each, is not given"),
@@ -503,7 +503,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "denoise {denoise} digits -o OUT.npy --quality 3": ("--quality", "is for image files; digits holds arrays"),
     "denoise {denoise} digits -o OUT.npy --format same": ("--format", "is for image files; digits holds arrays"),
     "denoise {denoise} SHARDS -o OUT --format png": ("--format", "is for image files, not for shards"),
-    "search {search} digits --add digits --workers 0": ("--workers", "digits is none; add --stream"),
+    "search {search} digits --add digits --workers 0": ("--workers", "digits is not in shards; add --stream"),
 }
 
 

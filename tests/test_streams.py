@@ -694,8 +694,7 @@ def test_8_and_16_bits_together_keep_their_brightness(workers: int, tmp_path: Pa
         deep = rng.integers(0, 4096, (6, 6)).astype(np.uint16)
         save_tif(tmp_path / "in" / f"{row:02d}.tif", deep if row % 2 else (deep // 16).astype(np.uint8))
     with pytest.warns(hg.HourglassWarning, match="white level 4095"):
-        source = stream(tmp_path / "in", workers=workers)
-        (part,) = source
+        (part,) = source = stream(tmp_path / "in", workers=workers)
     with pytest.warns(hg.HourglassWarning, match="white level 4095"):
         expected = hg.load(tmp_path / "in").train.images
     np.testing.assert_array_equal(part.images, expected)

@@ -520,3 +520,9 @@ def test_a_compressor_keeps_a_table() -> None:
         compressor = hg.Compressor(4, quality=quality, random_state=0).fit(table)
         made = compressor.decompress(compressor.compress(table))
         assert 1 - np.square(made - table).sum() / np.square(table - table.mean(0)).sum() > least
+
+
+def test_fractions_are_no_labels() -> None:
+    images = hg.load("digits").train.images[:20]
+    with pytest.raises(hg.DataError, match="y holds fractions"):
+        hg.Generator(2, epochs=1).fit(images, np.linspace(0, 1, 20))

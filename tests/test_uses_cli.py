@@ -60,7 +60,7 @@ def test_generate_draws_sheets_files_and_words(run, tmp_path: Path) -> None:
     for wrong in (["--text", "2O26"], ["--label", "ten"]):
         code, _, err = run("generate", model, "-o", tmp_path / "x.png", *wrong)
         assert code == 2
-        assert "is no class of this model; known: 0, 1" in err
+        assert "is not a class of this model; known: 0, 1" in err
 
 
 def test_encode_and_search(photos: Path, run, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def _images_of_files(job: Job) -> Iterator[tuple[Path, Array]]:
             rejects.append(str(error))
             continue
         if any(picture.alpha is not None for picture in pictures):
-            note(f"{file}: is transparent, which is laid on white.")
+            note(f"{file}: is transparent; it is composited on white.")
         for number, image in enumerate(images):
             yield place if len(images) == 1 else place.with_name(f"{place.stem}-{number}.hgc"), image
     if rejects:
@@ -136,7 +136,7 @@ def decompress_each(source: Path, output: Path, compressor: Compressor) -> list[
 
 
 def places_of(output: Path, names: Sequence[str], suffix: str) -> list[Path]:
-    """A file below `output` for each name; where two would meet, as cat.jpg and cat.bmp, they keep endings or get numbers."""
+    """A file below `output` for each name; if two names collide, as cat.jpg and cat.bmp, they keep endings or get numbers."""
     from hourglass.errors import FormatError
 
     plain = [_below(name) for name in names]
@@ -149,12 +149,12 @@ def places_of(output: Path, names: Sequence[str], suffix: str) -> list[Path]:
         places.append(place if taken[place] == 1 else place.with_name(f"{place.stem}-{taken[place]}{suffix}"))
     known = set(places)
     if len(known) < len(places) or any(parent in known for place in known for parent in place.parents):
-        raise FormatError("its images have names that cannot stand beside each other; -o NAME.npy takes them without.")
+        raise FormatError("its images have names that collide; -o NAME.npy writes them without names.")
     return [output / place for place in places]
 
 
 def _below(name: str) -> Path:
-    """`name` without what would lead out of a folder, or what no file is called."""
+    """`name` without parts that leave the folder or are invalid as file names."""
     parts = [part for part in Path(name).parts if part not in ("/", "\\", "..", ".") and ":" not in part]
     plain = ("".join(letter if letter.isprintable() else "_" for letter in part) for part in parts or ["image"])
     return Path(*(part[-_LONGEST_NAME:] for part in plain))

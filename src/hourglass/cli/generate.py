@@ -63,7 +63,7 @@ def generate(
     unknown = [name for name in asked if name not in labels]
     if unknown:
         known = ", ".join(labels) or "none, for it was trained without labels"
-        raise ParameterError(f"{unknown[0]!r} is no class of this model; known: {known}.")
+        raise ParameterError(f"{unknown[0]!r} is not a class of this model; known: {known}.")
     wanted = None if not asked else [labels[name] for name in asked] if text is not None else labels[asked[0]]
     images = to_uint8(generator.sample(len(asked) if text is not None else n, wanted, temperature, random_state=seed))
     if output.suffix.lower() == ".png":

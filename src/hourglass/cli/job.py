@@ -147,7 +147,7 @@ def _resolve(job: Job, work: Mapping[str, Work]) -> tuple[str, str]:
         raise DataError(f"{job.source}: no such file or folder, nor a data set ({', '.join(NAMED)}).")
     streamed = job.source if job.added is None else job.added
     in_shards = job.stream or is_sharded(streamed)
-    not_shards = "" if in_shards else f"{streamed} is none; add --stream"
+    not_shards = "" if in_shards else f"{streamed} is not in shards; add --stream"
     if job.added is None:
         if job.output is None:
             not_shards = "-o, a folder for a part of each, is not given"

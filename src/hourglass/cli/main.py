@@ -62,7 +62,7 @@ def carry_out(command: click.Command, name: str, arguments: list[str]) -> NoRetu
 
     `name` is how a person calls it; with the arguments it is the context's `obj`, for pages that print the command.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold what a terminal, or no text, can
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold bytes that are not valid text
         sys.stdout.reconfigure(errors="backslashreplace")
     warnings.showwarning = _show_warning
     warnings.simplefilter("always", HourglassWarning)

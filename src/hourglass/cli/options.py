@@ -99,7 +99,7 @@ class SizeType(ParamType):
         if self.or_side and len(numbers) == 1:
             numbers *= 2
         if len(numbers) != 2 or not all(number.isdecimal() and int(number) > 0 for number in numbers):
-            self.fail(f"{value!r} is no size; allowed: HEIGHTxWIDTH, as in 64x96.", param, ctx)
+            self.fail(f"{value!r} is not a size; allowed: HEIGHTxWIDTH, as in 64x96.", param, ctx)
         return int(numbers[0]), int(numbers[1])
 
 

@@ -149,7 +149,7 @@ def _read(
 
     reading = {name: parameters.pop(name) for name in ("size", "tile", "white", "pages", "grey", "strict")}
     if task in ("retriever", "detector") and reading["tile"] is not None:
-        raise ParameterError(f"a {task} is given whole images later: use --size, not --tile.")
+        raise ParameterError(f"a {task} is applied to whole images: use --size, not --tile.")
     if targets is None and not noisy:
         if not (stream or reading["size"] or reading["tile"]) and _exceeds_memory(data):
             stream, parameters["crop"] = True, parameters["crop"] or (_CROP, _CROP)

@@ -120,8 +120,12 @@ def _read_file(path: Path, white: float | None) -> Dataset:
         return Dataset(name, train, source, test)
     if suffix == ".npy":
         return Dataset(name, split_of(read_npy(path), source, white), source)
+    if path.name.lower().endswith((".tar.gz", ".tgz")):
+        raise DataError(f"{path}: a compressed tar file; decompress it, as gunzip does: images are read in place.")
     if path.name.endswith(_IDX_SUFFIXES):
         return Dataset(name, split_of(read_idx(path), source, white), source)
+    if suffix in UNREAD:
+        raise DataError(f"{path}: {suffix} is not supported; save it as .png or .tif.")
     raise DataError(
         f"{path}: cannot tell the format from its name; allowed: {', '.join(sorted(IMAGE_FORMATS))}, "
         ".npy, .npz, IDX (names that end in -ubyte, .idx or .gz), or a folder."

@@ -180,7 +180,7 @@ class Generator(Downstream):
         if labels is not None and labels.shape != (len(samples),):
             raise DataError(f"y has shape {labels.shape}; a generator takes one label for each of the {len(samples)} samples.")
         if labels is not None and type_of_target(labels).startswith("continuous"):
-            raise DataError("y holds continuous numbers; a generator takes labels: whole numbers or names of classes.")
+            raise DataError("y holds fractions; a generator takes classes: integers or names. Leave y out, or bin it.")
         return labels
 
     def _learn(self, samples: Array, y: Any) -> None:

@@ -157,7 +157,7 @@ def _warn_other_files(path: str, others: Counter[str]) -> None:
 
 
 def _members(stream: IO[bytes], *, every: bool = False) -> Iterator[_Member]:
-    """Yield the regular files from the position of `stream` on, and if `every`, links and sparse files; skip folders and devices.
+    """Yield the regular files from the position of `stream` on, and if `every`, links and sparse files.
 
     This parser replaces tarfile, which does much more work per header and loops for ever on negative sizes.
     """
@@ -241,9 +241,7 @@ def _key(name: str) -> str:
 
 def _content(stream: IO[bytes], member: _Member) -> bytes:
     if member.kind:
-        raise DataError(
-            f"is {member.kind} in the archive, and not read; store the files (tar --dereference --hard-dereference)."
-        )
+        raise DataError(f"is {member.kind} in the archive, and not read; store files (tar --dereference --hard-dereference).")
     if member.size > MAX_ENCODED:
         raise DataError(f"{member.size:,} bytes; the limit is {MAX_ENCODED:,}.")
     position = stream.tell()
