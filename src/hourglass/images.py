@@ -9,7 +9,7 @@ for images and in their own units for tables.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,30 +47,30 @@ def as_plain(image: Any) -> Any:
 
 
 def as_array(samples: Any, *, name: str = "images") -> Array:
-    """`samples` as an array, without copying arrays; Pillow images, alone or in a list, are converted as in reading files.
+    """`samples` as an array, without copying arrays: the one way from what users pass to numpy.
+
+    Pillow images, alone or in a list, are converted as in reading files; tensors are detached and moved to the CPU, and
+    bfloat16, which numpy lacks, becomes float32.
 
     Raises
     ------
     DataError
-        For masked arrays, whose mask would be lost, or Pillow images of several sizes.
+        For masked arrays, whose mask would be lost, or images of several sizes.
     """
-    parts = samples if isinstance(samples, (list, tuple)) else [samples]
-    if any(isinstance(part, np.ma.MaskedArray) for part in parts):
-        raise DataError(f"{name} are a masked array, whose mask would be lost; pass .filled(value), or drop these samples.")
-    if not any(_is_pillow(part) for part in parts):
-        return np.asarray(samples)
-    images = [np.asarray(as_plain(part) if _is_pillow(part) else part) for part in parts]
-    if len({image.shape[:2] for image in images}) > 1:
-        (h0, w0), (h, w) = sorted({image.shape[:2] for image in images})[:2]
-        raise DataError(f"{name} are Pillow images of several sizes, as {w0}×{h0} and {w}×{h}; resize them to one.")
-    if len({image.ndim for image in images}) > 1:
-        note(f"{name}: grey and coloured images together; all are read as RGB.", 3)
-        images = [image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2) for image in images]
-    return images[0] if parts[0] is samples else np.stack(images)
+    if not isinstance(samples, (list, tuple)):
+        return np.asarray(_plain_array(samples, name))
+    if not any(_needs_conversion(part) for part in samples):
+        return _of_one_shape(np.asarray, samples, name)
+    images = [np.asarray(_plain_array(part, name)) for part in samples]
+    sizes = sorted({image.shape[:2] for image in images})
+    if len(sizes) > 1:
+        one, other = ("×".join(str(length) for length in size[::-1]) for size in sizes[:2])
+        raise DataError(f"{name} have several sizes, as {one} and {other}; resize them to one.")
+    return _of_one_shape(np.stack, _in_equal_channels(images, name), name)
 
 
 def as_list(samples: Any, *, name: str = "images") -> list[Array] | None:
-    """A list or tuple of images of several heights and widths, arrays or Pillow images, as a list of arrays; else None.
+    """A list or tuple of images of several heights and widths, of any kind `as_array` takes, as a list of arrays; else None.
 
     Grey and coloured Pillow images together become RGB, with a HourglassWarning.
     """
@@ -81,17 +81,53 @@ def as_list(samples: Any, *, name: str = "images") -> list[Array] | None:
     sizes = {one.size[::-1] if _is_pillow(one) else tuple(one.shape[:2]) for one in samples}
     if len(sizes) < 2:
         return None
-    if any(isinstance(one, np.ma.MaskedArray) for one in samples):
-        as_array(samples, name=name)  # raises
-    images = [np.asarray(as_plain(one) if _is_pillow(one) else one) for one in samples]
-    if len({image.ndim for image in images}) > 1 and all(_is_pillow(one) for one in samples):
-        note(f"{name}: grey and coloured images together; all are read as RGB.", 3)
-        images = [image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2) for image in images]
-    return images
+    images = [np.asarray(_plain_array(one, name)) for one in samples]
+    return _in_equal_channels(images, name) if all(_is_pillow(one) for one in samples) else images
+
+
+def as_samples(samples: Any, *, name: str = "images") -> Array | list[Array]:
+    """`as_list` for images of several sizes, `as_array` for all else."""
+    many = as_list(samples, name=name)
+    return as_array(samples, name=name) if many is None else many
+
+
+def _of_one_shape(join: Callable[[Any], Array], parts: Any, name: str) -> Array:
+    try:
+        return join(parts)
+    except ValueError as error:
+        raise DataError(f"{name} cannot become one array: {error}") from error
+
+
+def _plain_array(image: Any, name: str) -> Any:
+    """A Pillow image or tensor as an array; anything else as it is. Raises DataError for a masked array."""
+    if isinstance(image, np.ma.MaskedArray):
+        raise DataError(f"{name}: a masked array, whose mask would be lost; pass .filled(value), or drop these samples.")
+    if _is_pillow(image):
+        return np.asarray(as_plain(image))
+    if _is_tensor(image):
+        plain = image.detach().cpu()
+        return (plain.float() if str(plain.dtype) == "torch.bfloat16" else plain).numpy()
+    return image
+
+
+def _needs_conversion(image: Any) -> bool:
+    return _is_pillow(image) or _is_tensor(image) or isinstance(image, np.ma.MaskedArray)
 
 
 def _is_pillow(image: Any) -> bool:
     return hasattr(image, "has_transparency_data") and hasattr(image, "convert")
+
+
+def _is_tensor(image: Any) -> bool:
+    return hasattr(image, "detach") and hasattr(image, "cpu")  # torch is not imported here
+
+
+def _in_equal_channels(images: list[Array], name: str) -> list[Array]:
+    """Grey images (h, w) among coloured ones as RGB, with a HourglassWarning."""
+    if len({image.ndim for image in images}) < 2:
+        return images
+    note(f"{name}: grey and coloured images together; all are read as RGB.", 4)
+    return [image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2) for image in images]
 
 
 def check_images(images: object, *, name: str = "images", white: float | None = None, bounded: bool = True) -> Array:
@@ -151,9 +187,12 @@ def check_images(images: object, *, name: str = "images", white: float | None = 
     return array
 
 
-def warn_of_masks(images: Array, *, name: str = "images") -> None:
+def warn_of_masks(images: Array | list[Array], *, name: str = "images") -> None:
     """Warn if uint8 `images` hold only 0 and 1: these are likely masks, but read as near black."""
-    if images.dtype == np.uint8 and images.max() == 1 and images.min() == 0:
+    every = images if isinstance(images, list) else [images]
+    if any(image.dtype != np.uint8 or image.max() > 1 for image in every):
+        return
+    if len({int(end) for image in every for end in (image.min(), image.max())}) == 2:
         words = f"{name} are uint8 and hold only 0 and 1: near black, as 255 is white"
         note(f"{words}. Convert them to bool, or multiply by 255.", 3)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hourglass.errors import ParameterError
-from hourglass.images import Array, Float32, Sample, check_images, to_float
+from hourglass.images import Array, Float32, Sample, as_array, check_images, to_float
 
 Range = float | tuple[float, float]
 """A number, or (low, high), between which each image draws its own uniformly."""
@@ -69,7 +69,7 @@ class Corruption(ABC):
 
         Parameters
         ----------
-        images : ndarray (n, h, w), (n, h, w, c) or (n, features), uint8 or float in 0..1
+        images : array-like (n, h, w), (n, h, w, c) or (n, features), uint8 or float in 0..1, or list of Pillow images
             Or a Tensor, as `corrupt` takes it.
         generator : torch.Generator, int or None
             An int is a seed; None gives a new draw at every call.
@@ -87,7 +87,7 @@ class Corruption(ABC):
             generator = seeded(generator, images.device if isinstance(images, Tensor) else "cpu")
         if isinstance(images, Tensor):
             return self.corrupt(images, generator)
-        array = np.asarray(images)
+        array = as_array(images)
         if array.ndim == 2:  # rows of features are checked and scaled like images one pixel wide
             rows = np.array(to_float(check_images(array[..., None]))[..., 0])
             return self._in_range(self.corrupt(torch.from_numpy(rows), generator))

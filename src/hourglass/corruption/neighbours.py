@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.errors import DataError
-from hourglass.images import Array
+from hourglass.images import Array, as_samples
 
 _PARTNERS = np.array([[1, 2], [0, 3], [0, 3], [1, 2]])  # the pixels beside each of a cell, which are numbered row by row
 
@@ -23,7 +23,7 @@ def neighbour_pairs(images: Sequence[Array] | Array, *, n_draws: int = 4, seed: 
 
     Parameters
     ----------
-    images : sequence of ndarray (h, w) or (h, w, c), or array of such
+    images : sequence of ndarray (h, w) or (h, w, c) or Pillow images, or array of such
         At least 2×2; an odd last row or column is left out.
     n_draws : int
         Pairs from each image.
@@ -49,7 +49,7 @@ def neighbour_pairs(images: Sequence[Array] | Array, *, n_draws: int = 4, seed: 
     """
     rng = np.random.default_rng(seed)
     inputs, targets = list[Array](), list[Array]()
-    for image in images:
+    for image in as_samples(images):
         height, width = image.shape[0] // 2, image.shape[1] // 2
         if not height or not width:
             raise DataError(f"an image of {image.shape[1]}×{image.shape[0]} has no cell of 2×2 pixels.")

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from hourglass.errors import DataError, ModelError
-from hourglass.images import Array, Float32, Sample, check_images, to_float
+from hourglass.images import Array, Float32, Sample, as_array, check_images, to_float
 from hourglass.notes import note
 
 Model = Callable[[Float32], Float32]
@@ -43,7 +43,7 @@ def restore_image(
     """
     if not sample.is_image:
         raise ModelError("the model was fitted on flat features, not on images.")
-    values = to_float(check_images(np.asarray(image)[None], name="image", white=sample.white, bounded=bounded)[0])
+    values = to_float(check_images(as_array(image, name="image")[None], name="image", white=sample.white, bounded=bounded)[0])
     stack = _as_channels(values, sample)
     if sample.is_any_size or stack.shape[1:3] == sample.size[:2]:
         return _from_channels(model(stack), (values.shape[0] * scale, values.shape[1] * scale, *values.shape[2:]))

@@ -8,12 +8,22 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 from sklearn.utils.validation import check_array, validate_data
 
 from hourglass.data import Dataset, Split, Stream
 from hourglass.errors import DataError
-from hourglass.images import Array, Float32, Sample, as_array, as_list, check_images, to_unit, warn_of_masks, white_level
+from hourglass.images import (
+    Array,
+    Float32,
+    Sample,
+    as_array,
+    as_list,
+    as_samples,
+    check_images,
+    to_unit,
+    warn_of_masks,
+    white_level,
+)
 from hourglass.notes import note
 
 if TYPE_CHECKING:
@@ -86,19 +96,17 @@ def check_samples(
         if (many := as_list(samples, name=name)) is not None:
             checked, level = check_many(many, sample, white, owner, name=name, bounded=bounded)
             if sample is None:
+                warn_of_masks(checked, name=name)
                 _set_features(estimator, checked[0][0, 0].size)
             return checked, level
-        given = _untracked(samples)
-        is_array = hasattr(given, "ndim") or hasattr(given, "__array__")  # tables have column names
-        given = given if is_array and not isinstance(given, np.ma.MaskedArray) else as_array(given, name=name)
+        given = samples if _is_frame(samples) else as_array(samples, name=name)
         n_axes = getattr(given, "ndim", 2)
         if sample is not None and sample.is_image and n_axes > 1 and sample.fits(given.shape):
             raise DataError(f"{name} is one image of shape {given.shape}; it needs a batch axis: {name}[None].")
         if n_axes <= 2:
             array, level = _check_table(estimator, given, reset=sample is None, name=name), None
         else:
-            array = as_array(given, name=name)
-            array, level = in_unit(array, sample, white, owner, name=name)
+            array, level = in_unit(given, sample, white, owner, name=name)
             array = check_images(array, name=name, bounded=bounded)
     except ValueError as error:
         raise error if isinstance(error, DataError) else DataError(str(error)) from error
@@ -161,10 +169,12 @@ def in_unit(
 
 def check_targets(targets: Any, sample: Sample | None, white: float | None, owner: str) -> Any:
     """Check the clean samples of pairs; does not set attributes of the estimator."""
-    if (many := as_list(targets, name="y")) is not None:
-        return check_many(many, sample, white, owner, name="y")[0]
-    targets = np.asarray(targets)
-    if targets.ndim > 2:
+    targets = as_samples(targets, name="y")
+    if isinstance(targets, list) or targets.ndim > 2:
+        if sample is None:
+            warn_of_masks(targets, name="y")
+        if isinstance(targets, list):
+            return check_many(targets, sample, white, owner, name="y")[0]
         return check_images(in_unit(targets, sample, white, owner, name="y")[0], name="y")
     try:
         checked: Array = check_array(targets, dtype="numeric")
@@ -218,9 +228,6 @@ def _set_features(estimator: Any, count: int) -> None:
     estimator.__dict__.pop("feature_names_in_", None)
 
 
-def _untracked(samples: Any) -> Any:
-    """Detach a tensor and move it to the CPU; bfloat16, which numpy lacks, becomes float32."""
-    if not isinstance(samples, torch.Tensor):
-        return samples
-    plain = samples.detach().cpu()
-    return plain.float() if plain.dtype == torch.bfloat16 else plain
+def _is_frame(samples: Any) -> bool:
+    """Whether `samples` is a table of named columns, or a sparse one: scikit-learn checks these."""
+    return hasattr(samples, "dtypes") or hasattr(samples, "tocsr") or hasattr(samples, "__dataframe__")

@@ -131,7 +131,10 @@ class Compressor(Downstream):
             itself, makes images grey; either with a HourglassWarning.
         """
         check_is_fitted(self)
-        if not _is_pillow(X) and len(X) == 0:
+        if self.sample_.is_image:
+            is_list = isinstance(X, (list, tuple))
+            X = [as_array(image, name="an image of X") for image in X] if is_list else as_array(X, name="X")
+        if len(X) == 0:
             raise DataError("there is no image to compress.")
         if self._codes_maps:
             return self._compress_each(X, names, quality, white)
@@ -150,9 +153,9 @@ class Compressor(Downstream):
     def _samples_of(self, X: Any) -> tuple[Array, list[tuple[int, int]] | None]:
         """(samples, the sizes of images that are split into tiles or None)"""
         shape = self.sample_.size
-        if not self.sample_.is_image or (np.ndim(X[0]) == len(shape) and all(np.shape(image) == shape for image in X)):
-            return self._check(np.asarray(X) if isinstance(X, (list, tuple)) else X), None
-        images = [check_images(np.asarray(image)[None], name="an image of X")[0] for image in X]
+        if not self.sample_.is_image or all(image.shape == shape for image in X):
+            return self._check(X), None
+        images = [check_images(image[None], name="an image of X")[0] for image in X]
         if len({image.dtype for image in images}) > 1:
             images = [to_float(image) for image in images]
         sizes = [(image.shape[0], image.shape[1]) for image in images]
@@ -165,9 +168,9 @@ class Compressor(Downstream):
             raise ParameterError('with network="codec" each image has a file of its own, without a name in it; omit names.')
         level = self.quality if quality is None else quality
         self._own_options["quality"].check("quality", level, type(self).__name__)
-        channels, given = self.sample_.channels, as_array(X) if _is_pillow(X) else X
-        is_one = isinstance(given, np.ndarray) and (given.ndim == 2 or (given.ndim == 3 and given.shape[2] in (3, channels)))
-        images = checked([given] if is_one else list(given), channels)
+        channels = self.sample_.channels
+        is_one = not isinstance(X, list) and (X.ndim == 2 or (X.ndim == 3 and X.shape[2] in (3, channels)))
+        images = checked([X] if is_one else list(X), channels)
         blobs = [self._coder.compress(image, round(level), white) for image in images]
         return blobs[0] if is_one else blobs
 
@@ -353,7 +356,3 @@ def _makes_maps(arguments: Mapping[str, Any]) -> bool:
     """Whether the network of these arguments has maps of integers as codes."""
     kind = network_kind(arguments["network"] or PRESETS[arguments["preset"]]["network"])
     return kind is not None and kind.takes_any_size and kind.has_rate
-
-
-def _is_pillow(image: Any) -> bool:
-    return hasattr(image, "convert")

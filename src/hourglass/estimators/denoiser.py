@@ -16,7 +16,7 @@ from hourglass.estimators.checks import Pairs, check_samples, check_targets
 from hourglass.estimators.documentation import documented
 from hourglass.estimators.presets import CHAPTER_NOISE, PHOTO_NOISE
 from hourglass.estimators.settings import Circumstances
-from hourglass.images import Array, Float32, Sample, as_list, to_float
+from hourglass.images import Array, Float32, Sample, as_list, as_samples, to_float
 
 _DRAWS = 4  # of noise, for a strength above what the network finds
 
@@ -143,6 +143,7 @@ class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
         is_fitted = sample is not None
         bounded = self._takes_bounded if is_fitted and y is not None else True
         samples, white = check_samples(self, X, sample, self._level, bounded=bounded)
+        y = as_samples(y, name="y")
         if not _are_targets(y, samples):
             if sample is not None and self.settings_["corruption"] is None:
                 raise ParameterError("fitted on pairs, it takes pairs: (corrupted, clean).")
@@ -157,9 +158,6 @@ class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
         return Pairs(targets, samples, white)
 
 
-def _are_targets(y: Any, samples: Any) -> bool:
+def _are_targets(y: Array | list[Array], samples: Any) -> bool:
     """Whether `y` holds clean samples, rather than labels or None."""
-    if as_list(y, name="y") is not None:
-        return True
-    shape = np.asarray(y).shape  # () for None
-    return len(shape) > 1 and not (shape[1:] == (1,) != samples[0].shape)
+    return isinstance(y, list) or (y.ndim > 1 and not (y.shape[1:] == (1,) != samples[0].shape))  # None has no axis

@@ -11,13 +11,14 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from hourglass.corruption import Corruption, Downscale, enlarge, reduce
+from hourglass.data import Stream
 from hourglass.errors import DataError, ParameterError
 from hourglass.estimators.anysize import restore_image
 from hourglass.estimators.base import Float32Transformer, ImageEstimator
 from hourglass.estimators.checks import Pairs, check_many, check_samples, in_unit
 from hourglass.estimators.documentation import documented
 from hourglass.estimators.settings import Circumstances
-from hourglass.images import Array, Float32, Sample, as_list, check_images, to_float
+from hourglass.images import Array, Float32, Sample, as_list, as_samples, check_images, to_float, warn_of_masks
 from hourglass.options import Option, TrainingOptions, one_of
 
 _BATCH = 1024
@@ -171,13 +172,13 @@ class Enhancer(Float32Transformer, ImageEstimator):
         NotFittedError, DataError
         """
         check_is_fitted(self, "model_")
-        many, targets = as_list(X, name="X"), as_list(y, name="y")
-        if many is None:
+        X, y = as_samples(X, name="X"), as_samples(y, name="y")
+        if not isinstance(X, list):
             pairs = [(X, y) if np.ndim(y) > 2 else (self.reduce(X), X)]
-        elif targets is None:
-            pairs = [(self.reduce(whole), whole) for whole in (self._whole_blocks(image)[None] for image in many)]
+        elif not isinstance(y, list):
+            pairs = [(self.reduce(whole), whole) for whole in (self._whole_blocks(image)[None] for image in X)]
         else:
-            pairs = [(low[None], high[None]) for low, high in zip(many, targets, strict=True)]
+            pairs = [(low[None], high[None]) for low, high in zip(X, y, strict=True)]
         total, count = 0.0, 0
         for low, high in pairs:
             error = self.transform(low) - to_float(check_images(high, name="y"))
@@ -188,14 +189,17 @@ class Enhancer(Float32Transformer, ImageEstimator):
         """High-resolution targets, and for pairs the enlarged low-resolution inputs."""
         if self.get_params(deep=False)["corruption"] is not None:
             raise ParameterError("an Enhancer's corruption is its factor; for another, fit on pairs: low X and high y.")
-        if (many := as_list(X, name="X")) is not None:
-            targets = as_list(y, name="y")
-            owner = type(self).__name__
-            images, white = check_many(many if targets is None else targets, sample, self._level, owner)
+        X = X if isinstance(X, Stream) else as_samples(X, name="X")
+        y = as_samples(y, name="y")
+        if isinstance(X, list):
+            are_pairs, owner = isinstance(y, list), type(self).__name__
+            images, white = check_many(y if are_pairs else X, sample, self._level, owner)
+            if sample is None:
+                warn_of_masks(images, name="y" if are_pairs else "X")
             self.n_features_in_ = images[0][0, 0].size
-            if targets is None:
+            if not are_pairs:
                 return Pairs([self._whole_blocks(image) for image in images], None, white)
-            lows = check_many(many, sample, white, owner)[0]
+            lows = check_many(X, sample, white, owner)[0]
             self._check_sizes(lows, images)
             return Pairs(images, [self._smoothly_enlarged(low[None])[0] for low in lows], white)
         if np.ndim(X) < 3:
@@ -205,7 +209,9 @@ class Enhancer(Float32Transformer, ImageEstimator):
             self._check_divisible(high)
             return Pairs(high, None, white)
         high, white = check_samples(self, y, sample, self._level, name="y")
-        low = check_images(in_unit(np.asarray(X), sample, white, type(self).__name__)[0], name="X")
+        low = check_images(in_unit(X, sample, white, type(self).__name__)[0], name="X")
+        if sample is None:
+            warn_of_masks(low, name="X")
         self._check_sizes(low, high)
         return Pairs(high, self._smoothly_enlarged(low), white)
 

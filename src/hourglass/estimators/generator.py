@@ -14,7 +14,7 @@ from hourglass.errors import DataError, ParameterError
 from hourglass.estimators.checks import check_labels
 from hourglass.estimators.documentation import documented
 from hourglass.estimators.downstream import Downstream
-from hourglass.images import Array, Float32
+from hourglass.images import Array, Float32, as_array
 from hourglass.latent import Mixture, fit_mixture, interpolate, traverse
 from hourglass.options import Option, TrainingOptions, whole
 
@@ -132,7 +132,7 @@ class Generator(Downstream):
         NotFittedError, DataError, ParameterError
         """
         check_is_fitted(self)
-        start, end = self.encode(np.stack([np.asarray(a), np.asarray(b)]))
+        start, end = self.encode([as_array(a), as_array(b)])
         return self._model.decode(interpolate(start, end, steps, path))
 
     def traverse(self, image: Any = None, steps: int = 9, spread: float = 2.0) -> Float32:
@@ -157,7 +157,7 @@ class Generator(Downstream):
         """
         check_is_fitted(self)
         mean, deviation = self.density_.moments()
-        start = mean if image is None else self.encode(np.asarray(image)[None])[0]
+        start = mean if image is None else self.encode(as_array(image)[None])[0]
         shares = np.linspace(-spread, spread, steps, dtype=np.float32)
         walks = [
             traverse(start, component, mean[component] + shares * deviation[component])

@@ -103,7 +103,7 @@ class FileNames(Sequence[str]):
             else:
                 first = first or as_text(os.fsdecode(bytes(name)))
         message = f"{folder}: {n_above} images above the class folders have no label and are left out; the first: {first}."
-        warnings.warn(message, HourglassWarning, stacklevel=3)
+        note(message, 3)
 
     def __len__(self) -> int:
         return len(self._ends) - 1

@@ -1,0 +1,82 @@
+"""Whatever a user calls an image becomes the same array, wherever it is passed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import hourglass as hg
+
+COLOURS = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
+GREY = COLOURS[..., 0]
+PALETTES = [Image.fromarray(image).quantize(16) for image in COLOURS]
+SAME = np.stack([np.asarray(image.convert("RGB")) for image in PALETTES])
+ONCE = {"epochs": 1, "random_state": 0}
+MAPS = {"network": "maps", "hidden": (4,), "crop": 8} | ONCE
+
+PLACES: dict[str, Callable[[Any], Any]] = {
+    "targets of pairs": lambda images: hg.Denoiser(3, **ONCE).fit(COLOURS, images).history_[-1]["loss"],
+    "targets to score": lambda images: hg.Denoiser(3, **ONCE).fit(COLOURS, COLOURS).score(COLOURS, images),
+    "low images of pairs": lambda images: hg.Enhancer(**ONCE).fit(images, SAME.repeat(2, 1).repeat(2, 2)).history_[-1]["loss"],
+    "images to enhance and score": lambda images: hg.Enhancer(**ONCE).fit(COLOURS).score(images),
+    "one image": lambda images: hg.Denoiser(3, **ONCE).fit(COLOURS).transform_image(images[0]),
+    "ends of a path": lambda images: hg.Generator(3, **ONCE).fit(COLOURS).interpolate(images[0], images[1]),
+    "start of a traverse": lambda images: hg.Generator(3, **ONCE).fit(COLOURS).traverse(images[0]),
+    "images to compress": lambda images: hg.Compressor(3, **ONCE).fit(COLOURS).compress(images),
+    "images to corrupt": lambda images: hg.GaussianNoise(0, 0.1)(images, 0),
+    "images to take pairs of": lambda images: hg.neighbour_pairs(images)[0],
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_pictures_with_palettes_are_their_colours(place: str) -> None:
+    wanted, made = PLACES[place](SAME), PLACES[place](PALETTES)
+    np.testing.assert_array_equal(made, wanted)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_mask_is_nowhere_lost(place: str) -> None:
+    with pytest.raises(hg.DataError, match="mask would be lost"):
+        PLACES[place](np.ma.masked_greater(SAME, 250))
+
+
+@pytest.mark.parametrize("convert", [lambda image: image.requires_grad_(), lambda image: image.bfloat16()])
+def test_tensors_are_taken_alone_and_in_lists(convert: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    def images(*size: int) -> torch.Tensor:
+        return convert(torch.rand(*size))
+
+    assert hg.Denoiser(3, **ONCE).fit(GREY, images(20, 8, 8)).sample_.size == (8, 8)
+    assert hg.Autoencoder(3, **ONCE).fit([images(8, 8) for _ in range(6)]).sample_.size == (8, 8)
+    assert hg.Autoencoder(3, **MAPS).fit([images(8 + row, 9) for row in range(6)]).sample_.is_any_size
+
+
+@pytest.mark.parametrize("place", ["targets", "several sizes", "targets of several sizes"])
+def test_masks_of_zeros_and_ones_are_noted(place: str) -> None:
+    masks = [(COLOURS[0, : 5 + row, :, 0] > 99).astype(np.uint8) for row in range(4)]
+    fits = {
+        "targets": lambda: hg.Denoiser(3, **ONCE).fit(GREY, (GREY > 99).astype(np.uint8)),
+        "several sizes": lambda: hg.Autoencoder(3, **MAPS).fit(masks),
+        "targets of several sizes": lambda: hg.Denoiser(3, **MAPS).fit([mask * np.uint8(255) for mask in masks], masks),
+    }
+    with pytest.warns(hg.HourglassWarning, match=f"{'y' if 'targets' in place else 'X'} are uint8 and hold only 0 and 1"):
+        fits[place]()
+
+
+def test_images_of_other_sizes_are_compressed_in_their_colours() -> None:
+    model = hg.Compressor(3, **ONCE).fit(COLOURS)
+    larger = [image.resize((11, 9)) for image in PALETTES[:2]]
+    assert model.compress(larger) == model.compress([np.asarray(image.convert("RGB")) for image in larger])
+    with pytest.raises(hg.DataError, match="mask would be lost"):
+        model.compress([np.ma.masked_greater(np.asarray(larger[0].convert("RGB")), 250)])
+
+
+def test_images_of_several_shapes_are_said() -> None:
+    with pytest.raises(hg.DataError, match="images cannot become one array"):
+        hg.Flip()([GREY[0], COLOURS[0]], 0)
+    with pytest.raises(hg.DataError, match="several sizes, as 9×7 and 8×8"):
+        hg.Flip()([Image.new("L", (8, 8)), Image.new("L", (9, 7))], 0)
