@@ -80,3 +80,72 @@ def test_images_of_several_shapes_are_said() -> None:
         hg.Flip()([GREY[0], COLOURS[0]], 0)
     with pytest.raises(hg.DataError, match="several sizes, as 9×7 and 8×8"):
         hg.Flip()([Image.new("L", (8, 8)), Image.new("L", (9, 7))], 0)
+
+
+# --- a trained model without its estimator ------------------------------------------------------------------------------
+
+
+def test_a_trained_model_converts_as_its_estimator_does() -> None:
+    deep = GREY.astype(np.uint16) * 16
+    estimator = hg.Autoencoder(3, white=4095, **ONCE).fit(deep)
+    model = estimator.model_
+    wanted = estimator.encode(deep)
+    assert np.array_equal(model.encode(deep), wanted)
+    assert np.array_equal(model.vectors(torch.from_numpy(deep.astype(np.int32))), wanted)
+    assert np.array_equal(model.encode([Image.fromarray(image) for image in deep]), wanted)
+    assert np.array_equal(model.reconstruct(deep), estimator.reconstruct(deep))
+    assert np.array_equal(model.reconstruct(GREY), estimator.reconstruct(GREY))
+    assert np.array_equal(model.decode(wanted.tolist()), estimator.inverse_transform(wanted))
+    table = hg.Autoencoder(2, **ONCE).fit(np.random.default_rng(0).random((20, 3)))
+    assert np.array_equal(table.model_.reconstruct([[1, 2, 3]]), table.reconstruct([[1.0, 2, 3]]))
+
+
+def test_a_trained_model_takes_several_sizes() -> None:
+    images = [COLOURS[0, :5], COLOURS[1], COLOURS[2, :, :7]]
+    estimator = hg.Denoiser(3, corruption=hg.GaussianNoise(0, 0.1), **MAPS).fit(images)
+    model = estimator.model_
+    maps = model.encode(images)
+    assert [code.shape for code in maps] == [(3, 3, 4), (3, 4, 4), (3, 4, 4)]
+    assert [image.shape for image in model.decode(maps)] == [(6, 8, 3), (8, 8, 3), (8, 8, 3)]
+    assert np.array_equal(model.vectors(images), estimator.encode(images))
+    for made, wanted in zip(model.reconstruct(images), estimator.reconstruct(images), strict=True):
+        assert np.array_equal(made, wanted)
+    with pytest.raises(hg.ParameterError, match="window=0"):
+        model.reconstruct(images, window=0)
+    noisy = COLOURS / np.float32(255) + np.float32(0.1)
+    with pytest.raises(hg.DataError, match="hold floats from"):
+        model.reconstruct(noisy)
+    unbounded = hg.Denoiser(3, corruption=hg.GaussianNoise(0, 0.1, clip=False), **MAPS).fit(images)
+    assert np.isfinite(unbounded.model_.reconstruct(noisy)).all()
+
+
+@pytest.mark.parametrize(
+    ("samples", "words"),
+    [
+        (COLOURS.astype(float), "hold floats from 0 to 255"),
+        (COLOURS.astype(np.uint16), "of dtype uint16"),
+        (COLOURS[0], r"a single one, of shape \(8, 8, 3\); it needs a batch axis"),
+        (Image.fromarray(COLOURS[0]), "needs a batch axis"),
+        (GREY, r"samples have shape \(8, 8\); the model takes \(8, 8, 3\)"),
+        ([COLOURS[0], COLOURS[1, :5]], r"samples have shape \(5, 8, 3\); the model takes"),
+        (np.ma.masked_greater(COLOURS, 250), "mask would be lost"),
+        (COLOURS[:0], "at least one image"),
+        (np.full((1, 8, 8, 3), np.nan), "NaN"),
+        (None, r"shape \(\)"),
+    ],
+)
+def test_a_trained_model_refuses_in_words(samples: Any, words: str) -> None:
+    model = hg.Autoencoder(3, **ONCE).fit(COLOURS).model_
+    for use in (model.encode, model.vectors, model.reconstruct):
+        with pytest.raises(hg.DataError, match=words):
+            use(samples)
+
+
+def test_a_trained_model_refuses_other_codes_and_tables_in_words() -> None:
+    model = hg.Autoencoder(2, **ONCE).fit(np.random.default_rng(0).random((20, 3))).model_
+    for codes, words in ((np.zeros(2), r"\(2,\); allowed: \(n, 2\)"), ([["a", "b"]], "numbers"), ([[np.inf, 0]], "infinite")):
+        with pytest.raises(hg.DataError, match=words):
+            model.decode(codes)
+    for table, words in (([1, 2, 3], "batch axis"), ([[1, 2]], r"takes \(n, 3\)"), ([[np.nan, 1, 2]], "NaN")):
+        with pytest.raises(hg.DataError, match=words):
+            model.reconstruct(table)

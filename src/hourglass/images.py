@@ -130,7 +130,14 @@ def _in_equal_channels(images: list[Array], name: str) -> list[Array]:
     return [image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2) for image in images]
 
 
-def check_images(images: object, *, name: str = "images", white: float | None = None, bounded: bool = True) -> Array:
+def check_images(
+    images: object,
+    *,
+    name: str = "images",
+    white: float | None = None,
+    bounded: bool = True,
+    sample: Sample | None = None,
+) -> Array:
     """Return `images` as an array that keeps the contract, without a copy if it does already.
 
     Parameters
@@ -143,6 +150,8 @@ def check_images(images: object, *, name: str = "images", white: float | None = 
         White level of integers other than uint8, which become float32 in 0..1; without it they raise.
     bounded : bool
         Whether floats must lie in 0..1; noise that is not clipped leaves it.
+    sample : Sample, optional
+        That of a model: images that fit it cannot have their channels first.
 
     Raises
     ------
@@ -156,11 +165,8 @@ def check_images(images: object, *, name: str = "images", white: float | None = 
             f"{name} have shape {array.shape}; allowed: (n, h, w) or (n, h, w, channels). "
             "A single image needs a batch axis: image[None]."
         )
-    if array.ndim == 4 and array.shape[1] <= _FEW_CHANNELS < min(array.shape[2:]):
-        raise DataError(
-            f"{name} have shape {array.shape}, which reads as {array.shape[3]} channels of {array.shape[1]}×{array.shape[2]} "
-            "pixels. Channels come last: np.moveaxis(images, 1, -1)."
-        )
+    if array.ndim == 4 and not (sample is not None and sample.fits(array.shape[1:])):
+        _check_channels_last(array, name)
     if 0 in array.shape:
         raise DataError(f"{name} have shape {array.shape}; at least one image of at least one pixel is needed.")
     if array.dtype == np.bool_:
@@ -185,6 +191,14 @@ def check_images(images: object, *, name: str = "images", white: float | None = 
             "Divide by the largest possible value, or set it when reading files: white=, on the command line --white."
         )
     return array
+
+
+def _check_channels_last(images: Array, name: str) -> None:
+    if images.shape[1] <= _FEW_CHANNELS < min(images.shape[2:]):
+        raise DataError(
+            f"{name} have shape {images.shape}, which reads as {images.shape[3]} channels of "
+            f"{images.shape[1]}×{images.shape[2]} pixels. Channels come last: np.moveaxis(images, 1, -1)."
+        )
 
 
 def warn_of_masks(images: Array | list[Array], *, name: str = "images") -> None:

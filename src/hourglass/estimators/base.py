@@ -262,7 +262,7 @@ class ImageEstimator(BaseEstimator):
         ------
         NotFittedError, DataError
         """
-        return self._model.vectors(self._check(X))
+        return self._model.vectors(self._check(X), check_input=False)
 
     def inverse_transform(self, X: Any) -> Float32:
         """Decode codes (n, n_components) to samples: float32, images in 0..1, features in their own units.
@@ -283,7 +283,7 @@ class ImageEstimator(BaseEstimator):
         ------
         NotFittedError, DataError
         """
-        return self._model.reconstruct(self._check(X))
+        return self._model.reconstruct(self._check(X), check_input=False)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Minus the mean squared error of the reconstruction, in squared units of the samples (images: of 0..1).
@@ -303,7 +303,7 @@ class ImageEstimator(BaseEstimator):
                 corrupted = model.settings["corruption"].corrupt(torch.from_numpy(values), generator).numpy()
                 outputs = model.sample.from_network(model.run(corrupted))
             else:
-                outputs = model.reconstruct(clean if given is None else given)
+                outputs = model.reconstruct(clean if given is None else given, check_input=False)
             expected = to_float(clean) if model.sample.is_image else clean
             total += float(np.square(outputs - expected, dtype=np.float64).sum())
             count += clean.size

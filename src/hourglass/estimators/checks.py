@@ -107,7 +107,7 @@ def check_samples(
             array, level = _check_table(estimator, given, reset=sample is None, name=name), None
         else:
             array, level = in_unit(given, sample, white, owner, name=name)
-            array = check_images(array, name=name, bounded=bounded)
+            array = check_images(array, name=name, bounded=bounded, sample=sample)
     except ValueError as error:
         raise error if isinstance(error, DataError) else DataError(str(error)) from error
     if array.ndim > 2 and sample is None:
@@ -133,7 +133,7 @@ def check_many(
         largest = max(deep, key=lambda image: int(image.max()))
         white = in_unit(largest[None], None, None, owner, name=name)[1]
     checked = [
-        check_images(in_unit(image[None], sample, white, owner, name=name)[0], name=name, bounded=bounded)[0]
+        check_images(in_unit(image[None], sample, white, owner, name=name)[0], name=name, bounded=bounded, sample=sample)[0]
         for image in images
     ]
     channels = {image.shape[2:] for image in checked}
@@ -175,7 +175,7 @@ def check_targets(targets: Any, sample: Sample | None, white: float | None, owne
             warn_of_masks(targets, name="y")
         if isinstance(targets, list):
             return check_many(targets, sample, white, owner, name="y")[0]
-        return check_images(in_unit(targets, sample, white, owner, name="y")[0], name="y")
+        return check_images(in_unit(targets, sample, white, owner, name="y")[0], name="y", sample=sample)
     try:
         checked: Array = check_array(targets, dtype="numeric")
     except ValueError as error:

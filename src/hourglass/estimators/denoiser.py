@@ -78,7 +78,7 @@ class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
         if not model.sample.is_any_size and (many := as_list(X, name="X")) is not None:
             return [self.transform_image(image, strength=strength) for image in many]
         checked = self._check(X)
-        outputs = model.reconstruct(checked)
+        outputs = model.reconstruct(checked, check_input=False)
         if strength is None:
             return outputs
         if not model.sample.is_image or not 0 <= strength <= 1:
@@ -96,7 +96,8 @@ class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
             return output if found == 0 else image + np.float32(strength / found) * (output - image)
         missing, rng = math.sqrt(strength**2 - found**2), np.random.default_rng(0)
         draws = [rng.normal(0, missing, image.shape).astype(np.float32) for _ in range(_DRAWS)]
-        mean: Float32 = np.mean([self._model.reconstruct(image + draw) for draw in draws], axis=0, dtype=np.float32)
+        noisy = (self._model.reconstruct(image + draw, check_input=False) for draw in draws)
+        mean: Float32 = np.mean(list(noisy), axis=0, dtype=np.float32)
         return mean
 
     reconstruct = transform

@@ -106,7 +106,7 @@ class Enhancer(Float32Transformer, ImageEstimator):
             raise DataError(
                 f"X has images of shape {low.shape[1:]}; fitted on {model.sample} with factor={self.factor}, it takes {wanted}."
             )
-        enlarged: Float32 = model.reconstruct(self._smoothly_enlarged(low))
+        enlarged: Float32 = model.reconstruct(self._smoothly_enlarged(low), check_input=False)
         corruption = self.settings_["corruption"]
         if isinstance(corruption, Downscale) and corruption.method == "area":
             for _ in range(_ROUNDS):

@@ -185,7 +185,9 @@ class Generator(Downstream):
 
     def _learn(self, samples: Array, y: Any) -> None:
         self.classes_, members = (np.empty(0), None) if y is None else np.unique(y, return_inverse=True)
-        self.density_ = fit_mixture(self._model.vectors(samples), members, self.n_gaussians, self._seeds()[-1])
+        self.density_ = fit_mixture(
+            self._model.vectors(samples, check_input=False), members, self.n_gaussians, self._seeds()[-1]
+        )
 
     def _use(self, blank: Float32) -> None:
         self.density_.check(self.encode(blank).shape[1], max(1, len(self.classes_)))

@@ -62,7 +62,7 @@ class ImageCoder:
 
         def maps() -> Iterator[tuple[NDArray[np.int32], int]]:
             for number, row in enumerate(chosen):
-                codes = model.encode(images[row][None])[0]
+                codes = model.encode(images[row][None], check_input=False)[0]
                 for part in range(_QUALITIES_EACH):
                     quality = (37 * number + 25 * part) % 101  # spread over all
                     yield blank.quantised(codes, quality), quality
@@ -79,7 +79,7 @@ class ImageCoder:
         given = values.shape[2] if values.ndim == 3 else 1
         fitted = with_channels(values[None], self.model.sample.shape)
         channels = min(given, self.model.sample.channels)
-        codes = self.model.encode(fitted)[0]
+        codes = self.model.encode(fitted, check_input=False)[0]
         size = (values.shape[0], values.shape[1])
         maps = self.quantised(codes, quality)
         return pack_image(ImageCode(self.checksum, quality, size, channels, level, maps), self.contexts, self.tables)
@@ -143,7 +143,7 @@ def checked(images: Sequence[Array], channels: int) -> list[Array]:
     DataError
         For channels that cannot be converted.
     """
-    made = [_checked(np.asarray(image)) for image in images]
+    made = [_checked(image) for image in images]
     given = [image.shape[2] if image.ndim == 3 else 1 for image in made]
     strange = sorted({number for number in given if number not in (1, channels) and (number, channels) != (3, 1)})
     if strange:

@@ -184,7 +184,7 @@ class Retriever(Downstream):
 
     def _learn(self, samples: Array, y: Any) -> None:
         self._names = GrowingArray(y)
-        self.index_ = NeighbourIndex(self._model.vectors(samples), self.metric, self.backend)
+        self.index_ = NeighbourIndex(self._model.vectors(samples, check_input=False), self.metric, self.backend)
 
     def _learn_streamed(self, source: Stream) -> None:
         """Index all images of a stream, named by their keys."""
@@ -193,7 +193,7 @@ class Retriever(Downstream):
         def codes() -> Iterator[Float32]:
             for part in source:
                 names.append(np.array(part.keys))
-                yield self._model.vectors(part.images)
+                yield self._model.vectors(part.images, check_input=False)
 
         self.index_ = NeighbourIndex.from_batches(codes(), len(source), self.metric, self.backend)
         self._names = names

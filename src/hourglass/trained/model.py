@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any, overload
 
@@ -19,6 +20,7 @@ from hourglass.images import Array, Float32, Sample
 from hourglass.networks import Network, build, has_convolution, is_encoder_then_decoder, run_layers, to_device
 from hourglass.objectives import Output
 from hourglass.trained.files import Face, read_model, restore_history, restore_sample, restore_settings, write_model
+from hourglass.trained.inputs import check_codes, checked_input
 from hourglass.trained.windows import Window, windows_of
 from hourglass.training import Threads, as_tensor, network_input, ordinary_torch, seeded_globally
 
@@ -123,8 +125,20 @@ class Trained:
 
     # --- forward passes -----------------------------------------------------------------------------------------------
 
-    def encode(self, samples: Array, *, window: int | None = None) -> Float32:
-        """Codes of samples (n, *shape): float32 (n, n_components), or maps (n, n_components, h', w'); see `reconstruct`."""
+    @overload
+    def encode(self, samples: Array, *, window: int | None = None, check_input: bool = True) -> Float32: ...
+
+    @overload
+    def encode(self, samples: Any, *, window: int | None = None, check_input: bool = True) -> Any: ...
+
+    def encode(self, samples: Any, *, window: int | None = None, check_input: bool = True) -> Any:
+        """Codes: float32 (n, n_components), or maps (n, n_components, h', w'); a list of maps for images of several sizes.
+
+        See `reconstruct`.
+        """
+        samples = self._checked(samples, window) if check_input else samples
+        if isinstance(samples, list):
+            return [self.encode(image[None], window=window, check_input=False)[0] for image in samples]
         code = self.network.code
         shape = code.shape(self._network_shape(samples))
         if self._is_large(samples, window):
@@ -135,42 +149,65 @@ class Trained:
             return codes
         return self._batchwise(lambda batch: self._forward(self.network.encoder, self._network_input(batch)), samples, shape)
 
-    def vectors(self, samples: Array | Sequence[Array]) -> Float32:
-        """Codes as vectors, float32 (n, n_components); maps are averaged over height and width.
+    def vectors(self, samples: Any, *, check_input: bool = True) -> Float32:
+        """Codes as vectors, float32 (n, n_components); maps are averaged over height and width. See `reconstruct`."""
+        codes = self.encode(samples, check_input=check_input)
+        if isinstance(codes, list):
+            return np.stack([maps.mean((1, 2), dtype=np.float32) for maps in codes])
+        vectors: Float32 = codes if codes.ndim == 2 else codes.mean((2, 3), dtype=np.float32)
+        return vectors
 
-        `samples` may be a list of images of several sizes if the network takes any size.
-        """
-        if isinstance(samples, np.ndarray):
-            codes = self.encode(samples)
-            return codes if codes.ndim == 2 else codes.mean((2, 3), dtype=np.float32)
-        return np.concatenate([self.vectors(image[None]) for image in samples])
+    @overload
+    def decode(self, codes: Array) -> Float32: ...
 
-    def decode(self, codes: Float32) -> Float32:
+    @overload
+    def decode(self, codes: Any) -> Any: ...
+
+    def decode(self, codes: Any) -> Any:
         """Decode codes to samples: float32 (n, *shape), images in 0..1, tables in their own units.
 
-        Maps (n, n_components, h', w') give images of h' and w' times the code's stride.
+        Maps (n, n_components, h', w') give images of h' and w' times the code's stride; a list of maps, a list of images.
+
+        Raises
+        ------
+        DataError
+            For other shapes, or values that are not finite.
         """
+        if isinstance(codes, list) and self.network.code.is_map and len({np.shape(maps) for maps in codes}) > 1:
+            return [self.decode(maps[None])[0] for maps in codes]
+        codes = check_codes(codes, self.network.code)
         return self._batchwise(lambda batch: self.sample.from_network(self.decode_raw(batch)), codes, None)
 
     @overload
-    def reconstruct(self, samples: Array, *, window: int | None = None) -> Float32: ...
+    def reconstruct(self, samples: Array, *, window: int | None = None, check_input: bool = True) -> Float32: ...
 
     @overload
-    def reconstruct(self, samples: list[Array], *, window: int | None = None) -> list[Float32]: ...
+    def reconstruct(self, samples: Any, *, window: int | None = None, check_input: bool = True) -> Any: ...
 
-    def reconstruct(self, samples: Array | list[Array], *, window: int | None = None) -> Float32 | list[Float32]:
+    def reconstruct(self, samples: Any, *, window: int | None = None, check_input: bool = True) -> Any:
         """Encode and decode: float32, images in 0..1.
 
         Parameters
         ----------
-        samples : ndarray (n, *shape), or list of images (h, w) or (h, w, c) of any sizes
-            A list for a list.
+        samples : array-like (n, *shape), or list of images (h, w) or (h, w, c) of several sizes
+            Images are uint8, bool, integers up to the model's white level, or floats: in 0..1, unless it was trained under a
+            corruption that leaves 0..1. Images of several sizes need a network that takes any size, and give a list.
         window : int, optional
             Height and width of windows in which to process larger images, if the network takes any size; 1024 by default.
             Bounds memory; the result is equal to rounding.
+        check_input : bool
+            False for arrays that `sample` fits and that are known to hold such values.
+
+        Raises
+        ------
+        DataError
+            For other shapes, dtypes or values.
+        ParameterError
+            For a window below 1.
         """
+        samples = self._checked(samples, window) if check_input else samples
         if isinstance(samples, list):
-            return [self.reconstruct(image[None], window=window)[0] for image in samples]
+            return [self.reconstruct(image[None], window=window, check_input=False)[0] for image in samples]
         if self._is_large(samples, window):
             outputs = np.empty(samples.shape, np.float32)
             for image, output in zip(samples, outputs, strict=True):
@@ -194,6 +231,12 @@ class Trained:
     def decode_raw_batchwise(self, codes: Float32) -> Float32:
         """`decode_raw` in batches."""
         return self._batchwise(self.decode_raw, codes, None)
+
+    def _checked(self, samples: Any, window: int | None) -> Array | list[Array]:
+        if window is not None and not (isinstance(window, Integral) and window >= 1):
+            raise ParameterError(f"window={window!r}; allowed: 1 or more pixels.")
+        corruption = self.settings.get("corruption")
+        return checked_input(samples, self.sample, bounded=corruption is None or corruption.is_bounded)
 
     def _is_large(self, samples: Array, window: int | None) -> bool:
         return self.sample.is_any_size and max(samples.shape[1:3]) > (window or _WINDOW)
