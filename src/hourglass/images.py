@@ -151,13 +151,13 @@ def check_images(
     bounded : bool
         Whether floats must lie in 0..1; noise that is not clipped leaves it.
     sample : Sample, optional
-        That of a model: images that fit it cannot have their channels first.
+        That of a model: of images that fit it, nothing is said about their channels.
 
     Raises
     ------
     DataError
-        For other numbers of dimensions, channels first, no image, other dtypes, values outside the range or not finite, and
-        masked arrays.
+        For other numbers of dimensions, up to four channels that come first (more only give a HourglassWarning), no image,
+        other dtypes, values outside the range or not finite, and masked arrays.
     """
     array = as_array(images, name=name)
     if array.ndim not in (3, 4):
@@ -165,8 +165,8 @@ def check_images(
             f"{name} have shape {array.shape}; allowed: (n, h, w) or (n, h, w, channels). "
             "A single image needs a batch axis: image[None]."
         )
-    if array.ndim == 4 and not (sample is not None and sample.fits(array.shape[1:])):
-        _check_channels_last(array, name)
+    if array.ndim == 4:
+        _check_channels_last(array, name, is_known=sample is not None and sample.fits(array.shape[1:]))
     if 0 in array.shape:
         raise DataError(f"{name} have shape {array.shape}; at least one image of at least one pixel is needed.")
     if array.dtype == np.bool_:
@@ -193,12 +193,15 @@ def check_images(
     return array
 
 
-def _check_channels_last(images: Array, name: str) -> None:
-    if images.shape[1] <= _FEW_CHANNELS < min(images.shape[2:]):
-        raise DataError(
-            f"{name} have shape {images.shape}, which reads as {images.shape[3]} channels of "
-            f"{images.shape[1]}×{images.shape[2]} pixels. Channels come last: np.moveaxis(images, 1, -1)."
-        )
+def _check_channels_last(images: Array, name: str, *, is_known: bool) -> None:
+    """Raise DataError if channels surely come first; warn if they are likely to, unless the shape is known."""
+    count, height, width = images.shape[1:]
+    words = f"{name} have shape {images.shape}, which reads as {width} channels of {count}×{height} pixels."
+    if count <= _FEW_CHANNELS < min(height, width):
+        raise DataError(f"{words} Channels come last: np.moveaxis(images, 1, -1).")
+    if not is_known and _FEW_CHANNELS < count < height == width:
+        likely = "If their channels come first, convert them: np.moveaxis(images, 1, -1)."
+        warnings.warn(f"{words} {likely}", HourglassWarning, stacklevel=4)
 
 
 def warn_of_masks(images: Array | list[Array], *, name: str = "images") -> None:

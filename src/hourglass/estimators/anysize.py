@@ -43,7 +43,9 @@ def restore_image(
     """
     if not sample.is_image:
         raise ModelError("the model was fitted on flat features, not on images.")
-    values = to_float(check_images(as_array(image, name="image")[None], name="image", white=sample.white, bounded=bounded)[0])
+    values = to_float(
+        check_images(as_array(image, name="image")[None], name="image", white=sample.white, bounded=bounded, sample=sample)[0]
+    )
     stack = _as_channels(values, sample)
     if sample.is_any_size or stack.shape[1:3] == sample.size[:2]:
         return _from_channels(model(stack), (values.shape[0] * scale, values.shape[1] * scale, *values.shape[2:]))

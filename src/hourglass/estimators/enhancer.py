@@ -100,7 +100,7 @@ class Enhancer(Float32Transformer, ImageEstimator):
         model = self._model
         if (many := as_list(X, name="X")) is not None:
             return [self.transform_image(image) for image in many]
-        low = check_images(X, name="X", white=model.sample.white)
+        low = check_images(X, name="X", white=model.sample.white, sample=self._tile)
         if not model.sample.fits(self._enlarged_shape(low)):
             wanted = model.sample if model.sample.is_any_size else self._tile.size
             raise DataError(
