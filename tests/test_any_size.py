@@ -18,7 +18,8 @@ import hourglass as hg
 from hourglass.corruption import CORRUPTIONS
 from hourglass.data.files import read_image
 from hourglass.images import Sample, crop_at
-from hourglass.networks import NETWORKS, build
+from hourglass.networks import NETWORKS, Code, build
+from hourglass.networks.anysize import check_any_size
 from hourglass.objectives import LOSSES, PENALTIES
 from hourglass.options import NAMES
 from hourglass.trained import Trained, windows_of
@@ -420,7 +421,7 @@ def test_parts_of_ones_own_are_taken_and_saved_by_name(tmp_path: Path, digits: n
     with pytest.raises(hg.FormatError, match=r"needs the network 'narrow_net'.*register first"):
         hg.load_model(tmp_path / "m.hg")
     hg.register("narrow_net", Narrow)
-    with pytest.raises(hg.ParameterError, match=r"must be one of .*'narrow_net'"):
+    with pytest.raises(hg.ParameterError, match=r"must be one of .*'narrow_net'.*in a module that joblib's workers import"):
         hg.Denoiser(network="narow_net").fit(digits)
     for name, part, words in (
         ("mlp", Narrow, "library's own"),
@@ -429,6 +430,84 @@ def test_parts_of_ones_own_are_taken_and_saved_by_name(tmp_path: Path, digits: n
         ("x", dict, "not a complete"),
         ("x", hg.Corruption, "not a complete"),
         ("x", 3, "neither a class"),
+        ("x", Invert(), "an instance of Invert; register the class"),
+        ("x", Narrow((1, 8, 8), 3, (7,), True), "an instance of Narrow"),
     ):
         with pytest.raises(hg.ParameterError, match=words):
             hg.register(name, part)
+
+
+class Strided(hg.Network):
+    """A network of any size that keeps its promises: 3×3 convolutions at stride 2."""
+
+    takes_any_size = True
+    margin = 4
+
+    def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
+        super().__init__()
+        self.code = Code(n_components, 2)
+        self.encoder = torch.nn.Conv2d(shape[0], n_components, 3, stride=2, padding=1)
+        last = torch.nn.Conv2d(n_components, shape[0], 3, padding=1)
+        self.decoder = torch.nn.Sequential(torch.nn.Upsample(scale_factor=2), last)
+
+    def forward(self, samples: torch.Tensor) -> hg.Output:
+        codes = self.encoder(samples)
+        return hg.Output(self.decoder(codes)[..., : samples.shape[-2], : samples.shape[-1]], codes)
+
+
+class Uncropped(Strided):
+    forward = hg.Network.forward
+
+
+class Pooled(Strided):
+    def forward(self, samples: torch.Tensor) -> hg.Output:
+        output = super().forward(samples)
+        return hg.Output(output.reconstructions + samples.mean((2, 3), keepdim=True), output.codes)
+
+
+class InFloat32(Strided):
+    def forward(self, samples: torch.Tensor) -> hg.Output:
+        return super().forward(samples * torch.ones(1, 1, 1, 1) @ torch.eye(samples.shape[-1]))
+
+
+class OfVectors(Strided):
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        del self.code
+
+
+@pytest.mark.usefixtures("own_names")
+@pytest.mark.parametrize(
+    ("kind", "margin", "words"),
+    [
+        (Strided, 0, r"margin=0 is too small.* Set self.margin = 4 "),
+        (Strided, 2, r"margin=2 is too small.* Set self.margin = 4 "),
+        (Strided, 3, r"a multiple of the code's stride, 2: set self.margin = 4"),
+        (InFloat32, 2, r"Set self.margin = 4 "),
+        (Uncropped, 4, r"makes 6×8 pixels of an image of 5×7; .* crops in forward"),
+        (Pooled, 4, r"set takes_any_size = False"),
+        (OfVectors, 4, r"set self.code = hourglass.networks.Code"),
+    ],
+)
+def test_a_network_of_ones_own_that_takes_any_size_is_tried_first(kind: type[hg.Network], margin: int, words: str) -> None:
+    images = [np.random.default_rng(0).random(size) for size in ((9, 9), (12, 10), (11, 8))]
+    quick = {"network": "own", "crop": 8, "epochs": 1, "random_state": 0}
+    hg.register("own", type("Own", (kind,), {"margin": margin}))
+    with pytest.raises(hg.ModelError, match=words):
+        hg.Autoencoder(3, **quick).fit(images)
+
+
+@pytest.mark.usefixtures("own_names")
+@pytest.mark.parametrize("kind", [Strided, InFloat32])
+def test_a_network_of_ones_own_processes_windows(kind: type[hg.Network]) -> None:
+    hg.register("own", kind)
+    images = [np.random.default_rng(0).random(size) for size in ((9, 9), (12, 10), (11, 8))]
+    model = hg.Autoencoder(3, network="own", crop=8, epochs=1, random_state=0).fit(images).model_
+    image = np.random.default_rng(1).random((1, 33, 40), dtype=np.float32)
+    assert np.allclose(model.reconstruct(image, window=8), model.reconstruct(image), atol=1e-5)
+    assert [made.shape for made in model.reconstruct(images)] == [image.shape for image in images]
+
+
+@pytest.mark.parametrize("name", ANY_SIZE)
+def test_the_librarys_networks_of_any_size_pass_the_check(name: str) -> None:
+    check_any_size(build(name, (2, 0, 0), 3, (4, 5)), 2)

@@ -32,6 +32,9 @@ NAMES: dict[str, list[str]] = {
 }
 """The keys of the library's dicts, for use without torch; `register` adds to both."""
 
+_REGISTERED = ("network", "optimizer", "loss")
+"""Keys of `NAMES` for parts that users register and pass by name."""
+
 DESCRIPTIONS = """
 n_components : int, optional
     Number of latent dimensions, or channels if codes are maps. None takes the preset's value (32), as for every argument
@@ -234,7 +237,9 @@ class Option:
             return
         allowed = [rule.words.replace("{names}", ", ".join(map(repr, rule.names))) for rule in self.alternatives]
         words = " or ".join(allowed + ["None"] * (self.default is None))
-        raise ParameterError(f"The {name!r} parameter of {owner} must be {words}. Got {value!r} instead.")
+        own = isinstance(value, str) and any(rule.name in _REGISTERED for rule in self.alternatives)
+        where = " One of your own? Each process registers it: call hourglass.register in a module that joblib's workers import."
+        raise ParameterError(f"The {name!r} parameter of {owner} must be {words}. Got {value!r} instead.{where if own else ''}")
 
 
 class TrainingOptions(TypedDict, total=False):

@@ -47,6 +47,10 @@ def register(name: str, part: Any) -> None:
     Estimators then accept it like the library's own. Saved models hold its name, not its code: register it again before
     `load_model`. Registering a name of yours again replaces the part.
 
+    A name is registered in the calling process only. joblib's processes, as of `GridSearchCV(n_jobs=2)`, know it if the class
+    and the call of `register` are in a module that they import, as that of a scorer, of a subclass of the estimator or of a
+    corruption among its arguments. joblib's threads need nothing: `joblib.parallel_config("threading")`.
+
     Parameters
     ----------
     name : str
@@ -58,7 +62,7 @@ def register(name: str, part: Any) -> None:
     Raises
     ------
     ParameterError
-        For any other object, or a name of the library.
+        For any other object, as an instance of these classes, or a name of the library.
 
     Examples
     --------
@@ -73,6 +77,10 @@ def register(name: str, part: Any) -> None:
     if isinstance(part, type) and (not kinds or inspect.isabstract(part)):
         raise ParameterError(
             f"{part!r} is not a complete Network, Corruption, Penalty or Optimizer; see `help(hourglass.register)`."
+        )
+    if isinstance(part, tuple(base for base, _ in _DICTS.values())):
+        raise ParameterError(
+            f"an instance of {type(part).__name__}; register the class: register({name!r}, {type(part).__name__})."
         )
     if not callable(part):
         raise ParameterError(f"{part!r} is neither a class nor a function.")

@@ -36,11 +36,11 @@ class Network(nn.Module, ABC):
     code: Code
     """Format of codes: by default a vector of `n_components` latent dimensions."""
     margin: int = 0
-    """For a network that takes any size: how far its receptive field reaches, in pixels."""
+    """For a network that takes any size: how far its receptive field reaches in pixels, a multiple of the code's stride."""
 
     default_hidden: ClassVar[tuple[int, ...]] = ()
     takes_any_size: ClassVar[bool] = False
-    """Whether it takes images of any height and width; codes are then maps."""
+    """Whether it takes images of any height and width; codes are then maps, and `forward` crops to the size of its input."""
     is_local: bool = False
     """Whether the layers next to the image are convolutions: better to tile a large image than to resize it."""
     is_separable: ClassVar[bool] = True

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hourglass.errors import ModelError, ParameterError
+from hourglass.networks.anysize import check_any_size
 from hourglass.networks.base import Network, Pair, check_fits
 from hourglass.networks.code import Code
 from hourglass.networks.codec import Codec
@@ -35,6 +36,9 @@ NETWORKS: dict[str, type[Network]] = {
     "unet": UNet,
     "codec": Codec,
 }
+
+_TESTED = frozenset(NETWORKS)
+"""The library's own: their margins are tested."""
 
 Part = str | nn.Module
 Widths = Sequence[int] | Sequence[Sequence[int]] | None
@@ -69,7 +73,8 @@ def build(
     ParameterError
         For an unknown name, or widths below 1.
     ModelError
-        If the network does not accept such samples, or encoder and decoder do not match.
+        If the network does not accept such samples, or encoder and decoder do not match; if a registered network that takes any
+        size gives another result in windows than for the whole image, or another size for odd ones.
     """
     encoder, decoder = (network, network) if isinstance(network, str) else _pair_of(network)
     is_any_size = len(shape) == 3 and not shape[1]
@@ -106,8 +111,16 @@ def build(
             draws=len(names) < 2,  # a module of the user's may draw
         )
         built.code = Code(n_components)
+    if not is_any_size:
+        check_fits(built, shape)
+        return built
     stride = built.code.stride
-    check_fits(built, (shape[0], 2 * stride + 1, 3 * stride) if is_any_size else shape)
+    if not built.code.is_map:
+        words = "codes that are maps: set self.code = hourglass.networks.Code(n_components, stride) in __init__"
+        raise ModelError(f"network={network!r} has takes_any_size = True, which needs {words}.")
+    check_fits(built, (shape[0], 2 * stride + 1, 3 * stride))
+    if network not in _TESTED:
+        check_any_size(built, shape[0])
     return built
 
 
