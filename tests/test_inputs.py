@@ -82,6 +82,17 @@ def test_images_of_several_shapes_are_said() -> None:
         hg.Flip()([Image.new("L", (8, 8)), Image.new("L", (9, 7))], 0)
 
 
+def test_a_retriever_refuses_sizes_that_its_network_cannot_take_before_training() -> None:
+    class Started(hg.Callback):
+        def on_train_begin(self, run: hg.Run) -> None:
+            pytest.fail("the network was trained first")
+
+    images = [COLOURS[row, : 5 + row % 3] for row in range(6)]
+    model = hg.Retriever(3, network="mlp", corruption=None, penalty=(), crop=4, **ONCE)
+    with pytest.raises(hg.ParameterError, match=r'X has images of several sizes; .* network="maps"'):
+        model.fit(images, callbacks=[Started()])
+
+
 # --- a trained model without its estimator ------------------------------------------------------------------------------
 
 

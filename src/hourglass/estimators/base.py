@@ -172,6 +172,9 @@ class ImageEstimator(BaseEstimator):
             if given is None:
                 self.__dict__.pop("_run", None)
                 fit = Fit(self, pairs)
+                if isinstance(targets, list) and self._learned and not fit.sample.is_any_size:
+                    words = f"{type(self).__name__} applies its network to whole images, which needs one that takes any size"
+                    raise ParameterError(f'X has images of several sizes; {words}, as network="maps". Or resize or tile them.')
                 self.model_ = fit.train(callbacks, checkpoint, resume)
                 self.validation_rows_ = fit.validation_rows
             else:
