@@ -16,7 +16,7 @@ _AGAIN = 0.5  # seconds after which an interrupt that came to nothing is raised 
 class Interrupts:
     """Ctrl-C ends the command, also where it comes while other libraries are imported.
 
-    Some of these turn KeyboardInterrupt into an error of their own, or drop it; so it is raised anew until it has come through.
+    Some of these turn KeyboardInterrupt into an error of their own, or drop it; so it is raised again until the program ends.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ def run() -> NoReturn:
         is_told = isinstance(error, SystemExit) and error.code == _INTERRUPTED
         if not is_told and (interrupts.count == 0 or isinstance(error, SystemExit)):
             raise
-        with contextlib.suppress(OSError):  # nobody may be reading any more
+        with contextlib.suppress(OSError):  # the pipe may be closed
             if not is_told:
                 if not isinstance(error, KeyboardInterrupt):
                     print(f"{type(error).__name__}: {error}", file=sys.stderr)

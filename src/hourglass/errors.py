@@ -3,7 +3,7 @@
     HourglassError
     ├── DataError (ValueError)        images, labels or files that cannot be used as they are
     │   ├── DownloadError             a data set that is not at hand and could not be fetched
-    │   └── WorkerError               a process that decodes images has ended; they may be as good as any
+    │   └── WorkerError               a process that decodes images has ended; the images themselves may be intact
     ├── ParameterError (ValueError)   an argument that is out of range or does not fit the others
     ├── ModelError (ValueError)       a network that cannot be built, or does not fit the images
     ├── FormatError (ValueError)      a saved model or checkpoint that is damaged or of an unknown version
@@ -31,7 +31,7 @@ class DownloadError(DataError):
 
 
 class WorkerError(DataError):
-    """A process that decodes images has ended; they may be as good as any."""
+    """A process that decodes images has ended; the images themselves may be intact."""
 
 
 class ParameterError(HourglassError, ValueError):

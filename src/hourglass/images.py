@@ -201,7 +201,7 @@ def _check_channels_last(images: Array, name: str, *, is_known: bool) -> None:
         raise DataError(f"{words} Channels come last: np.moveaxis(images, 1, -1).")
     if not is_known and _FEW_CHANNELS < count < height == width:
         likely = "If their channels come first, convert them: np.moveaxis(images, 1, -1)."
-        warnings.warn(f"{words} {likely}", HourglassWarning, stacklevel=4)
+        note(f"{words} {likely}", 4)
 
 
 def warn_of_masks(images: Array | list[Array], *, name: str = "images") -> None:

@@ -1,4 +1,4 @@
-"""What it takes to put a trained autoencoder to a use that learns something more from it."""
+"""Base of estimators that learn something more from a trained network."""
 
 from __future__ import annotations
 
