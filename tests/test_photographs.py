@@ -99,6 +99,17 @@ def test_noise_that_is_not_clipped_is_taken_after_training_with_it(denoiser: hg.
         hg.Denoiser(**QUICK, preset="photo", crop=32).fit(photographs()).transform(noisy)
 
 
+def test_a_copy_that_is_drawn_once_is_not_clipped_either() -> None:
+    images = np.full((40, 8, 8), 255, np.uint8)
+
+    def loss(clip: bool) -> float:
+        noise = hg.GaussianNoise(0, 0.5, clip=clip)
+        model = hg.Denoiser(2, hidden=(4,), corruption=noise, redraw=False, epochs=1, random_state=0).fit(images)
+        return float(model.history_[0]["loss"])
+
+    assert loss(True) != loss(False)
+
+
 def test_the_strength_of_denoising(denoiser: hg.Denoiser) -> None:
     image = photographs()[0]
     noisy = image / 255 + np.random.default_rng(1).normal(0, 0.1, image.shape)

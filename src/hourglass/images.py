@@ -447,12 +447,12 @@ class Sample:
         reach = 2 * _N_DEVIATIONS
         return library.clip(values, 0, 1) + (library.log1p(reach * above) - library.log1p(reach * below)) / reach
 
-    def from_network(self, values: Float32) -> Float32:
-        """Outputs (n, *network_shape) as samples (n, *shape): images clipped to 0..1, features in their own units."""
+    def from_network(self, values: Float32, *, clip: bool = True) -> Float32:
+        """Outputs (n, *network_shape) as samples (n, *shape): images, unless not to `clip`, in 0..1, features in own units."""
         if not self.is_image:
             return values if self.is_bounded else self._denormalised(values.astype(np.float64))
         values = values[:, 0] if len(self.shape) == 2 else np.moveaxis(values, 1, 3)
-        return np.clip(values, 0, 1)
+        return np.clip(values, 0, 1) if clip else values
 
     def _denormalised(self, values: NDArray[np.float64]) -> Float32:
         """The inverse of `normalised`, clipped to the range of float32."""

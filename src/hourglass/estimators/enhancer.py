@@ -22,7 +22,7 @@ from hourglass.images import Array, Float32, Sample, as_list, as_samples, check_
 from hourglass.options import Option, TrainingOptions, one_of
 
 _BATCH = 1024
-_ROUNDS = 3  # clipping to 0..1 changes the means again, less each time
+_ROUNDS = 3  # clipping to 0..1 changes the means again, and bicubic differences remain, less each time
 
 
 @documented
@@ -32,9 +32,9 @@ class Enhancer(Float32Transformer, ImageEstimator):
     On high-resolution images `X`, `fit` creates the low-resolution ones by `reduction`. Or fit it on pairs of low-resolution
     `X` and high-resolution `y`.
 
-    With means of blocks, each enlarged block keeps the mean of its pixel: after the network, it is shifted to that mean
-    (back-projection; Irani and Peleg 1991), which cannot increase the error. Models fitted on pairs skip this step, as their
-    low-resolution images may not be means.
+    After the network, the difference between the given image and the enlarged one, reduced again, is enlarged and added, in a
+    few rounds (back-projection; Irani and Peleg 1991). With means of blocks this shifts each block to the mean of its pixel,
+    which cannot increase the error. Models fitted on pairs skip this step, as how their low resolution came about is unknown.
 
     Parameters
     ----------
@@ -107,10 +107,9 @@ class Enhancer(Float32Transformer, ImageEstimator):
                 f"X has images of shape {low.shape[1:]}; fitted on {model.sample} with factor={self.factor}, it takes {wanted}."
             )
         enlarged: Float32 = model.reconstruct(self._smoothly_enlarged(low), check_input=False)
-        corruption = self.settings_["corruption"]
-        if isinstance(corruption, Downscale) and corruption.method == "area":
+        if isinstance(self.settings_["corruption"], Downscale):
             for _ in range(_ROUNDS):
-                enlarged += self._enlarge(to_float(low) - self._block_means(enlarged))
+                enlarged += self._spread(to_float(low) - self._reduced(enlarged))
                 np.clip(enlarged, 0, 1, out=enlarged)
         return enlarged
 
@@ -259,6 +258,12 @@ class Enhancer(Float32Transformer, ImageEstimator):
             for part in (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))
         ]
         return np.concatenate(resized)
+
+    def _spread(self, differences: Float32) -> Float32:
+        """Differences of low-resolution images, in -1..1, over the pixels of high resolution."""
+        if self.reduction == "area":
+            return self._enlarge(differences)
+        return 2 * self._resized(enlarge, (differences + 1) / 2) - 1
 
     def _enlarge(self, low: Array) -> Array:
         return low.repeat(self.factor, axis=1).repeat(self.factor, axis=2)

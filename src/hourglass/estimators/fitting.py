@@ -249,22 +249,23 @@ class Fit:
     def _corrupted_once(self, training: Source, corruption: Corruption) -> Array:
         """A corrupted copy of all targets, drawn once, in chunks.
 
-        8-bit images are rounded to 8 bits, an error of half a grey level at most; other images to half precision, an error of
-        a sixteenth.
+        8-bit images are rounded to 8 bits, an error of half a grey level at most; other images, and those that leave 0..1, to
+        half precision, an error of a sixteenth.
         """
         targets = self.pairs.targets
         if not isinstance(training, Rows):
             raise ParameterError(
                 "redraw=False keeps a corrupted copy of all images in memory; streams and crops need redraw=True."
             )
-        is_bytes = self.sample.is_image and targets.dtype == np.uint8
+        is_bytes = self.sample.is_image and targets.dtype == np.uint8 and corruption.is_bounded
         kind = torch.uint8 if is_bytes else torch.float16 if self.sample.is_image else torch.float32
         corrupted = torch.empty(targets.shape, dtype=kind)
         generator = seeded(self.seeds[5])
         with Threads(torch.device("cpu"), n_threads_of(self.arguments)) as threads:
             for start in threads.over(range(0, len(targets), _CHUNK)):
                 clean = network_input(self.sample, as_tensor(targets[start : start + _CHUNK]))
-                corrupted_chunk = torch.from_numpy(self.sample.from_network(corruption.corrupt(clean, generator).numpy()))
+                values = corruption.corrupt(clean, generator).numpy()
+                corrupted_chunk = torch.from_numpy(self.sample.from_network(values, clip=corruption.is_bounded))
                 corrupted[start : start + _CHUNK] = corrupted_chunk.mul_(255).round_() if is_bytes else corrupted_chunk
         return corrupted.numpy()
 
