@@ -101,7 +101,7 @@ def load_peer(task: Task) -> Round:
 def test_a_peers_process_holds_nothing_of_ours_that_it_does_not_need(task: Task) -> None:
     rounds = alternate_anew([Contender("peer", partial(load_peer, task))], 1)
     measured = {"seconds", "epoch_seconds", "ready_mb", "peak_mb"}
-    assert set(rounds["peer"][0]) - measured == {"_version", "errors", "images", "corruption"}
+    assert set(rounds["peer"][0]) - measured == {"_version", "errors", "images", "notes", "corruption"}
 
 
 def test_memory_is_the_contenders_own() -> None:

@@ -85,6 +85,8 @@ def test_network_overfits_one_batch(name: str, optimizer: str, digits: np.ndarra
     variance = float(((samples - samples.mean(0)) ** 2).mean())
     for _ in range(400):
         loss = LOSSES["mse"](network(samples).reconstructions, samples)
+        if loss < 0.1 * variance:
+            break
         network.zero_grad()
         loss.backward()
         steps.step()
@@ -93,8 +95,10 @@ def test_network_overfits_one_batch(name: str, optimizer: str, digits: np.ndarra
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_same_seed_same_weights_and_saved_is_loaded_bit_for_bit(name: str, digits: np.ndarray, tmp_path) -> None:
-    def fitted() -> hg.Autoencoder:
-        return hg.Autoencoder(4, network=name, epochs=2, random_state=3).fit(digits)
+    hidden = (6, 8) if NETWORKS[name].takes_any_size else None  # for speed
+
+    def fitted(seed: int = 3) -> hg.Autoencoder:
+        return hg.Autoencoder(4, network=name, hidden=hidden, epochs=2, random_state=seed).fit(digits)
 
     first, second = fitted(), fitted()
     torch.manual_seed(99)  # the global state has no say
@@ -104,9 +108,7 @@ def test_same_seed_same_weights_and_saved_is_loaded_bit_for_bit(name: str, digit
     loaded = hg.load_model(tmp_path / "model.hg")
     assert np.array_equal(loaded.transform(digits), first.transform(digits))
     assert np.array_equal(loaded.reconstruct(digits), first.reconstruct(digits))
-    assert not np.array_equal(
-        first.transform(digits), hg.Autoencoder(4, network=name, epochs=2, random_state=4).fit_transform(digits)
-    )
+    assert not np.array_equal(first.transform(digits), fitted(4).transform(digits))
 
 
 def test_encoder_and_decoder_need_not_mirror_each_other() -> None:

@@ -34,8 +34,11 @@ def weights(model: hg.Autoencoder) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_resumed_is_uninterrupted_bit_for_bit(network: str, optimizer: str, digits: np.ndarray, tmp_path) -> None:
+    hidden = (6, 8) if NETWORKS[network].takes_any_size else None  # for speed
+
     def model() -> hg.Denoiser:
-        return hg.Denoiser(4, network=network, optimizer=optimizer, epochs=4, learning_rate=0.01, random_state=7)
+        options = {"network": network, "hidden": hidden, "optimizer": optimizer}
+        return hg.Denoiser(4, **options, epochs=4, learning_rate=0.01, random_state=7)
 
     straight = model().fit(digits)
     checkpoint = tmp_path / "run.checkpoint"
@@ -210,8 +213,8 @@ def test_training_leaves_the_global_random_state_alone(digits: np.ndarray) -> No
 # --- collapse ---------------------------------------------------------------------------------------------------------
 
 
-CONVOLVE = {"conv", "skip", "embedding"}  # and take their time: here on the hardest kinds alone
-NARROW = {"skip": (8, 16), "embedding": (8, 16), "variational": (32,), "noisy": (32,), "quantised": (32,)}
+CONVOLVE = {"conv", "skip", "embedding", "maps", "codec"}  # and take their time: here on the hardest kinds alone
+NARROW = {"skip": (8, 16), "embedding": (8, 16), "codec": (8, 16), "variational": (32,), "noisy": (32,), "quantised": (32,)}
 """For speed; `make reliability` takes all networks as wide as they are by default."""
 
 
@@ -221,8 +224,8 @@ NARROW = {"skip": (8, 16), "embedding": (8, 16), "variational": (32,), "noisy": 
         (network, kind)
         for network in NETWORKS
         for kind in collapse.KINDS
-        if network != "residual" and (network not in CONVOLVE or kind in ("sparse", "constant background"))
-    ],  # a residual network begins as the input itself
+        if not NETWORKS[network].adds_input and (network not in CONVOLVE or kind in ("sparse", "constant background"))
+    ],  # a network that adds to its input begins as the input itself
 )
 def test_a_default_fit_ends_no_worse_than_the_mean_image(network: str, kind: str) -> None:
     assert collapse.share(network, kind, hidden=NARROW.get(network)) <= 1

@@ -76,6 +76,9 @@ def quiet() -> Iterator[None]:
 class _WhileQuiet:
     """In place of the pattern of a filter: matches any module while this thread is within `quiet`."""
 
+    pattern = r"(?!)"
+    """scikit-learn copies filters into threads and processes by their patterns: there it matches nothing."""
+
     def match(self, _: str) -> bool:
         return _is_quiet.get()
 

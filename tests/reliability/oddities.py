@@ -81,7 +81,7 @@ def _sixteen_bits() -> bool:
 
 CASES: dict[str, Callable[[], bool]] = {
     "NaN in the images: refused": lambda: _refused(lambda: _fitted(_with(np.nan)), "NaN"),
-    "infinity in the images: refused": lambda: _refused(lambda: _fitted(_with(np.inf)), "0..1"),
+    "infinity in the images: refused": lambda: _refused(lambda: _fitted(_with(np.inf)), "infinite"),
     "NaN in features: refused": lambda: _refused(lambda: _fitted(np.where(_RNG.random((50, 6)) < 0.1, np.nan, 1.0)), "NaN"),
     "values beyond 0..1: refused": lambda: _refused(lambda: _fitted(_with(1.5)), "0..1"),
     "negative pixels: refused": lambda: _refused(lambda: _fitted(-_DIGITS.astype(np.int16)), "dtype int16"),

@@ -223,7 +223,7 @@ def _exceeds_memory(data: str) -> bool:
     from hourglass.data.files import decoded_bytes, opened
     from hourglass.errors import DataError
 
-    if not are_files(data):
+    if not data or not are_files(data):
         return False
     n_bytes = 0
     for file in image_files(Path(os.path.expanduser(data)))[1]:

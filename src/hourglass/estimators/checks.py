@@ -198,7 +198,7 @@ def check_codes(codes: Any, n_components: int, *, are_maps: bool = False) -> Flo
 def _check_table(estimator: BaseEstimator, table: Any, *, reset: bool, name: str) -> Array:
     try:
         checked: Array = validate_data(estimator, table, reset=reset, dtype="numeric")
-    except TypeError:  # columns of no common type, as dates beside numbers
+    except np.exceptions.DTypePromotionError:  # columns of no common type, as dates beside numbers
         checked = np.asarray(table, dtype=object)
     if checked.dtype.kind not in "biuf":
         columns = [str(column) for column, kind in getattr(table, "dtypes", {}).items() if kind.kind not in "biuf"]

@@ -101,9 +101,6 @@ def build(
             if not _kind(name).is_separable:
                 raise ParameterError(f'network="{name}" cannot be paired: its encoder and decoder share more than the code.')
         own = copy.deepcopy((encoder, decoder))  # together, so that shared weights stay shared
-        for module in own:
-            if isinstance(module, nn.Module):
-                module.float()  # made under another default dtype of torch
         built = Pair(
             whole(encoder, encoder_hidden).encoder if isinstance(encoder, str) else cast(nn.Module, own[0]),
             whole(decoder, decoder_hidden).decoder if isinstance(decoder, str) else cast(nn.Module, own[1]),
@@ -112,7 +109,12 @@ def build(
         )
         built.code = Code(n_components)
     if not is_any_size:
-        check_fits(built, shape)
+        try:
+            check_fits(built, shape)
+        except ModelError:
+            if all(parameter.dtype != torch.float64 for parameter in built.parameters()):
+                raise
+            check_fits(built.float(), shape)  # modules that were made under another default dtype of torch
         return built
     stride = built.code.stride
     if not built.code.is_map:
