@@ -288,7 +288,7 @@ def bad_inputs(folder: Path, model: Path) -> dict[str, list[object]]:
         "no such model": ["evaluate", folder / "nothing.hg", "--data", "digits"],
         "exists and is no model": ["train", "-o", folder / "plain", "--data", "digits"],
         "evaluate needs": ["evaluate", "--data", "digits"],
-        "no size": [*train, "digits", "--size", "8"],
+        "is not a size": [*train, "digits", "--size", "8"],
         "is no corruption": [*train, "digits", "--corruption", "rain"],
         "amount=3.0": [*train, "digits", "--corruption", "masking:amount=3"],
         "'resnet' is not one of": [*train, "digits", "--network", "resnet"],
