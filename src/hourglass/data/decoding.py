@@ -79,7 +79,7 @@ class Workers:
     def read(self, request: Request) -> Future[Piece]:
         """Submit a request. The future raises DataError if the block cannot be read, WorkerError if the worker dies."""
         if self._process != os.getpid():  # a fork, which has none of the threads, and shares the workers' pipes
-            self.__init__(self._n)  # type: ignore[misc]
+            self.__init__(self._n)  # type: ignore[misc]  # anew, as the child of a fork has none of the threads
         return self._threads.submit(request.read if self._n == 0 else functools.partial(self._send_to_worker, request))
 
     def close(self) -> None:

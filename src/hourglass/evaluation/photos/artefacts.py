@@ -1,4 +1,4 @@
-"""JPEG artefacts, and stained documents: images that were damaged before, beside what they should be."""
+"""JPEG artefacts, and stained documents: corrupted images beside clean targets."""
 
 from __future__ import annotations
 
