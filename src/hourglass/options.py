@@ -105,7 +105,7 @@ verbose : bool or int
 """All options in numpydoc format; {names} stands for those in `NAMES`."""
 
 
-_CROP_HELP = "Train on random crops of this size, as 96 or 64x96; of image files, which may have any sizes, as a stream."
+_CROP_HELP = "Train on random crops of this size, as 96 or 64x96, of images of any sizes."
 _PENALTY_HELP = "Added to the loss, as in l1:strength=0.001; l2:on=weights, kl_sparsity, contractive, …. Several are summed."
 _CORRUPTION_HELP = """As in gaussian_noise:mean=0,std=0.2; sensor_noise, poisson_noise, salt_and_pepper, masking,
 missing_blocks, stripes; jpeg:quality=10..60; blur, motion_blur; downscale:factor=2,method=bicubic; or permutation:seed=3,

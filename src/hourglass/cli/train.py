@@ -28,7 +28,6 @@ from hourglass.cli.options import (
 )
 
 _MOST_BYTES = 4 << 30  # of decoded image files in memory
-_CROP = 64  # pixels
 
 
 @click.command()
@@ -146,13 +145,14 @@ def _read(
 ) -> tuple[Any, dict[str, Any]]:
     """(the samples to fit on, the `y` of each task that takes one); leaves the arguments of the estimator in `parameters`."""
     from hourglass.errors import ParameterError
+    from hourglass.estimators.presets import PRESETS
 
     reading = {name: parameters.pop(name) for name in ("size", "tile", "white", "pages", "grey", "strict")}
     if task in ("retriever", "detector") and reading["tile"] is not None:
         raise ParameterError(f"a {task} is applied to whole images: use --size, not --tile.")
     if targets is None and not noisy:
         if not (stream or reading["size"] or reading["tile"]) and _exceeds_memory(data):
-            stream, parameters["crop"] = True, parameters["crop"] or (_CROP, _CROP)
+            stream, parameters["crop"] = True, parameters["crop"] or (PRESETS["photo"]["crop"],) * 2
         if stream:
             of_stream["crop"] = parameters.pop("crop")
         samples, names, parameters["white"] = _samples(data, reading, stream, of_stream)

@@ -59,7 +59,6 @@ VALIDATION_SHARE = 0.1
 _BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d, torch.nn.SyncBatchNorm)
 _CENTERING_SAMPLES = 1000
 _CHUNK = 256  # samples to corrupt at once
-_CROP = 64  # pixels, the default for images of several sizes
 _COLLAPSED = 0.98  # relative to the loss of a constant output
 _FEW_STEPS = 100
 
@@ -193,7 +192,7 @@ class Fit:
 
     @property
     def _usual_crop(self) -> int:
-        crop: int = PRESETS[self.arguments["preset"]].get("crop", _CROP)
+        crop: int = PRESETS[self.arguments["preset"]].get("crop", PRESETS["photo"]["crop"])
         return crop
 
     def _note_chosen(self, crop: tuple[int, int] | None) -> None:
