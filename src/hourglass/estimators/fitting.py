@@ -198,7 +198,7 @@ class Fit:
     def _note_chosen(self, crop: tuple[int, int] | None) -> None:
         """Warn of a crop, and of a preset in place of the default, that the user did not choose."""
         chosen = [] if crop is None else [f"random crops of {crop[0]}×{crop[1]}"]
-        if self.arguments["preset"] != self.estimator.get_params(deep=False)["preset"] != "photo":
+        if self.estimator.get_params(deep=False)["preset"] not in (self.arguments["preset"], "photo"):
             chosen.append(f'preset="{self.arguments["preset"]}" (network="{self.arguments["network"]}")')
         if chosen:
             words = f"training uses {' and '.join(chosen)}, as images differ in size or are large"
