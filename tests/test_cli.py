@@ -434,7 +434,8 @@ def test_the_shell_completes_names(words: str, wanted: list[str]) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are text here")
-def test_names_of_files_that_are_no_text_end_no_verb(run, tmp_path: Path) -> None:
+def test_names_of_files_that_are_no_text_end_no_verb(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hourglass.estimators.presets.MINIMAL_STEPS", {"compress": 1})
     folder = tmp_path / "in"
     for number in range(5):
         write_image(folder / f"{number}.png", np.random.default_rng(number).integers(0, 256, (8, 8), dtype=np.uint8))
@@ -467,7 +468,8 @@ def test_names_of_files_that_are_no_text_end_no_verb(run, tmp_path: Path) -> Non
     assert (tmp_path / "clean" / os.fsdecode(b"caf\xe9.png")).exists()
 
 
-def test_a_bad_file_among_good_ones_stops_no_verb(run, tmp_path: Path) -> None:
+def test_a_bad_file_among_good_ones_stops_no_verb(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hourglass.estimators.presets.MINIMAL_STEPS", {"compress": 1})
     folder = tmp_path / "in"
     for number in range(5):
         write_image(folder / f"{number}.png", np.random.default_rng(number).integers(0, 256, (8, 8), dtype=np.uint8))
@@ -495,6 +497,7 @@ def test_verbs_take_patterns_and_the_home_folder(run, trained: Path, tmp_path: P
     assert code == 0, err
     written = sorted(str(path.relative_to(tmp_path / "clean")) for path in (tmp_path / "clean").rglob("*.png"))
     assert written == ["a/1.png", "a/2.png", "b/1.png"]
+    monkeypatch.setattr("hourglass.estimators.presets.MINIMAL_STEPS", {"compress": 1})
     code, _, err = run("compress", tmp_path / "in" / "a" / "*.png", "--tile", "8x8", "-o", tmp_path / "x.hgc")
     assert code == 0, err
     monkeypatch.setenv("HOME", str(tmp_path))

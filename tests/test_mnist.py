@@ -20,7 +20,7 @@ def test_presets_reach_their_bars(preset: str, mnist: hg.Dataset) -> None:
     assert np.square(model.transform(noisy) - clean).mean() <= BARS[preset]
 
 
-@pytest.mark.parametrize("n_components", [2, 8, 32])
+@pytest.mark.parametrize("n_components", [2, 32])
 def test_linear_autoencoder_spans_the_principal_subspace(n_components: int, mnist: hg.Dataset) -> None:
     from scipy.linalg import subspace_angles
     from sklearn.decomposition import PCA

@@ -23,7 +23,9 @@ def photos(parts: Sequence[str], models: Sequence[str], output: Path | None, dev
     from hourglass.evaluation.photos import LAYOUT, PARTS, Photos, part_table, photos_content, photos_suite
 
     chosen = parts or tuple(PARTS)
-    setting = Photos(seed, device, lambda role: [ShowProgress(role)], _given(models, chosen, device))
+    given = _given(models, chosen, device)
+    seconds = {role: sum(epoch["seconds"] for epoch in model.history_) for role, model in given.items()}
+    setting = Photos(seed, device, lambda role: [ShowProgress(role)], given, seconds=seconds)
     _take_up(setting, output, chosen)
     command = click.get_current_context().obj or "hourglass evaluate --suite photos"
     for part in chosen:  # each is written when it is finished, as the next may take hours
