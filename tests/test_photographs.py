@@ -173,6 +173,8 @@ def test_an_enhancer_learns_from_pairs_of_several_sizes() -> None:
     assert paired.settings_["corruption"] is None
     assert [one.shape for one in paired.transform(low)] == [image.shape for image in high]
     assert made.score(high) == pytest.approx(made.score(low, high), rel=1e-6)
+    with pytest.warns(hg.HourglassWarning, match="crops of 63×63"):  # whole blocks
+        hg.Enhancer(factor=3, preset="photo", **QUICK).fit(high)
     with pytest.raises(hg.DataError, match="for factor=2, it must be"):
         hg.Enhancer(factor=2, preset="photo", crop=24, **QUICK).fit(low, high)
     with pytest.raises(hg.DataError, match="as many images of both"):

@@ -66,6 +66,11 @@ class ImageEstimator(BaseEstimator):
     _given: Trained | None = None
     """From `from_autoencoder`: the trained model for `fit` to use."""
 
+    @property
+    def _crop_unit(self) -> int:
+        """The default height and width of crops is a multiple of it."""
+        return 1
+
     def __init__(self, n_components: int | None = None, *, preset: str = "default", **options: Unpack[TrainingOptions]) -> None:
         self.n_components = n_components
         self.preset = preset

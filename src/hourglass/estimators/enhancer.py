@@ -135,6 +135,10 @@ class Enhancer(Float32Transformer, ImageEstimator):
         return restore_image(image, self._tile, self.transform, is_local=True, scale=self.factor)
 
     @property
+    def _crop_unit(self) -> int:
+        return self.factor
+
+    @property
     def _tile(self) -> Sample:
         """Shape of the low-resolution images."""
         sample = self.sample_

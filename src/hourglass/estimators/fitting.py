@@ -70,6 +70,9 @@ class Trainable(Protocol):
     _needs_validation: ClassVar[bool]
     _turns_crops: ClassVar[bool]
 
+    @property
+    def _crop_unit(self) -> int: ...
+
     def get_params(self, deep: bool = True) -> dict[str, Any]: ...
 
     def _arguments(self, samples: Any) -> dict[str, Any]: ...
@@ -193,7 +196,7 @@ class Fit:
     @property
     def _usual_crop(self) -> int:
         crop: int = PRESETS[self.arguments["preset"]].get("crop", PRESETS["photo"]["crop"])
-        return crop
+        return crop - crop % self.estimator._crop_unit
 
     def _note_chosen(self, crop: tuple[int, int] | None) -> None:
         """Warn of a crop, and of a preset in place of the default, that the user did not choose."""
