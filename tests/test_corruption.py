@@ -15,9 +15,18 @@ from scipy import ndimage, stats
 
 import hourglass as hg
 from hourglass.corruption import CORRUPTIONS, Combination, enlarge, from_config, reduce, seeded, to_config
+from hourglass.corruption.defects import KINDS
 
 PHOTOGRAPHS = Path(os.environ.get("HOURGLASS_DATA", "")) / "photographs"
-NEED_GEOMETRY = (hg.Warp, hg.Stripes, hg.MissingBlocks, hg.JPEG, hg.Blur, hg.MotionBlur)  # rows of features stay as they are
+NEED_GEOMETRY = (
+    hg.Warp,
+    hg.Stripes,
+    hg.MissingBlocks,
+    hg.Defects,
+    hg.JPEG,
+    hg.Blur,
+    hg.MotionBlur,
+)  # rows of features stay as they are
 
 needs_photographs = pytest.mark.skipif(
     not PHOTOGRAPHS.is_dir(), reason="HOURGLASS_DATA names no folder that holds photographs/"
@@ -69,6 +78,7 @@ RANGES = [
     hg.PoissonNoise((1, 1000)),
     hg.Stripes((0, 1), (0, 0.5)),
     hg.MissingBlocks((0, 5), (1, 9)),
+    hg.Defects((0, 5), (1, 9)),
     hg.JPEG((1, 100)),
     hg.Blur((0, 3)),
     hg.MotionBlur((0, 9), (20, 50)),
@@ -150,6 +160,33 @@ def test_photons_are_poissons(rate: float) -> None:
     assert np.abs(found - wanted).sum() / 2 < 0.015  # total variation; of true draws it is about this at a rate of 300
     assert abs(counts.mean() - rate) <= 4 * (rate / counts.size) ** 0.5
     assert abs(counts.var(dtype=np.float64) - rate) <= 4 * ((rate + 2 * rate**2) / counts.size) ** 0.5 + 1e-4 * rate
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_defects_are_small_marks_of_their_kind(kind: str) -> None:
+    images = np.clip(np.random.default_rng(0).normal(0.5, 0.02, (60, 64, 64)), 0, 1).astype(np.float32)
+    marked = hg.Defects(1, (4, 12), kinds=(kind,))(images, 0)
+    changed = np.abs(marked - images) > 1e-3
+    shares = changed.mean((1, 2))
+    assert 0 < np.median(shares) < 0.12  # an ellipse of 12 by 12 covers 0.11
+    assert (shares > 0).mean() > 0.8  # some lie at a border, with little of them inside
+    assert (marked == images).mean() > 0.8  # bit for bit
+    one = hg.Defects(1, 20, kinds=kind)(images[:1], 1)
+    assert from_config(to_config(hg.Defects(1, 20, kinds=kind))) == hg.Defects(1, 20, kinds=(kind,))
+    assert one.shape == (1, 64, 64)
+
+
+def test_scratches_are_longer_than_wide_and_none_leaves_the_image_alone() -> None:
+    images = np.full((200, 64, 64), 0.5, np.float32)
+    for kind, low, high in (("scratch", 4, 99), ("spot", 1, 4)):
+        ratios = []
+        for image in hg.Defects(1, 14, kinds=kind)(images, 0):
+            places = np.argwhere(np.abs(image - 0.5) > 0.02)
+            if len(places) > 8:
+                spread = np.sqrt(np.linalg.eigvalsh(np.cov(places.T)))
+                ratios.append(spread[1] / max(spread[0], 0.3))
+        assert low < np.median(ratios) < high
+    assert np.array_equal(hg.Defects(0)(images, 0), images)
 
 
 def test_stripes_are_whole_lines() -> None:
@@ -343,6 +380,11 @@ def test_corruptions_do_what_they_say() -> None:
         lambda: hg.MissingBlocks(1.5),
         lambda: hg.MissingBlocks(size=(0, 4)),
         lambda: hg.MissingBlocks(value=2),
+        lambda: hg.Defects(-1),
+        lambda: hg.Defects(size=(0, 4)),
+        lambda: hg.Defects(contrast=1.5),
+        lambda: hg.Defects(kinds=("scratch", "hole")),
+        lambda: hg.Defects(kinds=()),
         lambda: hg.JPEG(0),
         lambda: hg.JPEG((10, 101)),
         lambda: hg.JPEG((10, 20.5)),

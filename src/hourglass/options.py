@@ -108,9 +108,9 @@ verbose : bool or int
 _CROP_HELP = "Train on random crops of this size, as 96 or 64x96, of images of any sizes."
 _PENALTY_HELP = "Added to the loss, as in l1:strength=0.001; l2:on=weights, kl_sparsity, contractive, …. Several are summed."
 _CORRUPTION_HELP = """As in gaussian_noise:mean=0,std=0.2; sensor_noise, poisson_noise, salt_and_pepper, masking,
-missing_blocks, stripes; jpeg:quality=10..60; blur, motion_blur; downscale:factor=2,method=bicubic; or permutation:seed=3,
-rotation:angle=30, flip:vertical=1. LOW..HIGH is a range from which each image draws its own value. Several are applied in
-order. A denoiser's default is the chapter's: gaussian_noise:mean=0.5,std=0.4."""
+missing_blocks, stripes, defects; jpeg:quality=10..60; blur, motion_blur; downscale:factor=2,method=bicubic; or
+permutation:seed=3, rotation:angle=30, flip:vertical=1. LOW..HIGH is a range from which each image draws its own value.
+Several are applied in order. A denoiser's default is the chapter's: gaussian_noise:mean=0.5,std=0.4."""
 _THREADS_HELP = """Threads for computing; auto chooses the fastest number under the current load, and results may then differ in
 their last bits. By default torch's own."""
 

@@ -2,6 +2,7 @@
 
 from hourglass.corruption.base import Corruption, seeded
 from hourglass.corruption.compose import Choice, Combination, Compose
+from hourglass.corruption.defects import Defects
 from hourglass.corruption.faults import MissingBlocks, Stripes
 from hourglass.corruption.geometry import Flip, Permutation, Rotation, Warp
 from hourglass.corruption.jpeg import JPEG
@@ -19,6 +20,7 @@ __all__ = [
     "Combination",
     "Compose",
     "Corruption",
+    "Defects",
     "Downscale",
     "Flip",
     "GaussianNoise",

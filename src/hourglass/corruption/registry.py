@@ -7,6 +7,7 @@ from typing import Any
 
 from hourglass.corruption.base import Corruption
 from hourglass.corruption.compose import Choice, Compose
+from hourglass.corruption.defects import Defects
 from hourglass.corruption.faults import MissingBlocks, Stripes
 from hourglass.corruption.geometry import Flip, Permutation, Rotation, Warp
 from hourglass.corruption.jpeg import JPEG
@@ -23,6 +24,7 @@ CORRUPTIONS: dict[str, type[Corruption]] = {
     "masking": Masking,
     "missing_blocks": MissingBlocks,
     "stripes": Stripes,
+    "defects": Defects,
     "jpeg": JPEG,
     "blur": Blur,
     "motion_blur": MotionBlur,
