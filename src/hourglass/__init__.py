@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         Warp,
         neighbour_pairs,
     )
-    from hourglass.data import Dataset, Split, Stream, load, load_pairs, stream
+    from hourglass.data import Dataset, Split, Stream, load, load_pairs, over_time, stream, windows
     from hourglass.errors import (
         DataError,
         DivergenceError,
@@ -91,7 +91,7 @@ _HOMES = {
         "Warp",
         "neighbour_pairs",
     ),
-    "hourglass.data": ("Dataset", "Split", "Stream", "load", "load_pairs", "stream"),
+    "hourglass.data": ("Dataset", "Split", "Stream", "load", "load_pairs", "over_time", "stream", "windows"),
     "hourglass.errors": (
         "DataError",
         "DivergenceError",
@@ -180,10 +180,12 @@ __all__ = [
     "load_model",
     "load_pairs",
     "neighbour_pairs",
+    "over_time",
     "register",
     "stream",
     "to_float",
     "to_uint8",
+    "windows",
 ]
 
 

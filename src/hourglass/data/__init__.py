@@ -3,7 +3,8 @@
 from hourglass.data.catalog import NAMED, load
 from hourglass.data.dataset import Dataset, Split
 from hourglass.data.pairs import load_pairs
+from hourglass.data.series import over_time, windows
 from hourglass.data.sources import is_sharded
 from hourglass.data.streaming import Stream, stream
 
-__all__ = ["NAMED", "Dataset", "Split", "Stream", "is_sharded", "load", "load_pairs", "stream"]
+__all__ = ["NAMED", "Dataset", "Split", "Stream", "is_sharded", "load", "load_pairs", "over_time", "stream", "windows"]
