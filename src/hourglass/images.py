@@ -294,13 +294,17 @@ def crop_at(image: Array, size: tuple[int, int], offset: Sequence[float]) -> Arr
         Mirrored at its borders if it is smaller than the crop.
     size : (height, width)
     offset : (down, right, turn), in [0, 1)
-        Position relative to the possible range. The eighths of `turn` select a rotation by a multiple of 90° and a flip, the
+        Position of the centre relative to the image; a crop that would reach beyond a border ends there, so that pixels at a
+        border are seen as often as others, and where they are. The eighths of `turn` select a rotation by a multiple of 90° and a flip, the
         first of them none; crops that are not square are only rotated by 180°.
     """
     missing = [(0, max(0, length - given)) for length, given in zip(size, image.shape, strict=False)]
     if any(after for _, after in missing):
         image = np.pad(image, (*missing, *[(0, 0)] * (image.ndim - 2)), mode="symmetric")
-    top, left = (int(share * (given - length + 1)) for share, given, length in zip(offset, image.shape, size, strict=False))
+    top, left = (
+        min(max(int(share * given) - length // 2, 0), given - length)
+        for share, given, length in zip(offset, image.shape, size, strict=False)
+    )
     crop = image[top : top + size[0], left : left + size[1]]
     is_mirrored, quarters = divmod(int(8 * offset[2]), 4)
     if is_mirrored:
