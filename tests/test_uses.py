@@ -436,8 +436,29 @@ def test_few_rows_set_a_threshold_by_networks_that_were_not_trained_on_them() ->
     detector = hg.AnomalyDetector(8, epochs=40, quantile=0.9, random_state=0).fit(normal)  # 40 rows support a rate of 0.1
     assert (detector.predict(new) < 0).mean() <= 0.2  # two standard deviations above 0.1, for thresholds from 40 samples
     trained = hg.Autoencoder(8, epochs=1, random_state=0).fit(normal)
-    with pytest.warns(hg.HourglassWarning, match="taken from all 40 samples"):
+    with pytest.warns(hg.HourglassWarning, match="comes from all 40 samples"):
         hg.AnomalyDetector.from_autoencoder(trained, normal, quantile=0.9)
+
+
+def test_a_detector_holds_out_what_its_autoencoder_held_out(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    normal, new = rng.normal(size=(300, 6)), rng.normal(size=(2000, 6))
+    for seed in (None, 0):
+        trained = hg.Autoencoder(3, epochs=2, random_state=seed).fit(normal)
+        for given in (trained, trained.model_):
+            detector = hg.AnomalyDetector.from_autoencoder(given, normal, quantile=0.9)
+            assert len(detector.normal_scores_) == 30 == len(trained.validation_rows_)
+            assert np.array_equal(np.sort(detector.score_samples(normal[trained.validation_rows_])), detector.normal_scores_)
+    trained.save(tmp_path / "a.hg")
+    for given, samples in (
+        (trained, normal[::-1]),
+        (trained, normal[:200]),
+        (trained.partial_fit(normal), normal),
+        (hg.load_model(tmp_path / "a.hg"), normal),
+    ):
+        with pytest.warns(hg.HourglassWarning, match=f"comes from all {len(samples)} samples"):
+            hg.AnomalyDetector.from_autoencoder(given, samples, quantile=0.9)
+    assert (detector.predict(new) < 0).mean() <= 0.2
 
 
 def test_the_threshold_can_be_set_after_fitting(digits: np.ndarray, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -295,8 +295,8 @@ def crop_at(image: Array, size: tuple[int, int], offset: Sequence[float]) -> Arr
     size : (height, width)
     offset : (down, right, turn), in [0, 1)
         Position of the centre relative to the image; a crop that would reach beyond a border ends there, so that pixels at a
-        border are seen as often as others, and where they are. The eighths of `turn` select a rotation by a multiple of 90° and a flip, the
-        first of them none; crops that are not square are only rotated by 180°.
+        border are seen as often as others, and where they are. The eighths of `turn` select a rotation by a multiple of 90°
+        and a flip, the first of them none; crops that are not square are only rotated by 180°.
     """
     missing = [(0, max(0, length - given)) for length, given in zip(size, image.shape, strict=False)]
     if any(after for _, after in missing):

@@ -18,7 +18,7 @@ from hourglass.errors import DataError, HourglassWarning, ParameterError
 from hourglass.estimators.checks import Pairs
 from hourglass.estimators.documentation import documented
 from hourglass.estimators.downstream import Downstream
-from hourglass.estimators.fitting import VALIDATION_SHARE, Fit, all_or_nothing
+from hourglass.estimators.fitting import Fit, all_or_nothing
 from hourglass.estimators.settings import Circumstances
 from hourglass.estimators.thresholds import above, bound, supports
 from hourglass.images import Array, Float32, to_float
@@ -40,8 +40,8 @@ _FOLDS = 5
 _MIN_FOR_MAXIMUM = 200
 _BATCH = 1024
 _NOT_APART = (
-    "the threshold is taken from all {} samples: too few to hold some out. If the network was trained on them, the false "
-    "positive rate will be higher than set; set_threshold(X=other normal samples) corrects it."
+    "the threshold comes from all {} samples, as it is not known that the network was trained without some of them: the false "
+    "positive rate may be higher than set. set_threshold(X=other normal samples) corrects it."
 )
 
 
@@ -241,7 +241,7 @@ class AnomalyDetector(OutlierMixin, Downstream):
         return settings
 
     def _learn(self, samples: Array, y: Any) -> None:
-        held_out, trained = self._held_out(len(samples))
+        held_out, trained = self._held_out(samples)
         self._fit_reference(samples[trained])
         is_apart = len(held_out) + len(trained) == len(samples)
         if self._given is None and len(samples) > 1 and not (is_apart and supports(1 - self.quantile, len(held_out))):
@@ -292,18 +292,11 @@ class AnomalyDetector(OutlierMixin, Downstream):
             raise ValueError(f"whitening {self.whitening_.shape}, scale {self.scale_.shape}")
         self.decision_function(blank)
 
-    def _held_out(self, n_samples: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """(rows for scale and threshold, all other rows); all rows twice if there are too few."""
-        if self._given is not None:
-            order = np.random.default_rng(self._seeds()[0]).permutation(n_samples)
-            fraction = self.get_params(deep=False)["validation_fraction"]
-            share = VALIDATION_SHARE if fraction is None else fraction
-            rows = np.sort(order[: int(share * n_samples)])
-        else:
-            rows = self.validation_rows_
-        if len(rows) < _MIN_HELD_OUT:
-            return np.arange(n_samples), np.arange(n_samples)
-        return rows, np.setdiff1d(np.arange(n_samples), rows)
+    def _held_out(self, samples: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """(rows for scale and threshold, all other rows); all rows twice if too few were held out of training."""
+        everything = np.arange(len(samples))
+        rows = self._model.held_out.among(samples) if self._model.held_out is not None else everything[:0]
+        return (rows, np.setdiff1d(everything, rows)) if len(rows) >= _MIN_HELD_OUT else (everything, everything)
 
     def _scores(self, samples: Array) -> Scores:
         return self._combined(self._terms(samples))

@@ -24,7 +24,7 @@ from hourglass.estimators.settings import Circumstances, settle
 from hourglass.images import Float32, Sample, to_float
 from hourglass.networks import Network
 from hourglass.options import FIRST, OPTIONS, Option, TrainingOptions
-from hourglass.trained import Face, Trained
+from hourglass.trained import Face, HeldOut, Trained
 from hourglass.training import Callback, Run, ordinary_torch
 
 _BATCH = 1024  # samples to score at once
@@ -251,9 +251,10 @@ class ImageEstimator(BaseEstimator):
         parts = [source.take(np.setdiff1d(others, self.validation_rows_))]
         if len(self.validation_rows_):
             parts.insert(0, source.take(self.validation_rows_))
-        self.validation_rows_ = np.arange(len(parts[0]) if len(parts) > 1 else 0)
         labels = None if any(part.labels is None for part in parts) else np.concatenate([part.known_labels for part in parts])
-        self._learn(np.concatenate([part.images for part in parts]), labels)
+        images = np.concatenate([part.images for part in parts])
+        self.model_.held_out = HeldOut.of(np.arange(len(parts[0]) if len(parts) > 1 else 0), images)
+        self._learn(images, labels)
 
     def _learn(self, samples: Any, y: Any) -> None:
         """Set the attributes in `_learned` from the trained model and the checked `samples`."""

@@ -31,7 +31,7 @@ from hourglass.estimators.settings import (
 from hourglass.images import Array, Sample
 from hourglass.networks import center, has_convolution, to_device
 from hourglass.objectives import NEED_UNIT_RANGE
-from hourglass.trained import Trained, as_device, build_network
+from hourglass.trained import HeldOut, Trained, as_device, build_network
 from hourglass.training import (
     OPTIMIZERS,
     Callback,
@@ -161,7 +161,10 @@ class Fit:
         return run
 
     def _trained(self, run: Run) -> Trained:
-        return Trained(run.network, self.sample, self.settings, run.history, n_threads_of(self.arguments, run.network))
+        targets = self.pairs.targets
+        held_out = HeldOut.of(self.validation_rows, targets) if isinstance(targets, np.ndarray) else None
+        n_threads = n_threads_of(self.arguments, run.network)
+        return Trained(run.network, self.sample, self.settings, run.history, n_threads, held_out)
 
     # --- before the first step ----------------------------------------------------------------------------------------
 

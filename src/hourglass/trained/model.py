@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import os
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hourglass.data.untrusted import untrusted
@@ -28,6 +30,28 @@ _BATCH = 1024  # samples in a forward pass
 _CONVOLUTION_VALUES = 200_000  # values in a forward pass with convolutions, whose activations then fit into the cache
 _MIN_BATCHES = 20  # batches from which choosing the number of threads pays off
 _WINDOW = 1024  # pixels
+
+
+class HeldOut(NamedTuple):
+    """The rows of an array that only validated, and how to recognise the array."""
+
+    rows: NDArray[np.int64]
+    fingerprint: int
+
+    @classmethod
+    def of(cls, rows: NDArray[np.int64], samples: Array) -> HeldOut:
+        return cls(rows, _fingerprint(samples))
+
+    def among(self, samples: Any) -> NDArray[np.int64]:
+        """The rows, if `samples` are the array; none otherwise."""
+        is_same = isinstance(samples, np.ndarray) and _fingerprint(samples) == self.fingerprint
+        return self.rows if is_same else self.rows[:0]
+
+
+def _fingerprint(samples: Array) -> int:
+    """A checksum of the shape, dtype and some thousand rows."""
+    some = np.ascontiguousarray(samples[:: max(1, len(samples) // 1000)])
+    return zlib.crc32(some.data, zlib.crc32(f"{samples.shape} {samples.dtype}".encode()))
 
 
 @dataclass
@@ -48,6 +72,8 @@ class Trained:
         A row for each epoch; see `Run`.
     n_threads : "auto", int or None
         Number of threads, as for estimators.
+    held_out : HeldOut, optional
+        Which samples only validated; not saved.
     """
 
     network: Network
@@ -55,6 +81,7 @@ class Trained:
     settings: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     n_threads: int | str | None = None
+    held_out: HeldOut | None = None
 
     def __post_init__(self) -> None:
         self.network.eval()
