@@ -461,6 +461,26 @@ def test_a_detector_holds_out_what_its_autoencoder_held_out(tmp_path) -> None:
     assert (detector.predict(new) < 0).mean() <= 0.2
 
 
+def test_labelled_samples_set_the_threshold() -> None:
+    digits = hg.load("digits")
+    ones = digits.train.images[digits.train.labels == 1]
+    detector = hg.AnomalyDetector(epochs=10, quantile=0.9, random_state=0).fit(ones)
+    images, is_other = digits.test.images[:200], digits.test.labels[:200] != 1
+    rates = []
+    for labels in (is_other, is_other.astype(int), np.where(is_other, -1, 1)):
+        found = detector.set_threshold(X=images, y=labels).predict(images) < 0
+        rates.append(found[is_other].mean() - found[~is_other].mean())
+    scores = detector.score_samples(images)
+    best = max((scores[is_other] < t).mean() - (scores[~is_other] < t).mean() for t in [*scores, np.inf])
+    assert rates == [pytest.approx(best)] * 3
+    for labels, words in ((np.ones(200), "both kinds"), (is_other[:5], "200 labels"), (digits.test.labels[:200], "and holds")):
+        with pytest.raises(hg.DataError, match=words):
+            detector.set_threshold(X=images, y=labels)
+    for given in ({"y": is_other}, {"y": is_other, "X": images, "quantile": 0.9}, {"y": is_other, "X": images, "offset": 1.0}):
+        with pytest.raises(hg.ParameterError, match="set_threshold takes"):
+            detector.set_threshold(**given)
+
+
 def test_the_threshold_can_be_set_after_fitting(digits: np.ndarray, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt

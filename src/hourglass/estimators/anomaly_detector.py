@@ -20,7 +20,7 @@ from hourglass.estimators.documentation import documented
 from hourglass.estimators.downstream import Downstream
 from hourglass.estimators.fitting import Fit, all_or_nothing
 from hourglass.estimators.settings import Circumstances
-from hourglass.estimators.thresholds import above, bound, supports
+from hourglass.estimators.thresholds import above, between, bound, supports
 from hourglass.images import Array, Float32, to_float
 from hourglass.latent import NeighbourIndex
 from hourglass.options import Option, TrainingOptions, number, one_of
@@ -169,7 +169,13 @@ class AnomalyDetector(OutlierMixin, Downstream):
         return np.stack([1 - probability, probability], axis=1)
 
     def set_threshold(
-        self, offset: float | None = None, *, quantile: float | None = None, contamination: float | None = None, X: Any = None
+        self,
+        offset: float | None = None,
+        *,
+        quantile: float | None = None,
+        contamination: float | None = None,
+        X: Any = None,
+        y: Any = None,
     ) -> Self:
         """Reset the threshold without training: `offset_`, and so `predict`, `decision_function` and `labels_`.
 
@@ -183,15 +189,22 @@ class AnomalyDetector(OutlierMixin, Downstream):
             Replaces the constructor's argument.
         X : array-like (n, *shape), optional
             Normal samples that it was not trained on. `quantile` then applies to these, which become `normal_scores_`.
+        y : array-like (n,), optional
+            Labels of `X`, which then holds anomalies too: 1 for anomalies and 0 for normal samples as PyOD's, or -1 and 1 as
+            scikit-learn's. The threshold is the one with the largest difference of true and false positive rates.
 
         Raises
         ------
         NotFittedError, DataError
         ParameterError
-            For anything but one of `offset`, `quantile`, `contamination`, or `X` with or without `quantile`; if `offset` is not
-            finite.
+            For anything but one of `offset`, `quantile`, `contamination`, `X` with or without `quantile`, or `X` and `y`; if
+            `offset` is not finite.
         """
         check_is_fitted(self)
+        if y is not None:
+            if X is None or not (offset is quantile is contamination is None):
+                raise ParameterError("set_threshold takes y with X alone: labelled samples.")
+            offset, X = between(self.score_samples(X), y), None
         if sum(given is not None for given in (offset, quantile, contamination)) + (X is not None and quantile is None) != 1:
             raise ParameterError("set_threshold takes one of offset, quantile, contamination; X goes with quantile, or alone.")
         if offset is not None and not number(-math.inf).admits(offset):
