@@ -40,6 +40,11 @@ def note(message: str, stacklevel: int = 2) -> None:
         group.append(message)
 
 
+def left_out(count: int, total: int, what: str, first: object) -> str:
+    """Words on what is left out: ``2 of 9 images cannot be read and are left out; the first: …``."""
+    return f"{count:,} of {total:,} {what} and are left out; the first: {first}"
+
+
 @contextlib.contextmanager
 def one_note() -> Iterator[None]:
     """Collect this thread's notes within the context; on exit, issue one of each kind with the number of similar ones.

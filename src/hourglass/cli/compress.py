@@ -14,7 +14,7 @@ import click
 from hourglass.cli.each import compress_each, decompress_each, is_for_each, places_of
 from hourglass.cli.job import FILES, MEMORY, Job, job_options, run
 from hourglass.cli.options import SizeType, claim, device_option, json_option, output_option, seed_option
-from hourglass.notes import note, one_note
+from hourglass.notes import left_out, note, one_note
 
 if TYPE_CHECKING:
     from hourglass.estimators import Compressor
@@ -198,7 +198,7 @@ def _images(job: Job, model: Compressor, white: float | None) -> tuple[Array | l
         words = f"{job.source}: {n_transparent} of {len(files)} image files are transparent; they are composited on white."
         note(words)
     if rejects:
-        words = f"{len(rejects)} of {len(files)} images cannot be compressed and are left out; the first: {rejects[0]}"
+        words = left_out(len(rejects), len(files), "images cannot be compressed", rejects[0])
         if not every:
             raise DataError(f"{job.source}: {words}")
         note(f"{job.source}: {words}")

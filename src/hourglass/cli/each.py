@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hourglass.cli.job import Job
-from hourglass.notes import note
+from hourglass.notes import left_out, note
 
 if TYPE_CHECKING:
     from hourglass.estimators import Compressor
@@ -83,7 +83,7 @@ def _images_of_files(job: Job) -> Iterator[tuple[Path, Array]]:
         for number, image in enumerate(images):
             yield place if len(images) == 1 else place.with_name(f"{place.stem}-{number}.hgc"), image
     if rejects:
-        words = f"{len(rejects)} of {len(files)} images cannot be compressed and are left out; the first: {rejects[0]}"
+        words = left_out(len(rejects), len(files), "images cannot be compressed", rejects[0])
         if len(rejects) == len(files):
             raise DataError(f"{job.source}: {words}")
         note(f"{job.source}: {words}")
@@ -128,7 +128,7 @@ def decompress_each(source: Path, output: Path, compressor: Compressor) -> list[
                 write_image(place, in_depth(image, white or np.iinfo(np.uint16).max))
             written.append(place)
         if rejects:
-            words = f"{len(rejects)} of {len(files)} files cannot be read and are left out; the first: {rejects[0]}"
+            words = left_out(len(rejects), len(files), "files cannot be read", rejects[0])
             if not written:
                 raise FormatError(f"{source}: {words}")
             note(f"{source}: {words}")

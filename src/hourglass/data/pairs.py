@@ -12,7 +12,7 @@ from hourglass.data.catalog import load
 from hourglass.data.dataset import Split
 from hourglass.data.files import IMAGE_FORMATS
 from hourglass.errors import DataError
-from hourglass.notes import note
+from hourglass.notes import left_out, note
 
 
 def load_pairs(inputs: str | Path, targets: str | Path, *, factor: int = 1, **reading: Any) -> tuple[Split, Split]:
@@ -53,8 +53,8 @@ def load_pairs(inputs: str | Path, targets: str | Path, *, factor: int = 1, **re
     rows, alone = paired(*names)
     if not rows:
         raise DataError(f"no image of {inputs} has the name of one of {targets}: there are {names[0][0]} and {names[1][0]}.")
-    for own, left_out, folder, partner in zip(names, alone, (inputs, targets), (targets, inputs), strict=True):
-        _warn_left_out([own[row] for row in left_out], len(own), f"images of {folder} have no partner in {partner}")
+    for own, rest, folder, partner in zip(names, alone, (inputs, targets), (targets, inputs), strict=True):
+        _warn_left_out([own[row] for row in rest], len(own), f"images of {folder} have no partner in {partner}")
     fitting = [
         tuple(factor * length for length in given.images[one].shape[:2]) == clean.images[other].shape[:2] for one, other in rows
     ]
@@ -107,5 +107,4 @@ def _below(path: Path, root: Path) -> Path:
 
 def _warn_left_out(names: list[Path], count: int, words: str) -> None:
     if names:
-        message = f"{len(names)} of {count} {words} and are left out; the first: {names[0]}."
-        note(message, 3)
+        note(f"{left_out(len(names), count, words, names[0])}.", 3)

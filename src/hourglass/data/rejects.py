@@ -11,7 +11,7 @@ from hourglass.data.names import as_text
 from hourglass.data.shards import Piece, Shard
 from hourglass.data.write import replace_file
 from hourglass.errors import DataError
-from hourglass.notes import note
+from hourglass.notes import left_out, note
 
 _MAX_NAMES = 100_000  # names kept, so that a second pass does not count images again
 
@@ -57,8 +57,7 @@ class Rejects:
         count = sum(self._counts.values())
         if count > self._n_reported:
             self._n_reported = count
-            message = f"{count:,} of {n_images:,} images cannot be read and are left out; the first: {self.first}"
-            note(message, 3)
+            note(left_out(count, n_images, "images cannot be read", self.first), 3)
         for kind, group in self._notes.items():
             if len(group) > self._n_notes_reported.get(kind, 0):
                 self._n_notes_reported[kind] = len(group)
