@@ -255,6 +255,20 @@ def test_one_bad_file_is_listed_and_the_list_goes_when_all_are_good(tmp_path: Pa
     assert not (out / "rejects.csv").exists()
 
 
+def test_floats_up_to_1_beside_integers_have_their_own_white_level(tmp_path: Path) -> None:
+    folder, out, rng = tmp_path / "in", tmp_path / "out", np.random.default_rng(0)
+    folder.mkdir()
+    values = {"a.png": rng.integers(0, 4096, (8, 8)).astype(np.uint16), "b.tif": rng.random((8, 8), np.float32)}
+    for name, image in values.items():
+        save(folder / name, image)
+    save(folder / "c.tif", Image.fromarray(values["b.tif"]), save_all=True, append_images=[Image.fromarray(values["a.png"])])
+    for white in (None, 4095):
+        notes = rewritten(folder, out, white=white)
+        assert any("1 of 3 image files cannot be read" in note and "no common white level" in note for note in notes)
+        for name, image in values.items():
+            np.testing.assert_array_equal(np.asarray(Image.open(out / name)), image)
+
+
 def test_its_own_output_is_not_read_again(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
@@ -273,7 +287,7 @@ def test_its_own_output_behind_a_link_is_not_read_again(tmp_path: Path) -> None:
         save(tmp_path / "in" / f"{number}.png", GREY)
     (tmp_path / "in" / "link").symlink_to(tmp_path / "out")
     assert len(restored(tmp_path / "in", tmp_path / "out")) == 3
-    with pytest.warns(hg.HourglassWarning, match="3 images below the output folder"):
+    with pytest.warns(hg.HourglassWarning, match="3 of 6 images lie below the output folder"):
         assert len(restored(tmp_path / "in", tmp_path / "out")) == 3
 
 

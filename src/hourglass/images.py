@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,15 @@ Array = NDArray[Any]
 Float32 = NDArray[np.float32]
 
 _FEW_CHANNELS = 4
-_ROUNDING = 1e-6  # tolerance of 0..1 for float32 arithmetic
+ROUNDING = 1e-6
+"""Tolerance of 0..1, and of a white level, for float32 arithmetic."""
+
+
+class ImageSet:
+    """Base class of data sets, which hold images and are none themselves: `as_array` refuses them."""
+
+    images_at: ClassVar[str]
+    """The attribute that holds the images."""
 
 
 DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
@@ -50,33 +58,36 @@ def as_array(samples: Any, *, name: str = "images") -> Array:
     """`samples` as an array, without copying arrays: the one way from what users pass to numpy.
 
     Pillow images, alone or in a list, are converted as in reading files; tensors are detached and moved to the CPU, and
-    bfloat16, which numpy lacks, becomes float32.
+    bfloat16, which numpy lacks, becomes float32. An object array of images is read as a list.
 
     Raises
     ------
     DataError
-        For masked arrays, whose mask would be lost, or images of several sizes.
+        For masked arrays, whose mask would be lost, sparse tensors, data sets in place of their images, and images of several
+        sizes or depths.
     """
+    samples = _unpacked(samples, name)
     if not isinstance(samples, (list, tuple)):
         return np.asarray(_plain_array(samples, name))
     if not any(_needs_conversion(part) for part in samples):
+        _check_one_depth(samples, name)
         return _of_one_shape(np.asarray, samples, name)
     images = [np.asarray(_plain_array(part, name)) for part in samples]
     sizes = sorted({image.shape[:2] for image in images})
     if len(sizes) > 1:
         one, other = ("×".join(str(length) for length in size[::-1]) for size in sizes[:2])
         raise DataError(f"{name} have several sizes, as {one} and {other}; resize them to one.")
+    _check_one_depth(images, name)
     return _of_one_shape(np.stack, _in_equal_channels(images, name), name)
 
 
 def as_list(samples: Any, *, name: str = "images") -> list[Array] | None:
-    """A list or tuple of images of several heights and widths, of any kind `as_array` takes, as a list of arrays; else None.
+    """Images of several heights and widths, in any sequence and of any kind `as_array` takes, as a list of arrays; else None.
 
     Grey and coloured Pillow images together become RGB, with a HourglassWarning.
     """
-    if not isinstance(samples, (list, tuple)) or not all(
-        _is_pillow(one) or getattr(one, "ndim", 0) in (2, 3) for one in samples
-    ):
+    samples = _unpacked(samples, name)
+    if not isinstance(samples, (list, tuple)) or not all(_is_image(one) for one in samples):
         return None
     sizes = {one.size[::-1] if _is_pillow(one) else tuple(one.shape[:2]) for one in samples}
     if len(sizes) < 2:
@@ -91,6 +102,30 @@ def as_samples(samples: Any, *, name: str = "images") -> Array | list[Array]:
     return as_array(samples, name=name) if many is None else many
 
 
+def _unpacked(samples: Any, name: str) -> Any:
+    """An object array of images as a list; anything else as it is. Raises DataError for a data set."""
+    if isinstance(samples, ImageSet):
+        raise DataError(f"{name} is a {type(samples).__name__}; pass its images: .{samples.images_at}.")
+    is_packed = isinstance(samples, np.ndarray) and samples.dtype == object and samples.ndim == 1 and samples.size > 0
+    return list(samples) if is_packed and all(_is_image(one) for one in samples) else samples
+
+
+def _check_one_depth(images: Sequence[Any], name: str) -> None:
+    """Raise DataError for arrays of images of several depths: numpy gives all the largest dtype, and 255 is no longer white."""
+    depths = sorted({_depth_of(image.dtype) for image in images if isinstance(image, np.ndarray) and _is_image(image)})
+    if len(depths) > 1:
+        raise DataError(
+            f"{name} hold {' and '.join(depths)} together, whose white levels differ; divide each image by its own first, as "
+            "image / 255 and image / 4095."
+        )
+
+
+def _depth_of(dtype: np.dtype[Any]) -> str:
+    if dtype.kind in "iu":
+        return "uint8" if dtype == np.uint8 else "deeper integers"
+    return "floats or bool" if dtype.kind in "fb" else str(dtype)
+
+
 def _of_one_shape(join: Callable[[Any], Array], parts: Any, name: str) -> Array:
     try:
         return join(parts)
@@ -99,19 +134,27 @@ def _of_one_shape(join: Callable[[Any], Array], parts: Any, name: str) -> Array:
 
 
 def _plain_array(image: Any, name: str) -> Any:
-    """A Pillow image or tensor as an array; anything else as it is. Raises DataError for a masked array."""
+    """A Pillow image or tensor as an array; anything else as it is. Raises DataError if a mask or values would be lost."""
     if isinstance(image, np.ma.MaskedArray):
         raise DataError(f"{name}: a masked array, whose mask would be lost; pass .filled(value), or drop these samples.")
     if _is_pillow(image):
         return np.asarray(as_plain(image))
     if _is_tensor(image):
         plain = image.detach().cpu()
-        return (plain.float() if str(plain.dtype) == "torch.bfloat16" else plain).numpy()
+        try:
+            return (plain.float() if str(plain.dtype) == "torch.bfloat16" else plain).numpy()
+        except (TypeError, RuntimeError) as error:  # sparse or quantised
+            kind = f"{plain.layout}, {plain.dtype}"
+            raise DataError(f"{name}: a tensor that numpy lacks ({kind}); pass a dense one of plain numbers.") from error
     return image
 
 
 def _needs_conversion(image: Any) -> bool:
     return _is_pillow(image) or _is_tensor(image) or isinstance(image, np.ma.MaskedArray)
+
+
+def _is_image(one: Any) -> bool:
+    return _is_pillow(one) or getattr(one, "ndim", 0) in (2, 3)
 
 
 def _is_pillow(image: Any) -> bool:
@@ -185,7 +228,7 @@ def check_images(
         raise DataError(f"{name} contain NaN; fill or drop these pixels first.")
     if math.isinf(low) or math.isinf(high):
         raise DataError(f"{name} contain infinite values; fill or drop these pixels first.")
-    if bounded and (low < -_ROUNDING or high > 1 + _ROUNDING):
+    if bounded and (low < -ROUNDING or high > 1 + ROUNDING):
         raise DataError(
             f"{name} hold floats from {low:g} to {high:g}; allowed: 0..1, or uint8 in 0..255. "
             "Divide by the largest possible value, or set it when reading files: white=, on the command line --white."
@@ -227,6 +270,8 @@ def white_level(largest: float, *, is_integer: bool) -> float:
     """
     if not math.isfinite(largest):
         raise DataError("pixels that are not finite have no white level; fill or drop them first.")
+    if not is_integer:
+        largest /= 1 + ROUNDING  # as `to_unit` allows
     n_bits = math.ceil(math.log2(max(largest, 1.0) + 1))
     return float(2 ** max(n_bits, 8 if is_integer else 1) - 1)
 
@@ -237,10 +282,10 @@ def to_unit(images: Array, white: float, *, name: str = "images") -> Float32:
     Values above `white` are clipped, with a HourglassWarning. Raises DataError for values below 0 or not finite.
     """
     low, high = float(images.min()), float(images.max())
-    if not (math.isfinite(low) and math.isfinite(high)) or low < -_ROUNDING * white:
+    if not (math.isfinite(low) and math.isfinite(high)) or low < -ROUNDING * white:
         raise DataError(f"{name} hold values from {low:g} to {high:g}; allowed: 0 to a white level, here {white:g}.")
     values: Float32 = images.astype(np.float32) / np.float32(white)
-    if high > white * (1 + _ROUNDING):
+    if high > white * (1 + ROUNDING):
         words = f"{name} hold values up to {high:g}, above the white level {white:g}: these are clipped. Set white="
         note(f"{words}{white_level(high, is_integer=images.dtype.kind in 'iu'):g}.")
     return np.clip(values, 0, 1, out=values)

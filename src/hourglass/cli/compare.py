@@ -97,8 +97,9 @@ def _compared(
 ) -> tuple[list[PairFigures], list[ShownPair]]:
     """Figures of all pairs, and those with the lowest SSIM as they are shown; adds to `rejects`."""
     from hourglass.data.depth import check_white
+    from hourglass.data.pictures import white_levels
     from hourglass.errors import DataError
-    from hourglass.evaluation import PairFigures, read_pair, white_levels
+    from hourglass.evaluation import PairFigures, read_pair
     from hourglass.notes import one_note
 
     check_white(white)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hourglass.cli.job import Job
-from hourglass.notes import note
+from hourglass.notes import left_out, note
 
 if TYPE_CHECKING:
     from hourglass.images import Array
@@ -70,11 +70,13 @@ def restore(
     written: list[Path] = []
     rejects: list[tuple[str, str]] = []
     with one_note():
-        white = _white(job, list(targets.values()))
+        whites = _whites(job, list(targets.values()))
         for target, file in targets.items():
             try:
                 pictures = read_pictures(file, pages=job.pages)
-                level = common_white(pictures, str(file)) if white is None else white  # None: a page after one of 8 bits
+                levels = {whites.get(picture.depth, job.white) for picture in pictures if picture.is_deep}
+                level = levels.pop() if len(levels) == 1 else None  # pages of several depths, or deep ones after one of 8 bits
+                level = level or common_white(pictures, str(file), job.white)
                 images = [transform(in_unit(picture, level)) for picture in pictures]
                 write_pictures(target, pictures, images, white=level, quality=quality)
             except DataError as error:
@@ -89,19 +91,18 @@ def restore(
         first = ": ".join(rejects[0])
         if not written:
             raise DataError(f"none of {len(rejects)} image files can be read; the first: {first}")
-        words = f"{len(rejects)} of {len(targets)} image files cannot be read and are left out, as {output}/rejects.csv lists"
-        note(f"{words}; the first: {first}")
+        what = f"image files cannot be read, as {output}/rejects.csv lists,"
+        note(left_out(len(rejects), len(targets), what, first))
     return written
 
 
-def _white(job: Job, files: Sequence[Path]) -> float | None:
-    """One white level for all files deeper than 8 bits; None if there are none."""
-    from hourglass.data.depth import check_white, white_of
-    from hourglass.data.pictures import largest_values
+def _whites(job: Job, files: Sequence[Path]) -> dict[str, float]:
+    """White levels by dtype, the same for all files: as each is written by itself, floats up to 1 may lie beside integers."""
+    from hourglass.data.depth import check_white
+    from hourglass.data.pictures import white_levels
 
     check_white(job.white)
-    deep = [value for file in files for value in largest_values(file, job.pages)]
-    return white_of(deep, job.source, job.white) if deep else None
+    return white_levels(files, job.source, job.white, job.pages)
 
 
 def _targets(source: Path, output: Path, kind: str, quality: int | None) -> dict[Path, Path]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from numbers import Real
 
 from hourglass.errors import DataError, ParameterError
-from hourglass.images import Array, to_unit, white_level
+from hourglass.images import ROUNDING, Array, to_unit, white_level
 from hourglass.notes import note
 
 
@@ -35,9 +35,9 @@ def white_of(largest: Sequence[tuple[float, bool]], name: str, white: float | No
         If floats up to 1 and integers are mixed.
     """
     maximum, kinds = max(value for value, _ in largest), {is_integer for _, is_integer in largest}
-    if kinds == {False} and maximum <= 1:
+    if kinds == {False} and maximum <= 1 + ROUNDING:
         return 1.0
-    if len(kinds) > 1 and 0 < max(value for value, is_integer in largest if not is_integer) <= 1:  # 0 is black at any level
+    if len(kinds) > 1 and are_units(largest):
         raise DataError(f"{name}: floats up to 1 and integers up to {maximum:g} have no common white level; keep them apart.")
     if white is not None:
         return white
@@ -45,6 +45,18 @@ def white_of(largest: Sequence[tuple[float, bool]], name: str, white: float | No
     message = f"{name}: white level {found:g} ({math.log2(found + 1):.0f} bits), inferred from the largest value {maximum:g}"
     note(f"{message}; set it with white= or --white.", 4)
     return found
+
+
+def are_units(largest: Sequence[tuple[float, bool]]) -> bool:
+    """Whether floats are among images with these `largest` values (see `white_of`), all up to 1, and one is not black."""
+    return 0 < max((value for value, is_integer in largest if not is_integer), default=0) <= 1 + ROUNDING
+
+
+def near_black(largest: float, white: float, *, is_integer: bool) -> str:
+    """A message on an image whose floats up to 1 are divided by a larger `white`; "" for others."""
+    if is_integer or not 0 < largest <= 1 + ROUNDING < white:
+        return ""
+    return f"holds floats up to {largest:g}, near black at the white level {white:g} (white=)."
 
 
 def common_level(arrays: Sequence[Array], name: str, white: float | None = None) -> float | None:

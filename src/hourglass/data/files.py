@@ -228,7 +228,7 @@ def decoded_pages(
         # Our limit replaces Pillow's, and its warnings on odd metadata are noise.
         with quiet(), Image.open(stream, formats=_openable()) as image:
             messages = set() if notes is None else notes
-            messages |= _depth_loss(image, stream)
+            messages |= _losses(image, stream)
             numbers = _page_numbers(image, name, pages, limit, messages)
             converted: list[T] = []
             for number in numbers:
@@ -314,8 +314,10 @@ def _seek_page(image: Image.Image, number: int) -> bool:
     return True
 
 
-def _depth_loss(image: Image.Image, stream: IO[bytes]) -> set[str]:
-    """Return a message if Pillow reads only 8 bits per channel of a deeper colour image."""
+def _losses(image: Image.Image, stream: IO[bytes]) -> set[str]:
+    """Return a message if a deep image loses its transparency, or if Pillow reads only 8 bits per channel of a coloured one."""
+    if image.mode in DEEP_MODES and image.has_transparency_data:
+        return {"its transparency is left out: values deeper than 8 bits are read without."}
     arguments = [args if isinstance(args, tuple) else (args,) for *_, args in getattr(image, "tile", [])]  # of the decoder
     is_deep = any(";16" in str(argument) for args in arguments for argument in args)
     if image.format == "PPM":

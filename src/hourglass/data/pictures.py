@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hourglass.data.depth import white_of
+from hourglass.data.depth import are_units, near_black, white_of
 from hourglass.data.files import (
     BROKEN,
     IMAGE_FORMATS,
@@ -29,7 +29,7 @@ from hourglass.data.files import (
 )
 from hourglass.data.write import replace_file
 from hourglass.errors import DataError
-from hourglass.images import Array, Float32, as_plain, to_float, to_uint8, to_unit
+from hourglass.images import ROUNDING, Array, Float32, as_plain, to_float, to_uint8, to_unit
 from hourglass.notes import note, quiet
 
 QUALITY = 98
@@ -43,7 +43,6 @@ _METADATA_FORMATS = {  # metadata, and the formats that can store it
     "exif": ("TIFF", "WEBP", "PNG", "AVIF", "JPEG"),
     "dpi": ("TIFF", "PNG", "JPEG", "BMP"),
 }
-_ROUNDING = 1e-6  # as in `images.to_unit`
 _DEPTHS = {"uint16": ("PNG", "TIFF", "PPM"), "int32": ("TIFF",), "float32": ("TIFF",)}
 _LOSSLESS_TIFF = ("raw", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "zstd", "lzma")
 _EXIF_IFD, _GPS_IFD, _EXIF_SIZE_TAGS = 0x8769, 0x8825, (0xA002, 0xA003)
@@ -105,10 +104,8 @@ def read_pictures(path: Path, size: tuple[int, int] | None = None, pages: Pages 
     def picture(upright: Image.Image, image: Image.Image, number: int) -> Picture:
         plain = as_plain(upright)
         values = values_of(plain, format_of(image))
-        if values.dtype != np.uint8 and (low := float(values.min())) < -_ROUNDING * max(1.0, float(values.max())):
+        if values.dtype != np.uint8 and (low := float(values.min())) < -ROUNDING * max(1.0, float(values.max())):
             raise DataError(f"{path}: has values from {low:g} to {values.max():g}; allowed: 0 to a white level.")
-        if upright.has_transparency_data and values.dtype != np.uint8:
-            notes.add("its transparency is left out: values deeper than 8 bits are read without.")
         has_alpha = upright.has_transparency_data and values.dtype == np.uint8 and size is None
         return Picture(
             resized(plain, values, size),
@@ -186,9 +183,30 @@ def largest_values(path: Path, pages: Pages = "all") -> list[tuple[float, bool]]
     return [(picture.largest, picture.depth != "float32") for picture in pictures if picture.is_deep]
 
 
+def white_levels(files: Sequence[Path], name: str, white: float | None = None, pages: Pages = "all") -> dict[str, float]:
+    """White levels of the images of `files` that are deeper than 8 bits, the same for all, by dtype: uint16, int32, float32.
+
+    That is `white`, or one inferred from all of them with a HourglassWarning; floats that are all up to 1 have 1. Empty if no
+    image is deeper.
+    """
+    deep = [found for file in files for found in largest_values(file, pages)]
+    have_units = are_units(deep)
+    counted = [(value, is_integer) for value, is_integer in deep if is_integer or not have_units]
+    whites = dict.fromkeys(("uint16", "int32", "float32"), white_of(counted, name, white)) if counted else {}
+    return whites | ({"float32": 1.0} if have_units else {})
+
+
 def in_unit(picture: Picture, white: float | None) -> Array:
-    """Return the values for a model: uint8, or float32 in 0..1 if the picture is deeper than 8 bits."""
-    return to_unit(picture.values, white or 1.0, name=picture.name) if picture.is_deep else picture.values
+    """Return the values for a model: uint8, or float32 in 0..1 if the picture is deeper than 8 bits.
+
+    Notes floats up to 1 at a larger white level, as they become near black.
+    """
+    if not picture.is_deep:
+        return picture.values
+    level = white or 1.0
+    if message := near_black(picture.largest, level, is_integer=picture.depth != "float32"):
+        note(f"{picture.name}: {message}")
+    return to_unit(picture.values, level, name=picture.name)
 
 
 # --- writing back ------------------------------------------------------------------------------------------------------

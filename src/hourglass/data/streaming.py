@@ -25,7 +25,7 @@ from hourglass.data.shards import Block, Form, NpyShard, Piece, Shard, chunk_ran
 from hourglass.data.shuffling import BLOCKS_PER_PROCESS, Batch, Blocks, LoadedWindow, Window, allocate, batched, remaining_rows
 from hourglass.data.sources import root_of, shards_of
 from hourglass.errors import DataError, WorkerError
-from hourglass.images import Array, to_float, to_uint8
+from hourglass.images import ROUNDING, Array, to_float, to_uint8
 from hourglass.notes import note
 
 _BUFFER_BYTES, _BUFFER_IMAGES = 64 << 20, 16_384
@@ -134,7 +134,7 @@ class Stream:
         self.crop = parse_size(crop, "crop")
         self._buffer, self._workers, self._white = buffer, workers, white
         self._rejects = Rejects(strict)
-        self._has_warned_small = False
+        self._has_warned_small = self._has_warned_rounded = False
         self._turns = True
 
     def unturned(self) -> Stream:
@@ -195,12 +195,19 @@ class Stream:
     def white(self) -> float | None:
         """The value that maps to 1 in images deeper than 8 bits; None if no sampled image is."""
         samples = self._samples[0]
-        if any(sample.is_deep for sample in samples):
-            unlike = [sample for sample in samples if sample.is_deep or (not sample.is_integer and sample.largest <= 1)]
-            largest = [(sample.largest, sample.is_integer) for sample in unlike]  # 8 bits have a white level of their own
-            return white_of(largest, self.root or self.shards[0].path, self._white)
+        if deep := self.deep_values:
+            return white_of(deep, self.root or self.shards[0].path, self._white)
         are_floats = bool(samples) and not any(sample.is_integer for sample in samples)
         return None if are_floats else self._white  # floats up to 1 need no white level
+
+    @property
+    def deep_values(self) -> list[tuple[float, bool]]:
+        """(largest value, whether it is an integer) of sampled images, but of 8 bits, if any is deeper; see `white_of`."""
+        samples = self._samples[0]
+        if not any(sample.is_deep for sample in samples):
+            return []
+        unlike = [sample for sample in samples if sample.is_deep or (not sample.is_integer and sample.largest <= 1 + ROUNDING)]
+        return [(sample.largest, sample.is_integer) for sample in unlike]  # 8 bits have a white level of their own
 
     @cached_property
     def _first(self) -> Array:
@@ -210,7 +217,7 @@ class Stream:
         if not samples:
             raise DataError(f"{self.shards[0].path}: the first of its images cannot be read: {reasons[0]}")
         sample = max(samples, key=lambda sample: len(sample.shape))  # the first coloured one, if there is any
-        is_float = self.white is not None or not sample.is_integer
+        is_float = self.white is not None or not all(sample.is_integer for sample in samples)
         height_width = self.size or self.crop or sample.shape[:2]
         return np.zeros((1, *height_width, *sample.shape[2:]), np.float32 if is_float else np.uint8)
 
@@ -237,7 +244,7 @@ class Stream:
     def _sample(self, shard: Shard, image: Array) -> _Sample:
         is_integer, largest = image.dtype.kind != "f", float(image.max())
         is_refused = not is_integer and isinstance(shard, NpyShard) and self._white is None  # arrays of floats above 1
-        return _Sample(image.shape, is_integer, largest, largest > (255 if is_integer else 1) and not is_refused)
+        return _Sample(image.shape, is_integer, largest, largest > (255 if is_integer else 1 + ROUNDING) and not is_refused)
 
     @cached_property
     def _units(self) -> Blocks:
@@ -466,9 +473,16 @@ class Stream:
         return LoadedWindow(window.begin, window.end, window.lanes, positions, images)
 
     def _cast(self, images: Array | list[Array]) -> Array:
-        """Convert images to `dtype`, as shards may hold different dtypes."""
+        """Convert images to `dtype`, as shards may hold different dtypes; warns once if that rounds floats."""
         assert isinstance(images, np.ndarray)
-        return to_uint8(images) if self.dtype == np.uint8 else to_float(images)
+        if self.dtype != np.uint8:
+            return to_float(images)
+        converted = to_uint8(images)
+        if not self._has_warned_rounded and not np.allclose(to_float(converted), to_float(images), rtol=0, atol=ROUNDING):
+            self._has_warned_rounded = True
+            where = self.root or self.shards[0].path
+            note(f"{where}: holds floats among images of 8 bits, to which they are rounded; white=1 keeps them.")
+        return converted
 
 
 def _probed(shard: Shard, block: Block, count: int) -> Piece:

@@ -10,7 +10,6 @@ from hourglass.evaluation.comparison import (
     most_different,
     paired,
     read_pair,
-    white_levels,
 )
 from hourglass.evaluation.metrics import Metrics, Quality, image_metrics, image_quality
 from hourglass.evaluation.suites import BARS, denoise_suite, machine
@@ -57,5 +56,4 @@ __all__ = [
     "uses_page",
     "uses_suite",
     "uses_table",
-    "white_levels",
 ]

@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from hourglass.data import pairs
-from hourglass.data.depth import white_of
 from hourglass.data.files import Pages
 from hourglass.data.names import as_text
 from hourglass.data.pairs import without_suffix
-from hourglass.data.pictures import Picture, in_unit, largest_values, read_pictures
+from hourglass.data.pictures import Picture, in_unit, read_pictures
 from hourglass.errors import DataError
 from hourglass.evaluation.metrics import Quality, image_quality
 from hourglass.images import Array
@@ -87,19 +86,6 @@ def paired(
         for one, other in rows
     ]
     return sorted(made, key=lambda pair: pair.name), sorted(rejects)
-
-
-def white_levels(files: Sequence[Path], name: str, white: float | None = None, pages: Pages = "all") -> dict[str, float]:
-    """White levels of the images of `files` that are deeper than 8 bits, the same for all, by dtype: uint16, int32, float32.
-
-    That is `white`, or one inferred from all of them with a HourglassWarning; floats that are all up to 1 have 1.
-    """
-    deep = [found for file in files for found in largest_values(file, pages)]
-    floats = [value for value, is_integer in deep if not is_integer]
-    are_units = bool(floats) and max(floats) <= 1
-    counted = [(value, is_integer) for value, is_integer in deep if is_integer or not are_units]
-    level = white_of(counted, name, white) if counted else 1.0
-    return {"uint16": level, "int32": level, "float32": 1.0 if are_units else level}
 
 
 def read_pair(pair: FilePair, whites: Mapping[str, float], pages: Pages = "all") -> list[ImagePair]:

@@ -16,16 +16,16 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hourglass.data.depth import near_black
 from hourglass.data.files import BROKEN, decode_image, reason_of
 from hourglass.data.names import as_text
 from hourglass.errors import DataError, HourglassError, WorkerError
-from hourglass.images import Array, crop_at, to_float, to_unit, with_channels
+from hourglass.images import ROUNDING, Array, crop_at, to_float, to_unit, with_channels
 
 IMAGES_PER_BLOCK = 256
 """Images per read: few enough for a processor's cache, enough to amortise the cost of a call."""
 MAX_ENCODED = 256 << 20
 """Largest encoded image, in bytes."""
-_ROUNDING = 1e-6
 _SYSTEM_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)  # not caused by the image
 
 
@@ -98,7 +98,7 @@ class Form(NamedTuple):
         """Return the largest allowed value of images of `dtype`; values above a white level are allowed and clipped."""
         if self.white is not None:
             return math.inf
-        return 255.0 if dtype.kind in "iu" else 1 + _ROUNDING
+        return 255.0 if dtype.kind in "iu" else 1 + ROUNDING
 
 
 @dataclass
@@ -196,11 +196,10 @@ def decode_files(files: Iterable[Encoded], form: Form) -> Piece:
         keys.append(file.key)
         labels.append(file.label)
         notes += [(file.key, message) for message in sorted(messages)]
-    if (
-        form.shape is not None and len({image.dtype for image in images}) > 1
-    ):  # 255 of 8 bits and 1 of floats are the same white
-        images = [to_float(image) for image in images]
-    stacked = np.stack(images) if images and form.shape is not None else images
+    is_stacked = form.shape is not None
+    if is_stacked and len({image.dtype for image in images}) > 1:
+        images = [to_float(image) for image in images]  # 255 of 8 bits and 1 of floats are the same white
+    stacked = np.stack(images) if images and is_stacked else images
     return Piece(rows, stacked, keys, labels if any(label is not None for label in labels) else None, rejects, notes)
 
 
@@ -236,11 +235,11 @@ def convert_arrays(images: Array, rows: NDArray[np.int64], key: Callable[[int], 
 
 def _check_range(low: float, high: float, dtype: np.dtype[Any], form: Form, notes: set[str]) -> None:
     """Raise DataError for values from `low` to `high` out of range. Adds a message to `notes` if they will be clipped."""
-    if form.white and high > form.white:
+    if form.white and high > form.white * (1 + ROUNDING):
         notes.add(f"has values up to {high:g}, which are clipped to the white level {form.white:g} (white=).")
-    if (form.white or 0) > 1 and dtype.kind == "f" and 0 < high <= 1:
-        notes.add(f"holds floats up to {high:g}, near black at the white level {form.white:g} (white=).")
-    if low >= -_ROUNDING and math.isfinite(high) and high <= form.range_of(dtype):  # false for NaN
+    if message := near_black(high, form.white or 0, is_integer=dtype.kind != "f"):
+        notes.add(message)
+    if low >= -ROUNDING and math.isfinite(high) and high <= form.range_of(dtype):  # false for NaN
         return
     hint = " Deeper images need a white level (white=, or --white)." if math.isfinite(high) and low >= 0 else ""
     raise DataError(f"has values from {low:g} to {high:g}; allowed: 0..255, or 0..1 for floats.{hint}")
