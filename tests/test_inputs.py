@@ -82,6 +82,86 @@ def test_images_of_several_shapes_are_said() -> None:
         hg.Flip()([Image.new("L", (8, 8)), Image.new("L", (9, 7))], 0)
 
 
+TAKE_ONE = ("one image", "ends of a path", "start of a traverse")
+
+
+@pytest.mark.parametrize("convert", [np.asarray, Image.fromarray])
+@pytest.mark.parametrize("place", [place for place in PLACES if place not in (*TAKE_ONE, "images to compress")])
+def test_one_size_of_several_depths_is_refused(place: str, convert: Callable[[Any], Any]) -> None:
+    """As one array, the images of 8 bits would be near black."""
+    with pytest.raises(hg.DataError, match="hold deeper integers and uint8 together"):
+        PLACES[place]([convert(GREY[0]), *(convert(image) for image in GREY[1:].astype(np.uint16) * 16)])
+
+
+def test_floats_and_8_bits_of_one_size_are_refused() -> None:
+    model = hg.Autoencoder(3, **ONCE).fit(GREY)
+    compress = hg.Compressor(3, **ONCE).fit(GREY).compress
+    for use in (model.encode, model.model_.encode, hg.Flip(), compress):
+        with pytest.raises(hg.DataError, match="hold floats or bool and uint8 together"):
+            use([GREY[0], GREY[1] / 255])
+    assert hg.Flip()([GREY[0] > 99, GREY[1] / 255], 0).max() <= 1  # of one white level
+
+
+@pytest.mark.parametrize("given", [hg.Split(COLOURS), hg.Dataset("d", hg.Split(COLOURS), "here")])
+@pytest.mark.parametrize("place", [place for place in PLACES if place not in TAKE_ONE])
+def test_a_data_set_in_place_of_its_images_is_refused(place: str, given: Any) -> None:
+    with pytest.raises(hg.DataError, match=rf"is a {type(given).__name__}; pass its images: \."):
+        PLACES[place](given)
+
+
+def packed(images: Any) -> np.ndarray:
+    array = np.empty(len(images), object)
+    array[:] = list(images)
+    return array
+
+
+@pytest.mark.parametrize("place", [place for place in PLACES if place not in ("ends of a path", "start of a traverse")])
+def test_an_object_array_of_images_is_a_list(place: str) -> None:
+    np.testing.assert_array_equal(PLACES[place](packed(SAME)), PLACES[place](list(SAME)))
+
+
+def test_what_is_meant_for_pairs_is_never_ignored() -> None:
+    sizes = [image[: 5 + row % 3] for row, image in enumerate(GREY)]
+    assert hg.Denoiser(3, **MAPS).fit(sizes, packed(sizes)).settings_["corruption"] is None
+    assert hg.Denoiser(3, **ONCE).fit(GREY, [str(row) for row in range(20)]).settings_["corruption"] is not None  # labels
+    words = r"y is a .*; allowed: clean samples, as arrays, or one label for each of the 20"
+    for y in ((image for image in GREY), "clean/", range(19), packed([[1], [2, 3]] * 10)):
+        for model, X in ((hg.Denoiser(3, **ONCE), GREY), (hg.Enhancer(**ONCE), GREY), (hg.Denoiser(3, **MAPS), sizes)):
+            with pytest.raises(hg.DataError, match=words):
+                model.fit(X, y)
+    with pytest.raises(hg.DataError, match=r"X has an image of shape \(4, 4\) and y of \(5, 8\)"):
+        hg.Enhancer(**ONCE).fit(GREY[:, ::2, ::2], sizes)
+    model = hg.Enhancer(**ONCE).fit(GREY)
+    with pytest.raises(hg.DataError, match="X holds 20 images and y 19"):
+        model.score(list(GREY[:, ::2, ::2]), sizes[1:])
+
+
+@pytest.mark.parametrize("shift", [(2, 0), (0, 2)])
+def test_pairs_have_the_white_level_of_the_brighter_side(shift: tuple[int, int]) -> None:
+    X, y = ((GREY.astype(np.uint16) * 16) >> by for by in shift)
+    for model, inputs in ((hg.Denoiser(3, **ONCE), X), (hg.Enhancer(**ONCE), X[:, ::2, ::2]), (hg.Denoiser(3, **MAPS), X)):
+        with pytest.warns(hg.HourglassWarning) as notes:
+            model.fit(inputs, y)
+        assert ["white level 4095" in str(note.message) for note in notes] == [True]
+        assert model.sample_.white == 4095
+    with pytest.warns(hg.HourglassWarning, match="X and y: white level 4095"):
+        assert hg.Denoiser(3, **ONCE).fit(GREY, GREY.astype(np.uint16) * 16).sample_.white == 4095
+
+
+def test_a_sparse_tensor_is_refused_in_words() -> None:
+    with pytest.raises(hg.DataError, match=r"X: a tensor that numpy lacks \(torch\.sparse_coo, torch\.float32\)"):
+        hg.Autoencoder(3, **ONCE).fit(torch.rand(20, 8, 8).to_sparse())
+
+
+def test_labels_are_text_or_missing() -> None:
+    with pytest.raises(hg.DataError, match="missing values"):
+        hg.Generator(3, **ONCE).fit(GREY, np.array(["2020-01-01", "NaT"] * 10, "datetime64[D]"))
+    for model in (hg.Generator(3, **ONCE), hg.Retriever(3, **ONCE)):
+        with pytest.raises(hg.DataError, match="masked"):
+            model.fit(GREY, np.ma.masked_equal(np.arange(20) % 3, 2))
+    assert hg.Generator(3, network="mlp", **ONCE).fit(GREY, [b"x", "ö".encode()] * 10).classes_.tolist() == ["x", "ö"]
+
+
 def test_a_retriever_refuses_sizes_that_its_network_cannot_take_before_training() -> None:
     class Started(hg.Callback):
         def on_train_begin(self, run: hg.Run) -> None:

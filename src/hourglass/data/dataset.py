@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hourglass.errors import DataError
-from hourglass.images import Array, as_list, check_images, overlapping_tiles, with_channels
+from hourglass.images import Array, ImageSet, as_list, check_images, overlapping_tiles, with_channels
 
 
 @dataclass(frozen=True, repr=False)
-class Split:
+class Split(ImageSet):
     """Images with their labels and origin.
 
     Attributes
@@ -35,6 +35,8 @@ class Split:
     rejects : tuple of (path, reason)
         Files that could not be read.
     """
+
+    images_at = "images"
 
     images: Any
     labels: NDArray[Any] | None = None
@@ -143,7 +145,7 @@ def tiles_of(
 
 
 @dataclass(frozen=True, repr=False)
-class Dataset:
+class Dataset(ImageSet):
     """A data set with a training split and optional test and validation splits.
 
     Attributes
@@ -159,6 +161,8 @@ class Dataset:
     validation_split : Split, optional
         The validation split, if there is one. Estimators do not use it: `fit` holds out its own validation split.
     """
+
+    images_at = "train.images"
 
     name: str
     train: Split

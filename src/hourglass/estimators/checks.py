@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_array, validate_data
 
-from hourglass.data import Dataset, Split, Stream
+from hourglass.data import Stream
+from hourglass.data.depth import common_level
 from hourglass.errors import DataError
 from hourglass.images import (
     Array,
@@ -83,9 +84,6 @@ def check_samples(
     DataError
     """
     owner = type(estimator).__name__
-    if isinstance(samples, Dataset | Split):
-        attribute = "train.images" if isinstance(samples, Dataset) else "images"
-        raise DataError(f"{name} is a {type(samples).__name__}; pass its images: .{attribute}.")
     if isinstance(samples, Stream):
         if sample is None:
             _set_features(estimator, math.prod(samples.shape[1:]))
@@ -167,9 +165,40 @@ def in_unit(
     return to_unit(images, level, name=name), level
 
 
-def check_targets(targets: Any, sample: Sample | None, white: float | None, owner: str) -> Any:
+def as_given(X: Any) -> Any:
+    """`X` as an array or a list of images of several sizes; a stream or a table of named columns as it is."""
+    return X if isinstance(X, Stream) or _is_frame(X) else as_samples(X, name="X")
+
+
+def targets_among(y: Any, X: Any) -> Array | list[Array] | None:
+    """`y` as the clean samples of pairs; None if it is None, or holds a label for each sample of `X`, as from `as_given`.
+
+    Raises
+    ------
+    DataError
+        For anything else: what is meant for pairs is never ignored.
+    """
+    if y is None:
+        return None
+    given = as_samples(y, name="y")
+    is_column = isinstance(given, np.ndarray) and given.shape[1:] == (1,) != getattr(X, "shape", ())[1:]
+    if isinstance(given, list) or (given.ndim > 1 and not is_column):
+        return given
+    are_scalars = given.dtype != object or all(np.ndim(label) == 0 for label in given.ravel())
+    if given.ndim == 0 or len(given) != len(X) or not are_scalars:
+        kind = f"{type(y).__name__} of shape {given.shape}"
+        raise DataError(f"y is a {kind}; allowed: clean samples, as arrays, or one label for each of the {len(X)} samples.")
+    return None
+
+
+def level_of_pairs(X: Any, y: Array | list[Array], white: float | None) -> float | None:
+    """The white level of both sides of pairs: `white`, or inferred with a HourglassWarning from all deeper than 8 bits."""
+    sides = [given if isinstance(given, list) else [given] if getattr(given, "ndim", 0) > 2 else [] for given in (X, y)]
+    return common_level([*sides[0], *sides[1]], "X and y", white)
+
+
+def check_targets(targets: Array | list[Array], sample: Sample | None, white: float | None, owner: str) -> Any:
     """Check the clean samples of pairs; does not set attributes of the estimator."""
-    targets = as_samples(targets, name="y")
     if isinstance(targets, list) or targets.ndim > 2:
         if sample is None:
             warn_of_masks(targets, name="y")
@@ -210,17 +239,26 @@ def _check_table(estimator: BaseEstimator, table: Any, *, reset: bool, name: str
     return checked
 
 
-def check_labels(labels: Any) -> Array:
-    """Labels as an array. Raises DataError if some are missing: None, NaN, pandas.NA or NaT."""
+def as_labels(labels: Any) -> Array:
+    """Labels or names as an array, bytes as text. Raises DataError for masked ones, whose mask would be lost."""
+    if np.ma.is_masked(labels):
+        raise DataError("y holds masked values among its labels; label all samples, drop these, or leave y out.")
     array = np.asarray(labels)
-    if array.dtype.kind in "fO" and any(_is_missing(label) for label in array.ravel()):
+    return np.char.decode(array, "utf-8", "backslashreplace") if array.dtype.kind == "S" else array
+
+
+def check_labels(labels: Any) -> Array:
+    """`as_labels`. Raises DataError if some are missing: masked, None, NaN, pandas.NA or NaT."""
+    array = as_labels(labels)
+    if array.dtype.kind in "fOmM" and any(_is_missing(label) for label in array.ravel()):
         raise DataError("y holds missing values (None or NaN) among its labels; label all samples, drop these, or leave y out.")
     return array
 
 
 def _is_missing(label: Any) -> bool:
     is_nan = isinstance(label, Real) and math.isnan(label)
-    return label is None or is_nan or type(label).__name__ in ("NAType", "NaTType")
+    is_not_a_time = isinstance(label, np.datetime64 | np.timedelta64) and bool(np.isnat(label))
+    return label is None or is_nan or is_not_a_time or type(label).__name__ in ("NAType", "NaTType")
 
 
 def _set_features(estimator: Any, count: int) -> None:

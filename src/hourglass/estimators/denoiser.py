@@ -12,11 +12,11 @@ from sklearn.base import OneToOneFeatureMixin
 from hourglass.errors import DataError, ParameterError
 from hourglass.estimators.anysize import restore_image
 from hourglass.estimators.base import Float32Transformer, ImageEstimator
-from hourglass.estimators.checks import Pairs, check_samples, check_targets
+from hourglass.estimators.checks import Pairs, as_given, check_samples, check_targets, level_of_pairs, targets_among
 from hourglass.estimators.documentation import documented
 from hourglass.estimators.presets import CHAPTER_NOISE, PHOTO_NOISE
 from hourglass.estimators.settings import Circumstances
-from hourglass.images import Array, Float32, Sample, as_list, as_samples, to_float
+from hourglass.images import Array, Float32, Sample, as_list, to_float
 
 _DRAWS = 4  # of noise, for a strength above what the network finds
 
@@ -141,24 +141,22 @@ class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
 
     def _pairs(self, X: Any, y: Any, sample: Sample | None) -> Pairs:
         """Clean samples or pairs (corrupted, clean). A model fitted on pairs has no corruption for clean samples alone."""
-        is_fitted = sample is not None
-        bounded = self._takes_bounded if is_fitted and y is not None else True
-        samples, white = check_samples(self, X, sample, self._level, bounded=bounded)
-        y = as_samples(y, name="y")
-        if not _are_targets(y, samples):
+        X = as_given(X)
+        y, level = targets_among(y, X), self._level
+        if y is not None and sample is None:
+            level = level_of_pairs(X, y, level)
+        bounded = self._takes_bounded if sample is not None and y is not None else True
+        samples, white = check_samples(self, X, sample, level, bounded=bounded)
+        if y is None:
             if sample is not None and self.settings_["corruption"] is None:
                 raise ParameterError("fitted on pairs, it takes pairs: (corrupted, clean).")
             return Pairs(samples, None, white)
         if sample is None and self.get_params(deep=False)["corruption"] is not None:
             raise ParameterError("pairs take no corruption; leave corruption out, or fit on clean samples alone.")
+        white = white or level
         targets = check_targets(y, sample, white, type(self).__name__)
         shapes = [image.shape for image in samples], [image.shape for image in targets]
         if isinstance(samples, list) != isinstance(targets, list) or shapes[0] != shapes[1]:
             one, other = (given.shape if isinstance(given, np.ndarray) else "of several sizes" for given in (samples, targets))
             raise DataError(f"X has shape {one} and y {other}; pairs must have equal shapes.")
         return Pairs(targets, samples, white)
-
-
-def _are_targets(y: Array | list[Array], samples: Any) -> bool:
-    """Whether `y` holds clean samples, rather than labels or None."""
-    return isinstance(y, list) or (y.ndim > 1 and not (y.shape[1:] == (1,) != samples[0].shape))  # None has no axis

@@ -11,11 +11,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from hourglass.corruption import Corruption, Downscale, enlarge, reduce
-from hourglass.data import Stream
 from hourglass.errors import DataError, ParameterError
 from hourglass.estimators.anysize import restore_image
 from hourglass.estimators.base import Float32Transformer, ImageEstimator
-from hourglass.estimators.checks import Pairs, check_many, check_samples, in_unit
+from hourglass.estimators.checks import Pairs, as_given, check_many, check_samples, in_unit, level_of_pairs, targets_among
 from hourglass.estimators.documentation import documented
 from hourglass.estimators.settings import Circumstances
 from hourglass.images import Array, Float32, Sample, as_list, as_samples, check_images, to_float, warn_of_masks
@@ -175,12 +174,14 @@ class Enhancer(Float32Transformer, ImageEstimator):
         NotFittedError, DataError
         """
         check_is_fitted(self, "model_")
-        X, y = as_samples(X, name="X"), as_samples(y, name="y")
-        if not isinstance(X, list):
-            pairs = [(X, y) if np.ndim(y) > 2 else (self.reduce(X), X)]
-        elif not isinstance(y, list):
+        X = as_samples(X, name="X")
+        y = targets_among(y, X)
+        if not isinstance(X, list) and not isinstance(y, list):
+            pairs = [(self.reduce(X), X) if y is None else (X, y)]
+        elif y is None:
             pairs = [(self.reduce(whole), whole) for whole in (self._whole_blocks(image)[None] for image in X)]
         else:
+            self._check_sizes(X, y)
             pairs = [(low[None], high[None]) for low, high in zip(X, y, strict=True)]
         total, count = 0.0, 0
         for low, high in pairs:
@@ -192,27 +193,29 @@ class Enhancer(Float32Transformer, ImageEstimator):
         """High-resolution targets, and for pairs the enlarged low-resolution inputs."""
         if self.get_params(deep=False)["corruption"] is not None:
             raise ParameterError("an Enhancer's corruption is its factor; for another, fit on pairs: low X and high y.")
-        X = X if isinstance(X, Stream) else as_samples(X, name="X")
-        y = as_samples(y, name="y")
-        if isinstance(X, list):
-            are_pairs, owner = isinstance(y, list), type(self).__name__
-            images, white = check_many(y if are_pairs else X, sample, self._level, owner)
+        X = as_given(X)
+        y, level, owner = targets_among(y, X), self._level, type(self).__name__
+        if y is not None and sample is None:
+            level = level_of_pairs(X, y, level)
+        if isinstance(X, list) or isinstance(y, list):
+            images, white = check_many(list(X if y is None else y), sample, level, owner, name="X" if y is None else "y")
             if sample is None:
-                warn_of_masks(images, name="y" if are_pairs else "X")
+                warn_of_masks(images, name="X" if y is None else "y")
             self.n_features_in_ = images[0][0, 0].size
-            if not are_pairs:
+            white = white or level
+            if y is None:
                 return Pairs([self._whole_blocks(image) for image in images], None, white)
-            lows = check_many(X, sample, white, owner)[0]
+            lows = check_many(list(X), sample, white, owner, name="X")[0]
             self._check_sizes(lows, images)
             return Pairs(images, [self._smoothly_enlarged(low[None])[0] for low in lows], white)
         if np.ndim(X) < 3:
             raise DataError("an Enhancer needs images of shape (n, h, w) or (n, h, w, c), not flat features.")
-        if np.ndim(y) < 3:  # None, or labels
-            high, white = check_samples(self, X, sample, self._level)
+        if y is None:
+            high, white = check_samples(self, X, sample, level)
             self._check_divisible(high)
             return Pairs(high, None, white)
-        high, white = check_samples(self, y, sample, self._level, name="y")
-        low = check_images(in_unit(X, sample, white, type(self).__name__)[0], name="X")
+        high, white = check_samples(self, y, sample, level, name="y")
+        low = check_images(in_unit(X, sample, white, owner)[0], name="X")
         if sample is None:
             warn_of_masks(low, name="X")
         self._check_sizes(low, high)

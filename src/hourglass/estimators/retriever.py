@@ -12,11 +12,12 @@ from sklearn.utils.validation import check_is_fitted
 from hourglass.data import Stream
 from hourglass.data.shards import Form
 from hourglass.errors import DataError, ModelError, ParameterError
+from hourglass.estimators.checks import as_labels
 from hourglass.estimators.documentation import documented
 from hourglass.estimators.downstream import Downstream
 from hourglass.images import Array, Float32
 from hourglass.latent import BACKENDS, METRICS, GrowingArray, NeighbourIndex
-from hourglass.notes import note
+from hourglass.notes import left_out, note
 from hourglass.options import Option, TrainingOptions, one_of
 
 
@@ -166,12 +167,11 @@ class Retriever(Downstream):
                 if piece.rows:
                     codes.append(self.encode(piece.images))
                     keys += piece.keys
-        first = f"; the first: {': '.join(rejects[0])}" if rejects else "."
+        first = ": ".join(rejects[0]) if rejects else ""
         if not keys:
-            raise DataError(f"none of {n_expected:,} images can be read{first}")
+            raise DataError(f"none of {n_expected:,} images can be read; the first: {first}")
         if rejects:
-            words = f"{n_expected - len(keys):,} of {n_expected:,} images cannot be read and are left out{first}"
-            note(words, 3)
+            note(left_out(n_expected - len(keys), n_expected, "images cannot be read", first), 3)
         names, every = np.array(keys), np.concatenate(codes)
         is_new = ~np.isin(names, self.names_.astype(str))
         if not is_new.all():
@@ -204,7 +204,7 @@ class Retriever(Downstream):
         self.kneighbors(blank, 1)
 
     def _named(self, y: Any, n: int, first: int) -> NDArray[Any]:
-        names = np.arange(first, first + n) if y is None else np.asarray(y)
+        names = np.arange(first, first + n) if y is None else as_labels(y)
         if names.shape != (n,):
             raise DataError(f"y has shape {names.shape}; one name for each of the {n} images is needed.")
         return names if names.dtype.kind in "biuf" else names.astype(str)
