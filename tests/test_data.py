@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import io
 import struct
+import tarfile
 import threading
 import zipfile
 from pathlib import Path
@@ -478,6 +479,48 @@ def test_a_training_part_alone_is_no_class(tmp_path: Path) -> None:
     assert sorted(set(hg.load(tmp_path).train.labels)) == ["bus", "train"]
 
 
+def test_strays_beside_one_split_make_it_no_class(tmp_path: Path) -> None:
+    _fill(tmp_path / "test" / "cat")
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "a.json").write_text("{}")
+    write_image(tmp_path / "cover.png", np.zeros((8, 8), np.uint8))
+    for read in (lambda: hg.load(tmp_path).train, lambda: hg.stream(tmp_path, workers=0).in_memory()):
+        with pytest.warns(hg.HourglassWarning) as notes:
+            assert read().labels.tolist() == ["cat"] * 3
+        words = " ".join(str(note.message) for note in notes)
+        assert "test is its only split, and is read as the training split" in words
+        assert "other content is left out (annotations, cover.png)" in words
+    _fill(tmp_path / "val" / "cat")
+    for read in (hg.load, hg.stream):
+        with pytest.raises(hg.DataError, match=r"of its splits test, val, none is for training; name one, as .*/test"):
+            read(tmp_path)
+    _fill(tmp_path / "photos" / "test", 1)
+    _fill(tmp_path / "photos", 3)  # more than in the folder named test
+    with pytest.warns(hg.HourglassWarning, match="3 of 4 images lie in no subfolder"):
+        assert len(hg.load(tmp_path / "photos").train) == 4
+
+
+def test_a_pattern_reads_no_link_to_a_folder_above_it(tmp_path: Path) -> None:
+    for kind in ("a", "b"):
+        _fill(tmp_path / kind, 1)
+        for link in ("up", "above"):  # with two, glob would follow 2^40 paths
+            (tmp_path / kind / link).symlink_to("..")
+    for pattern in ("**/*.png", "*/**/*.png", "[ab]/**/0.png"):
+        for read in (lambda pattern: hg.load(pattern).train, lambda pattern: hg.stream(pattern, workers=0).in_memory()):
+            with pytest.warns(hg.HourglassWarning, match="a link to a folder above it"):
+                assert read(f"{tmp_path}/{pattern}").labels.tolist() == ["a", "b"]
+
+
+def test_a_stray_image_of_a_pattern_takes_no_labels(tmp_path: Path) -> None:
+    for kind in ("cat", "dog"):
+        _fill(tmp_path / kind, 2)
+    write_image(tmp_path / "cover.png", np.zeros((8, 8), np.uint8))
+    pattern = f"{tmp_path}/**/*.png"
+    for read in (lambda: hg.load(pattern).train, lambda: hg.stream(pattern, workers=0).in_memory()):
+        with pytest.warns(hg.HourglassWarning, match=r"1 of 5 images lie above the class folders, .* left out.*cover\.png"):
+            assert read().labels.tolist() == ["cat", "cat", "dog", "dog"]
+
+
 def test_images_of_other_names_are_read_or_counted(tmp_path: Path) -> None:
     _fill(tmp_path, 2)
     for name in ("b.jfif", "c.jpe"):
@@ -505,7 +548,7 @@ def test_three_parts_and_what_lies_beside_them(tmp_path: Path) -> None:
 def test_a_stray_image_takes_no_labels(tmp_path: Path) -> None:
     _fill(tmp_path / "cat")
     write_image(tmp_path / "cover.png", np.zeros((8, 8), np.uint8))
-    with pytest.warns(hg.HourglassWarning, match=r"1 images above the class folders .* left out.*cover\.png"):
+    with pytest.warns(hg.HourglassWarning, match=r"1 of 4 images lie above the class folders, .* left out.*cover\.png"):
         assert hg.load(tmp_path).train.labels.tolist() == ["cat"] * 3
     for number in range(9):
         write_image(tmp_path / f"{number}.png", np.zeros((8, 8), np.uint8))
@@ -616,7 +659,12 @@ def test_the_white_level_is_that_of_all_splits(tmp_path: Path) -> None:
     for (images, labels), values in zip(IDX_NAMES.values(), (train, test), strict=True):
         (tmp_path / "idx" / images).write_bytes(idx(values.astype(np.int16)))
         (tmp_path / "idx" / labels).write_bytes(idx(np.zeros(2, np.uint8)))
-    for name in ("in", "in.npz", "idx"):
+    for name in ("train", "test"):
+        (tmp_path / "tar" / name).mkdir(parents=True)
+        with tarfile.open(tmp_path / "tar" / name / "0.tar", "w") as archive:
+            for row in range(2):
+                archive.add(tmp_path / "in" / name / f"{row}.tif", f"{row}.tif")
+    for name in ("in", "in.npz", "idx", "tar"):
         with pytest.warns(hg.HourglassWarning, match="white level 4095"):
             dataset = hg.load(tmp_path / name)
         assert dataset.train.white == dataset.test.white == 4095
@@ -628,3 +676,27 @@ def test_files_of_other_kinds_are_named_as_what_they_are(name: str, words: str, 
     (tmp_path / name).write_bytes(b"something")
     with pytest.raises(hg.DataError, match=words):
         hg.load(tmp_path / name)
+
+
+def test_float_files_up_to_1_and_rounding_have_the_white_level_1(tmp_path: Path) -> None:
+    values = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    values[-1, -1] += np.float32(1.2e-7)
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    Image.fromarray(values / 2).save(tmp_path / "b.tif")
+    for split in (hg.load(tmp_path).train, hg.stream(tmp_path, workers=0).in_memory()):
+        np.testing.assert_allclose(split.images, [values, values / 2], rtol=0, atol=1e-6)
+    Image.fromarray(255 * values).save(tmp_path / "c.tif")
+    with pytest.warns(hg.HourglassWarning) as notes:
+        assert hg.load(tmp_path).train.white == 255
+    assert any("a.tif: holds floats up to 1, near black at the white level 255" in str(note.message) for note in notes)
+
+
+def test_a_float_file_up_to_1_among_integers_is_left_out(tmp_path: Path) -> None:
+    for row in range(3):
+        Image.fromarray(np.full((8, 8), 4000 + row, np.uint16)).save(tmp_path / f"{row}.png")
+    Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(tmp_path / "x.tif")
+    with pytest.warns(hg.HourglassWarning, match=r"1 of 4 images cannot be read .*x\.tif: holds floats up to 1"):
+        split = hg.load(tmp_path, white=4095).train
+    assert (len(split), [Path(name).name for name, _ in split.rejects]) == (3, ["x.tif"])
+    with pytest.raises(hg.DataError, match="no common white level"):
+        hg.load(tmp_path, white=4095, strict=True)

@@ -538,6 +538,9 @@ def test_an_output_in_the_source_is_refused(models: dict[str, Path], images: np.
         assert f"choose another folder than {output}." in err
     assert "choose another folder than" in run("denoise", models["denoise"], source, "-o", source / "clean.npy")[2]
     assert sorted(source.iterdir()) == [source / "part0.npy", source / "part1.npy"]
+    (tmp_path / "elsewhere").mkdir()
+    (source / "link").symlink_to(tmp_path / "elsewhere")
+    assert "lies in the source" in run(*arguments("encode", models, source, tmp_path / "elsewhere"))[2]
     for given in (source / "*.npy", source / "part0.npy"):  # which are read without what is below
         assert run(*arguments("encode", models, given, source / "codes"), "--stream")[0] == 0
 

@@ -26,6 +26,7 @@ from hourglass.data import Stream, is_sharded, stream
 from hourglass.data.files import encode_image, write_image
 from hourglass.data.shards import Block, Form, Piece, arrays, folder, tar
 from hourglass.data.sources import shards_of
+from hourglass.images import to_uint8
 from sharded import Counted, numbered, numbers_of
 
 EVERY = (*sharded.KINDS, "folder")
@@ -299,10 +300,10 @@ def test_arrays_of_bytes_and_of_floats_together_keep_their_brightness(tmp_path: 
     (tmp_path / "a.npy").write_bytes(sharded.npy(images[:4]))
     (tmp_path / "b.npy").write_bytes(sharded.floats(images[4:]))
     source = stream(tmp_path, workers=0)
-    assert source.dtype == np.uint8
-    assert numbers_of(source.in_memory().images) == list(range(8))
-    assert sorted(whole_epoch(source, 3)) == list(range(8))
-    assert numbers_of(source.take(np.array([2, 6])).images) == [2, 6]
+    assert source.dtype == np.float32
+    assert numbers_of(to_uint8(source.in_memory().images)) == list(range(8))
+    assert sorted(number for batch in source.batches(3, 0) for number in numbers_of(to_uint8(batch.images))) == list(range(8))
+    assert numbers_of(to_uint8(source.take(np.array([2, 6])).images)) == [2, 6]
 
 
 def test_other_sizes_are_left_out_or_resized(tmp_path: Path) -> None:
@@ -658,7 +659,7 @@ def test_a_folder_says_what_it_leaves_out(tmp_path: Path) -> None:
     with pytest.warns(hg.HourglassWarning) as notes:
         assert len(hg.stream(tmp_path)) == 2
     words = " ".join(str(note.message) for note in notes)
-    assert "1 images above the class folders have no label and are left out; the first: stray.png" in words
+    assert "1 of 3 images lie above the class folders, have no label and are left out; the first: stray.png" in words
     assert "unsupported formats are left out (1 .heic)" in words
 
 
@@ -706,8 +707,25 @@ def test_8_bits_and_floats_together_keep_their_brightness(tmp_path: Path) -> Non
     save_tif(tmp_path / "in" / "0.tif", rng.integers(0, 256, (6, 6), dtype=np.uint8))
     save_tif(tmp_path / "in" / "1.tif", rng.random((6, 6)).astype(np.float32))
     (part,) = stream(tmp_path / "in", workers=0)
-    expected = hg.load(tmp_path / "in").train.images
-    np.testing.assert_allclose(part.images / 255, expected, atol=0.51 / 255)  # a stream has the type of its first image
+    np.testing.assert_array_equal(part.images, hg.load(tmp_path / "in").train.images)
+
+
+def test_floats_that_no_sample_showed_are_rounded_with_a_note(tmp_path: Path) -> None:
+    for row in range(12):
+        save_tif(tmp_path / "in" / f"{row:02d}.tif", np.full((6, 6), 200, np.uint8))
+    source, kept = stream(tmp_path / "in", workers=0), stream(tmp_path / "in", workers=0, white=1)
+    assert (source.dtype, kept.dtype) == (np.uint8, np.float32)
+    save_tif(tmp_path / "in" / "01.tif", np.full((6, 6), 0.7, np.float32))
+    with pytest.warns(hg.HourglassWarning, match="floats among images of 8 bits, to which they are rounded; white=1 keeps"):
+        assert next(iter(source)).images[1, 0, 0] == 178
+    np.testing.assert_allclose(next(iter(kept)).images[:2, 0, 0], [200 / 255, 0.7], rtol=1e-6)
+
+
+def test_transparency_of_deep_images_is_left_out_with_a_note(tmp_path: Path) -> None:
+    Image.fromarray(np.full((6, 6), 4000, np.uint16)).save(tmp_path / "a.png", transparency=0)
+    for read in (lambda: hg.load(tmp_path, white=4095), lambda: stream(tmp_path, workers=0, white=4095).in_memory()):
+        with pytest.warns(hg.HourglassWarning, match=r"a\.png: its transparency is left out"):
+            read()
 
 
 @pytest.mark.parametrize("white", [None, 4095])
@@ -743,9 +761,9 @@ def test_a_recording_that_begins_in_the_dark(tmp_path: Path) -> None:
 def test_a_stray_image_takes_no_labels_of_a_stream(tmp_path: Path) -> None:
     for name in ("a/1.png", "a/2.png", "b/3.png", "cover.png"):
         write_image(tmp_path / name, np.zeros((4, 4), np.uint8))
-    with pytest.warns(hg.HourglassWarning, match="1 images above the class folders have no label and are left out"):
+    with pytest.warns(hg.HourglassWarning, match="1 of 4 images lie above the class folders, have no label and are left out"):
         split = stream(tmp_path, workers=0).in_memory()
-    with pytest.warns(hg.HourglassWarning, match="1 images above the class folders have no label and are left out"):
+    with pytest.warns(hg.HourglassWarning, match="1 of 4 images lie above the class folders, have no label and are left out"):
         loaded = hg.load(tmp_path).train
     assert split.labels.tolist() == loaded.labels.tolist() == ["a", "a", "b"]
     assert [Path(key).name for key in split.keys] == ["1.png", "2.png", "3.png"]

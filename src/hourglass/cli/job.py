@@ -203,13 +203,18 @@ def _check_output(job: Job, reader: str) -> None:
 
 
 def _lies_in(output: Path, source: str) -> bool:
-    """Whether `output` is, or lies below, a folder that is read recursively."""
+    """Whether `output` is, or lies below, a folder that is read recursively, also behind links."""
+    from hourglass.data.walk import walk
+    from hourglass.notes import quiet
+
     folder = Path(source)
     if not folder.is_dir():  # of a pattern, the folder above the first with a wildcard
         if not glob.has_magic(str(folder.parent)):
             return False
         folder = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), folder.parts))
-    return output.resolve().is_relative_to(folder.resolve())
+    with quiet():  # links are noted when the images are read
+        links = [Path(below) for below, _ in walk(str(folder)) if os.path.islink(below)] if folder.is_dir() else []
+    return any(output.resolve().is_relative_to(read.resolve()) for read in (folder, *links))
 
 
 def _run_on_shards(job: Job, model: Any, task: Any, settings: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from hourglass.data.array_files import IDX_NAMES, idx_file, read_idx_pairs
 from hourglass.data.dataset import Dataset, Split, parse_size
-from hourglass.data.depth import check_white
+from hourglass.data.depth import check_white, white_of
 from hourglass.data.files import Pages
 from hourglass.data.folders import read, read_pattern, read_splits
 from hourglass.data.sources import is_sharded
@@ -130,16 +130,25 @@ def load(
     if not path.exists() and path.parent == Path() and not path.suffix and not glob.has_magic(text):
         raise DataError(f"{text}: neither a data set ({', '.join(NAMED)}) nor a file or folder here.")
     if is_sharded(path):
-
-        def read_split(source: Path, train_white: float | None) -> Split:
-            return stream(source, size=size, white=train_white or white, strict=strict).in_memory()
-
-        folders = split_folders(path)
-        dataset = read_splits(path, folders, read_split) if folders else Dataset(path.name, read_split(path, None), str(path))
+        dataset = _read_shards(path, size, white, strict)
         return dataset if tile is None else dataset.tiled(tile)
     if glob.has_magic(text) and not path.exists():
         return read_pattern(str(path), size, tile, white, pages, strict)
     return read(path, size, tile, white, pages, strict)
+
+
+def _read_shards(path: Path, size: tuple[int, int] | None, white: float | None, strict: bool) -> Dataset:
+    """Read shards into memory; their splits have one white level, as the test split may be the brighter one."""
+
+    def read_split(source: Path) -> Split:
+        return stream(source, size=size, white=white, strict=strict).in_memory()
+
+    folders = split_folders(path)
+    if not folders:
+        return Dataset(path.name, read_split(path), str(path))
+    deep = [value for folder in folders.values() for value in stream(folder).deep_values]
+    white = white_of(deep, str(path), white) if deep else white
+    return read_splits(path, folders, read_split)
 
 
 def _auto() -> Dataset:

@@ -68,18 +68,21 @@ class Workers:
     """A pool that serves requests in the background: `n` worker processes, or with 0 one thread of this process."""
 
     def __init__(self, n: int) -> None:
+        self._n = n
+        self.prefetch = 2 * max(1, n)
+        """How many requests to keep in flight."""
+        self._begin()
+
+    def _begin(self) -> None:
         self._process = os.getpid()
         self._local = threading.local()
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._n = n
-        self._threads = ThreadPoolExecutor(max(1, n), thread_name_prefix="hourglass-read")
-        self.prefetch = 2 * max(1, n)
-        """How many requests to keep in flight."""
+        self._threads = ThreadPoolExecutor(max(1, self._n), thread_name_prefix="hourglass-read")
 
     def read(self, request: Request) -> Future[Piece]:
         """Submit a request. The future raises DataError if the block cannot be read, WorkerError if the worker dies."""
         if self._process != os.getpid():  # a fork, which has none of the threads, and shares the workers' pipes
-            self.__init__(self._n)  # type: ignore[misc]  # anew, as the child of a fork has none of the threads
+            self._begin()
         return self._threads.submit(request.read if self._n == 0 else functools.partial(self._send_to_worker, request))
 
     def close(self) -> None:

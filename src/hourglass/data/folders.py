@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import glob
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,13 +14,16 @@ from numpy.typing import NDArray
 
 from hourglass.data.array_files import IDX_NAMES, idx_file, read_idx, read_idx_pairs, read_npy, read_npz, split_of
 from hourglass.data.dataset import Dataset, Split, tiles_of
+from hourglass.data.depth import are_units
 from hourglass.data.files import IMAGE_FORMATS, UNREAD, Pages, is_unnamed_image, warn_unread
 from hourglass.data.names import as_text
 from hourglass.data.pictures import Picture, common_white, in_unit, read_pictures
-from hourglass.data.walk import split_folders, walk
+from hourglass.data.shards.folder import ABOVE
+from hourglass.data.sources import root_of
+from hourglass.data.walk import matches, split_folders, walk
 from hourglass.errors import DataError, ParameterError
 from hourglass.images import to_float
-from hourglass.notes import note, one_note
+from hourglass.notes import left_out, note, one_note
 
 _IDX_SUFFIXES = (".idx", ".idx1", ".idx3", "-ubyte", ".gz")
 
@@ -85,7 +87,7 @@ def _read(
             }
             every = [picture for one in found.values() for picture in one.pictures]  # the test split may be the brighter one
             level = common_white(every, source) if white is None else white
-            return read_splits(path, folders, lambda folder, _: _split(found.pop(folder), tile, level))
+            return read_splits(path, folders, lambda folder: _split(found.pop(folder), tile, level))
         return Dataset(name, read_folder(path, size, tile, white, pages, strict), source)
     if suffix in IMAGE_FORMATS and path.exists():
         return Dataset(name, _read_files([path], None, source, size, tile, white, pages, strict), source)
@@ -93,21 +95,14 @@ def _read(
     return dataset if tile is None else dataset.tiled(tile)
 
 
-def read_splits(folder: Path, folders: dict[str, Path], read_split: Callable[[Path, float | None], Split]) -> Dataset:
-    """Read a data set from the `folders` of its splits, by `read_split(folder, white level of the training split)`."""
-    train = read_split(folders["train"], None)
-    splits = {name: read_split(path, train.white) for name, path in folders.items() if name != "train"}
+def read_splits(folder: Path, folders: dict[str, Path], read_split: Callable[[Path], Split]) -> Dataset:
+    """Read a data set from the `folders` of its splits."""
+    splits = {name: read_split(path) for name, path in folders.items()}
     if "test" not in splits and "validation" in splits:
         message = f"{folder}: there is no test split, so {folders['validation'].name} is used as test split"
         note(f"{message}; fit holds out its own validation split.")
         splits["test"] = splits.pop("validation")
-    others = [path.name for path in sorted(folder.iterdir()) if path not in folders.values() and not path.name.startswith(".")]
-    skipped = [name for name in others if (folder / name).is_dir() or Path(name).suffix.lower() in IMAGE_FORMATS]
-    if skipped:
-        names = ", ".join(path.name for path in folders.values())
-        message = f"{folder}: only the splits {names} are read; other content is left out ({', '.join(skipped[:5])})."
-        note(message)
-    return Dataset(folder.name or str(folder), train, str(folder), splits.get("test"), splits.get("validation"))
+    return Dataset(folder.name or str(folder), splits["train"], str(folder), splits.get("test"), splits.get("validation"))
 
 
 def _read_file(path: Path, white: float | None) -> Dataset:
@@ -158,14 +153,14 @@ def images_outside(files: Sequence[Path], output: Path, source: Path) -> list[Pa
     if not outside:
         raise DataError(f"{source}: holds no image outside the output folder {output}.")
     if n_inside := len(files) - len(outside):
-        message = f"{source}: {n_inside} images below the output folder {output} are left out."
-        note(message)
+        inside = next(file for file in files if file not in outside)
+        note(f"{source}: {left_out(n_inside, len(files), f'images lie below the output folder {output}', inside)}.")
     return outside
 
 
 def files_of_pattern(pattern: str) -> list[Path]:
     """Return the images that match `pattern`, sorted. Warns about other matches; raises DataError if there is no image."""
-    every = sorted(Path(file) for file in glob.glob(os.path.expanduser(pattern), recursive=True))
+    every = matches(os.path.expanduser(pattern))
     files = [file for file in every if file.suffix.lower() in IMAGE_FORMATS and not file.is_dir()]
     if not files:
         raise DataError(f"{pattern}: no image matches; looked for {', '.join(sorted(IMAGE_FORMATS))}.")
@@ -206,31 +201,38 @@ def read_pattern(
         If no image matches, or the images cannot be combined.
     """
     files = files_of_pattern(pattern)
-    labels = [as_text(file.parent.name) for file in files] if len({file.parent for file in files}) > 1 else None
+    labels: list[str] | None = None
+    if len({file.parent for file in files}) > 1:
+        root = Path(root_of(pattern))
+        every = [None if file.parent == root else as_text(file.parent.name) for file in files]
+        files, labels = _labelled(files, every, pattern)
     return Dataset(Path(pattern).name, _read_files(files, labels, pattern, size, tile, white, pages, strict), pattern)
 
 
 def _labelled_below(folder: Path) -> tuple[list[Path], list[str] | None]:
-    """Return (image files below `folder`, their first subfolders as labels, or None).
+    """Return (image files below `folder`, their first subfolders as labels, or None); see `_labelled`."""
+    files = find_images(folder)
+    parents = [file.relative_to(folder).parts[:-1] for file in files]
+    return _labelled(files, [as_text(parent[0]) if parent else None for parent in parents], str(folder))
+
+
+def _labelled(files: list[Path], labels: list[str | None], name: str) -> tuple[list[Path], list[str] | None]:
+    """Return (files, their labels, or None); the label of images above the class folders is None.
 
     If a minority of the images lies above the class folders, these are left out; if a majority does, no image is labelled. Both
     cases warn.
     """
-    files = find_images(folder)
-    parents = [file.relative_to(folder).parts[:-1] for file in files]
-    above = [file for file, parent in zip(files, parents, strict=True) if not parent]
-    if not above:
-        return files, [as_text(parent[0]) for parent in parents]
+    above = [file for file, label in zip(files, labels, strict=True) if label is None]
     if len(above) == len(files):
         return files, None
     if 2 * len(above) > len(files):
-        message = f"{folder}: {len(above)} of {len(files)} images lie in no subfolder, so none of them is labelled."
-        note(message)
+        note(f"{name}: {len(above)} of {len(files)} images lie in no subfolder, so none of them is labelled.")
         return files, None
-    message = f"{folder}: {len(above)} images above the class folders have no label and are left out"
-    note(f"{message}; the first: {above[0].name}.")
-    kept = [(file, parent[0]) for file, parent in zip(files, parents, strict=True) if parent]
-    return [file for file, _ in kept], [as_text(label) for _, label in kept]
+    if not above:
+        return files, [label or "" for label in labels]
+    note(f"{name}: {left_out(len(above), len(files), ABOVE, above[0].name)}.")
+    kept = [(file, label) for file, label in zip(files, labels, strict=True) if label is not None]
+    return [file for file, _ in kept], [label for _, label in kept]
 
 
 def _read_files(
@@ -282,8 +284,22 @@ def _found(
             for picture in read:
                 pictures.append(dataclasses.replace(picture, alpha=None))  # to save memory
                 numbers.append(number)
+        pictures, numbers = _without_units(pictures, numbers, files, rejects, strict)
         _warn_rejects(name, rejects, len(files))
     return _Found(name, pictures, None if labels is None else np.array(labels)[numbers], rejects)
+
+
+def _without_units(
+    pictures: list[Picture], numbers: list[int], files: Sequence[Path], rejects: list[tuple[str, str]], strict: bool
+) -> tuple[list[Picture], list[int]]:
+    """Leave out floats up to 1 among more files of deep integers, as they share no white level, and list them in `rejects`."""
+    deep = [(picture.largest, picture.depth != "float32") for picture in pictures if picture.is_deep]
+    floats = sorted({number for picture, number in zip(pictures, numbers, strict=True) if picture.depth == "float32"})
+    if strict or not are_units(deep) or 2 * sum(not is_integer for _, is_integer in deep) >= len(deep):
+        return pictures, numbers
+    rejects += [(str(files[number]), "holds floats up to 1, which share no white level with integers.") for number in floats]
+    kept = [(picture, number) for picture, number in zip(pictures, numbers, strict=True) if number not in floats]
+    return [picture for picture, _ in kept], [number for _, number in kept]
 
 
 def _split(read: _Found, tile: tuple[int, int] | None, white: float | None) -> Split:
@@ -316,5 +332,4 @@ def _warn_rejects(name: str, rejects: list[tuple[str, str]], n_files: int) -> No
         first = ": ".join(rejects[0])
         if len(rejects) == n_files:
             raise DataError(f"{name}: none of its {n_files} images can be read; the first: {first}")
-        message = f"{name}: {len(rejects)} of {n_files} images cannot be read and are left out; the first: {first}"
-        note(message, 3)
+        note(f"{name}: {left_out(len(rejects), n_files, 'images cannot be read', first)}", 3)

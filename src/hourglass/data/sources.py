@@ -12,7 +12,7 @@ from typing import Any
 
 from hourglass.data.files import IMAGE_FORMATS
 from hourglass.data.shards import FILES_PER_SHARD, KINDS, FileNames, FilesShard, Shard
-from hourglass.data.walk import split_folders, walk
+from hourglass.data.walk import matches, split_folders, walk
 from hourglass.errors import DataError
 from hourglass.notes import note
 
@@ -78,7 +78,7 @@ def root_of(source: str | Path | Sequence[str | Path]) -> str:
 def _files_of(text: str) -> list[Path]:
     """Return the shards below a folder, or the matches of a pattern; nothing if a folder holds images."""
     if not Path(text).is_dir():
-        return sorted(Path(file) for file in glob.glob(text, recursive=True))
+        return matches(text)
     found: list[Path] = []
     for folder, names in walk(text):
         for name in names:
@@ -96,7 +96,7 @@ class _FolderShards(Sequence[Shard]):
     """The shards of a folder of images, created on access."""
 
     def __init__(self, folder: Path, names: Sequence[str] | None = None) -> None:
-        self.folder, self.names = folder, FileNames(folder) if names is None else names
+        self.folder, self.names = folder, FileNames(folder, names)
 
     def __len__(self) -> int:
         return math.ceil(len(self.names) / FILES_PER_SHARD)

@@ -30,9 +30,11 @@ from hourglass.data.shards.base import (
 )
 from hourglass.data.walk import FolderId, folder_id, is_file, leads_above
 from hourglass.errors import DataError
-from hourglass.notes import note
+from hourglass.notes import left_out, note
 
 FILES_PER_SHARD = 1024
+ABOVE = "images lie above the class folders, have no label"
+"""Why images are left out of a folder of classes, for `left_out`."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,12 @@ def _content(path: Path) -> bytes:
 
 
 class FileNames(Sequence[str]):
-    """The names of all images below a folder, in the order of `find_images`, stored compactly."""
+    """The names of images below a folder, by default of all in the order of `find_images`, stored compactly."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, names: Sequence[str] | None = None) -> None:
         self._encoded, self._ends = bytearray(), array("Q", [0])
         n_above, unread = 0, Counter[str]()
-        for name in _names_below(os.fsencode(folder), b"", unread):
+        for name in _names_below(os.fsencode(folder), b"", unread) if names is None else map(os.fsencode, names):
             self._encoded += name
             self._ends.append(len(self._encoded))
             n_above += os.sep.encode() not in name
@@ -102,8 +104,7 @@ class FileNames(Sequence[str]):
                 self._ends.append(len(self._encoded))
             else:
                 first = first or as_text(os.fsdecode(bytes(name)))
-        message = f"{folder}: {n_above} images above the class folders have no label and are left out; the first: {first}."
-        note(message, 3)
+        note(f"{folder}: {left_out(n_above, len(names[1]) - 1, ABOVE, first)}.", 3)
 
     def __len__(self) -> int:
         return len(self._ends) - 1
