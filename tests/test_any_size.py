@@ -459,6 +459,28 @@ class Uncropped(Strided):
     forward = hg.Network.forward
 
 
+class ZeroAtFirst(Strided):
+    """As residual networks often start: the last layer at 0."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        torch.nn.init.zeros_(self.decoder[1].weight)
+        torch.nn.init.zeros_(self.decoder[1].bias)
+
+
+class Gated(Strided):
+    """A gate at 0 before what reaches far."""
+
+    def __init__(self, shape: tuple[int, ...], *others: Any) -> None:
+        super().__init__(shape, *others)
+        self.gate = torch.nn.Parameter(torch.zeros(1))
+        self.far = torch.nn.Conv2d(shape[0], shape[0], 9, padding=4)
+
+    def forward(self, samples: torch.Tensor) -> hg.Output:
+        output = super().forward(samples)
+        return hg.Output(output.reconstructions + self.gate * self.far(output.reconstructions), output.codes)
+
+
 class Pooled(Strided):
     def forward(self, samples: torch.Tensor) -> hg.Output:
         output = super().forward(samples)
@@ -484,6 +506,8 @@ class OfVectors(Strided):
         (Strided, 2, r"margin=2 is too small.* Set self.margin = 4 "),
         (Strided, 3, r"a multiple of the code's stride, 2: set self.margin = 4"),
         (InFloat32, 2, r"Set self.margin = 4 "),
+        (ZeroAtFirst, 2, r"Set self.margin = 4 "),
+        (Gated, 4, r"Set self.margin = 8 "),
         (Uncropped, 4, r"makes 6×8 pixels of an image of 5×7; .* crops in forward"),
         (Pooled, 4, r"set takes_any_size = False"),
         (OfVectors, 4, r"set self.code = hourglass.networks.Code"),

@@ -14,11 +14,15 @@ from hourglass.objectives import Output
 
 _PRECISIONS = ((torch.float64, 1e-9), (torch.float32, 1e-4))
 """Precisions to try, with the difference that rounding explains: float32 for modules that make tensors of their own in it."""
+_CHANGE = 0.1  # standard deviation
 _N_MARGINS = 32  # larger ones to try for the message
 
 
 def check_any_size(network: Network, channels: int) -> None:
     """Run the network on an odd size and in a window, to reject a wrong `forward` or `margin` before training.
+
+    Windows are compared at the initial weights and at others: a last layer or a gate that starts at 0 hides how far training
+    will reach.
 
     Raises
     ------
@@ -37,10 +41,19 @@ def check_any_size(network: Network, channels: int) -> None:
             with torch.no_grad():
                 _check_size(exact, _image(channels, 2 * stride + 1, 3 * stride + 1, dtype))
                 _check_margin(exact, channels, dtype, tolerance)
+                _change(exact)
+                _check_margin(exact, channels, dtype, tolerance)
             return
         except (RuntimeError, TypeError, IndexError, AttributeError) as error:  # whatever a user's module may raise
             reason = str(error).split("\n")[0]
     raise ModelError(f"the network cannot take images of any size: {reason}")
+
+
+def _change(network: Network) -> None:
+    """Add noise to all weights."""
+    generator = torch.Generator().manual_seed(0)
+    for weights in network.parameters():
+        weights.add_(_CHANGE * torch.randn(weights.shape, dtype=weights.dtype, generator=generator))
 
 
 def _check_size(network: Network, image: Tensor) -> None:
