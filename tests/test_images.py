@@ -81,6 +81,27 @@ def test_one_column_that_holds_all_variance_is_named() -> None:
 
 
 @pytest.mark.parametrize(
+    ("deviations", "hidden"),
+    [
+        ((1e4, 1e4, 200, 4, 0.08), "columns 2, 3, 4 vary"),  # a ladder, with no gap of a hundred
+        ((1e4, 1e4, 1e4, 150, 2), "columns 3, 4 vary"),
+        ((100,) * 50 + (1.5,), "columns 0, 1, 2, 3, 4, … hold .*: column 50 varies"),
+    ],
+)
+def test_columns_that_are_hidden_are_named(deviations: tuple[float, ...], hidden: str) -> None:
+    table = np.random.default_rng(0).normal(size=(200, len(deviations))) * deviations
+    with pytest.warns(hg.HourglassWarning, match=f"{hidden} too little beside to be learned"):
+        Sample.of(table)
+
+
+def test_a_rare_column_is_hidden_by_its_range_and_pixels_are_not(digits: np.ndarray) -> None:
+    Sample.of(digits.reshape(len(digits), -1).astype(float))  # some vary by a hundredth of others
+    rng = np.random.default_rng(0)
+    with pytest.warns(hg.HourglassWarning, match="column 0 holds .*: column 1 varies"):
+        Sample.of(np.c_[rng.normal(30_000, 9_000, 200), rng.random(200) < 0.1])
+
+
+@pytest.mark.parametrize(
     ("largest", "is_integer", "white"),
     [
         *((40, True, 255), (255, True, 255), (256, True, 511), (1020, True, 1023), (4095, True, 4095), (65535, True, 65535)),

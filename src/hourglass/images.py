@@ -379,7 +379,8 @@ def with_channels(images: Array, shape: tuple[int | None, ...]) -> Array:
 
 _N_DEVIATIONS = 3.0  # standard deviations on either side of a column's centre, mapped to 0..1
 _DOMINANT_SHARE = 0.99  # of the variance of a table
-_GAP = 1e-4  # between the variances of columns in other units: a hundredth of the deviation
+_HARDLY_LEARNED = 1 / 20  # of the largest deviation
+_LEVELS = 256  # steps of a pixel: its range is less only in other units
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -408,8 +409,8 @@ class Sample:
     def of(cls, samples: Array, *, by_column: bool = False, white: float | None = None) -> Sample:
         """The shape and scale of checked `samples`.
 
-        Tables outside 0..1 are scaled by their minimum and maximum, with a HourglassWarning if a few columns then hold nearly
-        all variance. `by_column` scales each column, so that 0..1 is three standard deviations around its centre.
+        Tables outside 0..1 are scaled by their minimum and maximum, with a HourglassWarning if some columns hold nearly all
+        variance, so that others are hardly learned. `by_column` scales each column, so that 0..1 is three standard deviations around its centre.
         """
         shape = tuple(samples.shape[1:])
         if samples.ndim > 2:
@@ -418,7 +419,7 @@ class Sample:
             centre, deviation = _robust_moments(samples)
             offset, scale = centre - _N_DEVIATIONS * deviation, 2 * _N_DEVIATIONS * deviation
             return cls(shape, tuple(offset.tolist()), tuple(scale.tolist()))
-        _warn_of_dominant_column(samples)
+        _warn_of_dominant_columns(samples)
         if samples.min() >= 0 and samples.max() <= 1:
             return cls(shape)
         low, high = float(samples.min()), float(samples.max())
@@ -530,17 +531,24 @@ def _robust_moments(table: Array) -> tuple[NDArray[np.float64], NDArray[np.float
     return centre, np.where(is_constant, 1.0, deviation)
 
 
-def _warn_of_dominant_column(table: Array) -> None:
-    """Warn if a few columns dominate: a single scale hides columns in much smaller units."""
-    largest = float(np.abs(table).max()) or 1.0
-    variances = np.var(np.asarray(table, dtype=np.float64) / largest, axis=0)
-    order = np.argsort(-variances, kind="stable")
-    sorted_, total = variances[order], variances.sum()
-    gaps = np.flatnonzero((sorted_[1:] > 0) & (sorted_[1:] < _GAP * sorted_[:-1]))
-    count = int(gaps[0]) + 1 if len(gaps) else 1
-    share = float(sorted_[:count].sum() / total) if total else 0.0
-    if len(variances) > 1 and share > _DOMINANT_SHARE:
-        names = ", ".join(str(column) for column in sorted(order[:count])[:5]) + (", …" if count > 5 else "")
-        one = f"column {names} holds" if count == 1 else f"columns {names} hold"
-        words = f"{one} {100 * share:.3g} % of the table's variance, and {'dominates' if count == 1 else 'dominate'} training"
-        note(f"{words}. If columns have different units, scale them first (StandardScaler).")
+def _warn_of_dominant_columns(table: Array) -> None:
+    """Warn if columns vary too little beside the others to be learned, as all have one scale.
+
+    Of a column that is mostly one value, as pixels at the border, the range is compared in place of the deviation.
+    """
+    values = np.asarray(table, dtype=np.float64) / (float(np.abs(table).max()) or 1.0)
+    deviations, ranges = values.std(0), np.ptp(values, axis=0)
+    first, third = np.percentile(values, [25, 75], axis=0)
+    is_large = np.where(third > first, deviations >= _HARDLY_LEARNED * deviations.max(), ranges >= ranges.max() / _LEVELS)
+    large, small = np.flatnonzero(is_large), np.flatnonzero(~is_large & (ranges > 0))
+    share = np.square(deviations[large]).sum() / (np.square(deviations).sum() or 1.0)
+    if len(small) and share > _DOMINANT_SHARE:
+        verbs = ("holds", "dominates") if len(large) == 1 else ("hold", "dominate")
+        words = f"{_columns(large)} {verbs[0]} {100 * share:.3g} % of the table's variance, and {verbs[1]} training"
+        others = f"{_columns(small)} {'varies' if len(small) == 1 else 'vary'} too little beside to be learned"
+        note(f"{words}: {others}. If columns have different units, scale them first (StandardScaler).")
+
+
+def _columns(numbers: NDArray[np.int64]) -> str:
+    """The first few of these columns in words."""
+    return f"column{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers[:5]))}{', …' * (len(numbers) > 5)}"
