@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from PIL import Image
 import hourglass as hg
 from hourglass.corruption import CORRUPTIONS
 from hourglass.data.files import read_image
-from hourglass.images import Sample, crop_at
+from hourglass.estimators.checks import check_many
+from hourglass.images import Sample, check_images, crop_at
 from hourglass.networks import NETWORKS, Code, build
 from hourglass.networks.anysize import check_any_size
 from hourglass.objectives import LOSSES, PENALTIES
@@ -349,6 +351,25 @@ def test_many_channels_that_seem_to_come_first_are_noted_once() -> None:
     assert hg.Autoencoder(3, epochs=1, random_state=0).fit(np.moveaxis(images, 1, -1)).sample_.size == (8, 8, 6)
     with pytest.raises(hg.DataError, match="Channels come last"):
         hg.Autoencoder(3, epochs=1).fit(images[:, :4])
+
+
+@pytest.mark.parametrize("shape", [(12, 24, 32), (64, 32, 32), (64, 24, 32)])
+def test_channels_that_may_come_first_are_noted(shape: tuple[int, int, int]) -> None:
+    with pytest.warns(hg.HourglassWarning, match=f"reads as {shape[2]} channels .* If their channels come first"):
+        check_images(np.zeros((2, *shape)))
+
+
+@pytest.mark.parametrize("shape", [(24, 32, 12), (24, 24, 200)])
+def test_channels_that_are_the_odd_one_are_not(shape: tuple[int, int, int]) -> None:
+    check_images(np.zeros((2, *shape)))
+
+
+def test_channels_that_may_come_first_in_a_list_are_one_note(recwarn: pytest.WarningsRecorder) -> None:
+    warnings.simplefilter("always")
+    images = [np.zeros((12, height, 32)) for height in (24, 20, 28)]
+    check_many(images, None, None, "Autoencoder")
+    assert [str(one.message) for one in recwarn if "come first" in str(one.message)] == [str(recwarn[0].message)]
+    assert "and 2 more like it" in str(recwarn[0].message)
 
 
 def test_a_table_with_units_trains() -> None:

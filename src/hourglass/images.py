@@ -237,12 +237,12 @@ def check_images(
 
 
 def _check_channels_last(images: Array, name: str, *, is_known: bool) -> None:
-    """Raise DataError if channels surely come first; warn if they are likely to, unless the shape is known."""
+    """Raise DataError if channels surely come first; warn if they may, unless the shape is known."""
     count, height, width = images.shape[1:]
     words = f"{name} have shape {images.shape}, which reads as {width} channels of {count}×{height} pixels."
     if count <= _FEW_CHANNELS < min(height, width):
         raise DataError(f"{words} Channels come last: np.moveaxis(images, 1, -1).")
-    if not is_known and _FEW_CHANNELS < count < height == width:
+    if not is_known and _FEW_CHANNELS < width >= min(count, height) and count != height:
         likely = "If their channels come first, convert them: np.moveaxis(images, 1, -1)."
         note(f"{words} {likely}", 4)
 

@@ -25,7 +25,7 @@ from hourglass.images import (
     warn_of_masks,
     white_level,
 )
-from hourglass.notes import note
+from hourglass.notes import note, one_note
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -130,10 +130,11 @@ def check_many(
     if deep and sample is None and white is None:
         largest = max(deep, key=lambda image: int(image.max()))
         white = in_unit(largest[None], None, None, owner, name=name)[1]
-    checked = [
-        check_images(in_unit(image[None], sample, white, owner, name=name)[0], name=name, bounded=bounded, sample=sample)[0]
-        for image in images
-    ]
+    with one_note():
+        checked = [
+            check_images(in_unit(image[None], sample, white, owner, name=name)[0], name=name, bounded=bounded, sample=sample)[0]
+            for image in images
+        ]
     channels = {image.shape[2:] for image in checked}
     if len(channels) > 1:
         raise DataError(f"{name} holds grey and coloured images together; convert all to grey, or all to RGB.")
