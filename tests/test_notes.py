@@ -71,6 +71,15 @@ def test_reading_on_threads_keeps_the_warnings_and_filters_of_others(
     assert warnings.showwarning is show
 
 
+def test_filters_do_not_grow_with_every_time() -> None:
+    with quiet():
+        n_filters = len(warnings.filters) + 1
+    for _ in range(5):
+        warnings.simplefilter("ignore")
+        with quiet():
+            assert len(warnings.filters) <= n_filters
+
+
 def test_quiet_ignores_the_warnings_of_its_own_thread_only() -> None:
     caught = []
 

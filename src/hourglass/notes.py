@@ -1,7 +1,7 @@
-"""Warnings in threads: what is said, collected and kept quiet by one thread is no other's.
+"""Warnings in threads: those collected or silenced in one thread do not affect other threads.
 
-`warnings.catch_warnings` replaces the filters of the whole process: a thread within it takes the warnings of all others, and of
-two threads the first out leaves the filters of the second for good.
+`warnings.catch_warnings` replaces the filters of the whole process: a thread within it takes the warnings of all others, and
+when two threads leave it in another order than they entered, the wrong filters stay.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _is_quiet: ContextVar[bool] = ContextVar("is_quiet", default=False)
 
 
 def note(message: str, stacklevel: int = 2) -> None:
-    """Issue a HourglassWarning; within `one_note` or `quiet`, keep it for the one, or drop it.
+    """Issue a HourglassWarning; `one_note` collects it, `quiet` drops it.
 
     Parameters
     ----------
@@ -70,6 +70,8 @@ def quiet() -> Iterator[None]:
     """
     filters: Any = warnings.filters
     if not filters or filters[0] != _FILTER:  # first of all, or somebody has put one before it
+        with contextlib.suppress(ValueError):
+            filters.remove(_FILTER)
         filters.insert(0, _FILTER)
     token = _is_quiet.set(True)
     try:
