@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -189,6 +190,29 @@ def test_a_retriever_finds_names_and_takes_more(split: hg.Split) -> None:
         retriever.kneighbors(split.images[:1], 111)
     with pytest.raises(hg.DataError, match="one name for each"):
         retriever.add(split.images[:2], ["one"])
+
+
+@pytest.mark.parametrize("part", ["names", "codes", "searcher"])
+def test_an_interrupted_add_adds_nothing(
+    part: str, split: hg.Split, autoencoder: hg.Autoencoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retriever = hg.Retriever.from_autoencoder(autoencoder, split.images[:20], [f"old {row}" for row in range(20)])
+    place = {"names": retriever._names, "codes": retriever.index_, "searcher": retriever.index_._searcher}[part]
+    name = {"names": "append", "codes": "add", "searcher": "update"}[part]
+    work = getattr(place, name)
+
+    def stopped(*arguments: Any) -> None:
+        work(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, stopped)
+        with pytest.raises(KeyboardInterrupt):
+            retriever.add(split.images[20:23], ["lost"] * 3)
+    assert len(retriever.index_) == len(retriever.names_) == 20
+    retriever.add(split.images[30:33], ["new 0", "new 1", "new 2"])
+    found = retriever.kneighbors(split.images[[3, 31]], 1)[1][:, 0]
+    assert retriever.names_[found].tolist() == ["old 3", "new 1"]
 
 
 def test_a_retriever_with_lists_says_what_it_misses_and_is_loaded_as_it_was(

@@ -129,8 +129,8 @@ class Retriever(Downstream):
     def add(self, X: Any, y: Any = None) -> Self:
         """Add images (n, *shape) with their names, or a `Stream`, without training.
 
-        A stream has its own names; its image files are resized and converted to the fitted shape. If an error is raised, no
-        image is added.
+        A stream has its own names; its image files are resized and converted to the fitted shape. If it is interrupted
+        or fails, no image is added.
 
         Raises
         ------
@@ -147,9 +147,15 @@ class Retriever(Downstream):
             codes, y = self._codes_and_keys(X)
         else:
             codes = self.encode(X)
-        names = self._named(y, len(codes), first=len(self.index_))
-        self.index_.add(codes)
-        self._names.append(names)
+        n = len(self.index_)
+        names = self._named(y, len(codes), first=n)
+        try:
+            self._names.append(names)
+            self.index_.add(codes)
+        except BaseException:
+            self.index_.truncate(n)
+            self._names.truncate(n)
+            raise
         return self
 
     def _codes_and_keys(self, source: Stream) -> tuple[Float32, NDArray[Any]]:

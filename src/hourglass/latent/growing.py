@@ -45,6 +45,10 @@ class GrowingArray:
         self._buffer[self._n : needed] = rows
         self._n = needed
 
+    def truncate(self, n: int) -> None:
+        """Keep the first `n` rows."""
+        self._n = min(n, self._n)
+
     def _reallocate(self, capacity: int, dtype: np.dtype[Any]) -> None:
         buffer = np.empty((capacity, *self._buffer.shape[1:]), dtype)
         buffer[: self._n] = self.rows

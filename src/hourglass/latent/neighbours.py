@@ -110,6 +110,12 @@ class NeighbourIndex:
         self._store.append(codes)
         self._searcher.update()
 
+    def truncate(self, n: int) -> None:
+        """Keep the first `n` codes; the backend is built again if there are more."""
+        if len(self) > n:
+            self._store.truncate(n)
+            self._searcher = SEARCHERS[self.backend](self._store, {})
+
     def search(self, queries: Codes, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Return the `k` nearest codes of each query, nearest first.
 

@@ -44,6 +44,9 @@ class Store:
     def append(self, codes: Codes) -> None:
         self._array.append(np.asarray(codes, dtype=np.float32))
 
+    def truncate(self, n: int) -> None:
+        self._array.truncate(n)
+
     def vectors(self, rows: slice | NDArray[np.int64]) -> Codes:
         """Return the codes in `rows`, normalised for the metric: (..., n_components)."""
         return normalise(self.codes[rows], self.metric)
