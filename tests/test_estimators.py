@@ -581,7 +581,7 @@ def test_what_the_caller_has_set_of_torch_changes_nothing(network: str, digits: 
         return hg.load_model(tmp_path / "m.hg").reconstruct(digits[:40])
 
     wanted = fitted()
-    for context in (torch.no_grad(), torch.inference_mode(), torch.device("meta")):
+    for context in (torch.no_grad(), torch.inference_mode(), torch.device("meta"), torch.autocast("cpu", torch.bfloat16)):
         with context:
             assert np.array_equal(fitted(), wanted)
 

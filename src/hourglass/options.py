@@ -96,7 +96,9 @@ random_state : int, RandomState or None
 n_threads : int, "auto" or None
     Number of threads. "auto", the default without a seed, chooses the fastest number under the current load. With a seed the
     default is torch's setting; for convolutions, whose bits depend on it, the setting at the first use of Hourglass, also in
-    worker processes. These then have more threads than joblib gives them: with many, n_threads=1 is faster.
+    worker processes, and after a later torch.set_num_threads. Workers then have more threads than joblib gives them: with
+    many, n_threads=1 is faster. A forked process (joblib's "multiprocessing") has one thread, and so other bits unless
+    n_threads=1 everywhere.
 device : str
     "auto" (a CUDA device if there is one), "cpu", "cuda", …
 verbose : bool or int

@@ -303,7 +303,7 @@ class Trained:
         """Run the network, or its encoder or decoder, on one batch of network input."""
         network = self.network
         parts = (network.encoder, network.decoder) if module is network and is_encoder_then_decoder(network) else (module,)
-        with torch.inference_mode():
+        with ordinary_torch(), torch.inference_mode():
             outputs = run_layers(parts, batch)
             if outputs is None:
                 output = module(batch.to(self.device))

@@ -46,9 +46,14 @@ def seeded_globally(seed: int | None, device: torch.device | None = None) -> Ite
 
 @contextlib.contextmanager
 def ordinary_torch() -> Iterator[None]:
-    """A context with gradients, and with new tensors on the CPU, whatever the caller has set for this thread."""
-    elsewhere = torch.empty(0).device.type != "cpu"  # a device in force slows every call, so only where one is already
-    with torch.inference_mode(False), torch.device("cpu") if elsewhere else contextlib.nullcontext():
+    """A context with gradients, new tensors on the CPU and no autocast, whatever the caller has set for this thread."""
+    with contextlib.ExitStack() as contexts:
+        contexts.enter_context(torch.inference_mode(False))
+        if torch.empty(0).device.type != "cpu":  # a device in force slows every call, so only where one is already
+            contexts.enter_context(torch.device("cpu"))
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                contexts.enter_context(torch.autocast(kind, enabled=False))
         yield
 
 
