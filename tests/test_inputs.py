@@ -75,6 +75,69 @@ def test_images_of_other_sizes_are_compressed_in_their_colours() -> None:
         model.compress([np.ma.masked_greater(np.asarray(larger[0].convert("RGB")), 250)])
 
 
+DEEP = GREY.astype(np.uint16) * 16  # up to 4080 of 4095
+
+DEEP_PLACES: dict[str, Callable[[Any], Any]] = {
+    "images to enhance and score": lambda images: hg.Enhancer(white=4095, **ONCE).fit(DEEP).score(images),
+    "pairs to enhance and score": lambda images: hg.Enhancer(white=4095, **ONCE).fit(DEEP).score(images[:, ::2, ::2], images),
+    "images of several sizes to enhance and score": lambda images: (
+        hg.Enhancer(white=4095, network="unet", hidden=(4,), crop=4, **ONCE).fit(DEEP).score([images[0], images[1, :6]])
+    ),
+    "images to reduce": lambda images: hg.Enhancer(white=4095, **ONCE).fit(DEEP).reduce(images),
+    "images to reduce before fit": lambda images: hg.Enhancer(white=4095).reduce(images),
+    "images of other sizes to compress": lambda images: (
+        hg.Compressor(3, white=4095, **ONCE).fit(DEEP).compress([images[0, :5], images[1]])
+    ),
+    "targets to score": lambda images: hg.Denoiser(3, white=4095, **ONCE).fit(GREY, DEEP).score(GREY, images),
+    "pairs to score": lambda images: hg.Denoiser(3, white=4095, **ONCE).fit(DEEP, DEEP).score(images, images),
+}
+
+
+@pytest.mark.parametrize("place", DEEP_PLACES)
+def test_deep_images_are_read_by_the_white_level_everywhere(place: str) -> None:
+    np.testing.assert_array_equal(DEEP_PLACES[place](DEEP), DEEP_PLACES[place](DEEP / np.float32(4095)))
+
+
+def test_the_white_level_of_deep_targets_alone_is_kept() -> None:
+    with pytest.warns(hg.HourglassWarning, match="X and y: white level 4095"):
+        model = hg.Denoiser(3, **ONCE).fit(GREY, DEEP)
+    assert model.sample_.white == 4095
+    assert model.score(GREY, DEEP) == model.score(GREY, DEEP / np.float32(4095))
+
+
+def test_low_and_high_images_must_match_whether_arrays_or_lists() -> None:
+    lows, highs = list(GREY[:, ::2, ::2]), list(GREY)
+    several = [highs[0], highs[1][:6], *highs[2:]]
+    model = hg.Enhancer(network="unet", hidden=(4,), crop=4, **ONCE).fit([lows[0], lows[1][:3], *lows[2:]], several)
+    for low, high, words in (
+        (lows, several, r"X has an image of shape \(4, 4\) and y of \(6, 8\)"),
+        ([lows[0], lows[1][:3], *lows[2:]], GREY, r"X has an image of shape \(3, 4\) and y of \(8, 8\)"),
+        (lows[:1], highs, "X holds 1 images and y 20"),
+        ([lows[0], lows[1][:3]], several, "X holds 2 images and y 20"),
+    ):
+        with pytest.raises(hg.DataError, match=words):
+            model.fit(low, high)
+        with pytest.raises(hg.DataError, match=words):
+            model.score(low, high)
+
+
+@pytest.mark.parametrize("strength", ["a", True, -0.1, float("nan")])
+def test_a_strength_that_is_no_number_is_refused_in_words(strength: Any) -> None:
+    with pytest.raises(hg.ParameterError, match=f"strength={strength!r}; allowed"):
+        hg.Denoiser(3, **ONCE).fit(GREY).transform(GREY, strength=strength)
+
+
+def test_images_in_a_frame_are_refused_in_words() -> None:
+    model = hg.Denoiser(3, **ONCE).fit(GREY)
+    wanted = model.transform(GREY)
+    with pytest.raises(hg.ParameterError, match='transform_output="pandas" is for tables'):
+        model.set_output(transform="pandas").transform(GREY)
+    assert np.array_equal(model.reconstruct(GREY), wanted)
+    assert np.allclose(model.transform_image(GREY[0]), wanted[0], atol=1e-6)
+    table = np.random.default_rng(0).random((20, 3))
+    assert hg.Denoiser(2, **ONCE).set_output(transform="pandas").fit(table).transform(table).shape == table.shape
+
+
 def test_images_of_several_shapes_are_said() -> None:
     with pytest.raises(hg.DataError, match="images cannot become one array"):
         hg.Flip()([GREY[0], COLOURS[0]], 0)
@@ -187,6 +250,8 @@ def test_a_trained_model_converts_as_its_estimator_does() -> None:
     assert np.array_equal(model.reconstruct(deep), estimator.reconstruct(deep))
     assert np.array_equal(model.reconstruct(GREY), estimator.reconstruct(GREY))
     assert np.array_equal(model.decode(wanted.tolist()), estimator.inverse_transform(wanted))
+    wanted.setflags(write=False)  # torch warns of such arrays
+    assert np.array_equal(model.decode(wanted), estimator.inverse_transform(wanted))
     table = hg.Autoencoder(2, **ONCE).fit(np.random.default_rng(0).random((20, 3)))
     assert np.array_equal(table.model_.reconstruct([[1, 2, 3]]), table.reconstruct([[1.0, 2, 3]]))
 
@@ -215,8 +280,8 @@ def test_a_trained_model_takes_several_sizes() -> None:
     [
         (COLOURS.astype(float), "hold floats from 0 to 255"),
         (COLOURS.astype(np.uint16), "of dtype uint16"),
-        (COLOURS[0], r"a single one, of shape \(8, 8, 3\); it needs a batch axis"),
-        (Image.fromarray(COLOURS[0]), "needs a batch axis"),
+        (COLOURS[0], r"samples have shape \(8, 8, 3\), one sample without a batch axis"),
+        (Image.fromarray(COLOURS[0]), "without a batch axis"),
         (GREY, r"samples have shape \(8, 8\); the model takes \(8, 8, 3\)"),
         ([COLOURS[0], COLOURS[1, :5]], r"samples have shape \(5, 8, 3\); the model takes"),
         (np.ma.masked_greater(COLOURS, 250), "mask would be lost"),

@@ -410,7 +410,8 @@ class Sample:
         """The shape and scale of checked `samples`.
 
         Tables outside 0..1 are scaled by their minimum and maximum, with a HourglassWarning if some columns hold nearly all
-        variance, so that others are hardly learned. `by_column` scales each column, so that 0..1 is three standard deviations around its centre.
+        variance, so that others are hardly learned. `by_column` scales each column, so that 0..1 is three standard deviations
+        around its centre.
         """
         shape = tuple(samples.shape[1:])
         if samples.ndim > 2:

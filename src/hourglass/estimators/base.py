@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self, Unpack
@@ -17,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from hourglass.corruption import seeded
 from hourglass.data import Stream
 from hourglass.errors import ParameterError
-from hourglass.estimators.checks import Pairs, check_codes, check_samples, has_many_sizes
+from hourglass.estimators.checks import Pairs, check_samples, has_many_sizes
 from hourglass.estimators.documentation import documented_fit
 from hourglass.estimators.fitting import Fit, all_or_nothing, n_threads_of, seeds_of
 from hourglass.estimators.settings import Circumstances, settle
@@ -282,8 +281,8 @@ class ImageEstimator(BaseEstimator):
         ------
         NotFittedError, DataError
         """
-        model = self._model
-        return model.decode(check_codes(X, model.network.code.width, are_maps=model.network.code.is_map))
+        samples: Float32 = self._model.decode(X)
+        return samples
 
     def reconstruct(self, X: Any) -> Any:
         """Encode and decode: float32 of the shape of `X`, images in 0..1; a list for a list.
@@ -354,7 +353,8 @@ class ImageEstimator(BaseEstimator):
         FormatError
             If `path` exists and is not a model.
         ParameterError
-            If a corruption, penalty or the estimator itself is your own class.
+            If a corruption, penalty or the estimator itself is your own class; if the path begins with ~ and a user that is not
+            known.
         """
         check_is_fitted(self)
         if "saved_as" not in vars(type(self)):
@@ -364,7 +364,7 @@ class ImageEstimator(BaseEstimator):
         names = getattr(self, "feature_names_in_", None)
         arguments = self.get_params(deep=False)
         face = Face(self.saved_as, type(self).__name__, arguments, self.n_features_in_, names, self._state())
-        self.model_.save(Path(os.path.expanduser(path)), face)
+        self.model_.save(path, face)
 
     def _state(self) -> dict[str, Any]:
         """Numbers, strings and arrays to save beside the network, by name."""

@@ -1,4 +1,4 @@
-"""Validation of samples, pairs of samples, and codes."""
+"""Validation of samples and pairs of samples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from hourglass.data.depth import common_level
 from hourglass.errors import DataError
 from hourglass.images import (
     Array,
-    Float32,
     Sample,
     as_array,
     as_list,
@@ -211,18 +210,6 @@ def check_targets(targets: Array | list[Array], sample: Sample | None, white: fl
     except ValueError as error:
         raise DataError(str(error)) from error
     return checked
-
-
-def check_codes(codes: Any, n_components: int, *, are_maps: bool = False) -> Float32:
-    """Codes (n, n_components), or maps (n, n_components, h, w), as finite float32. Raises DataError."""
-    try:
-        array: Float32 = check_array(codes, dtype=np.float32, order="C", copy=True, allow_nd=are_maps)
-    except ValueError as error:
-        raise DataError(f"codes: {error}") from error
-    if array.ndim != (4 if are_maps else 2) or array.shape[1] != n_components:
-        allowed = f"(n, {n_components}, h, w), as model_.encode returns them" if are_maps else f"(n, {n_components})"
-        raise DataError(f"codes have shape {array.shape}; allowed: {allowed}.")
-    return array
 
 
 def _check_table(estimator: BaseEstimator, table: Any, *, reset: bool, name: str) -> Array:

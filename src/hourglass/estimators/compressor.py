@@ -155,7 +155,7 @@ class Compressor(Downstream):
         shape = self.sample_.size
         if not self.sample_.is_image or all(image.shape == shape for image in X):
             return self._check(X), None
-        images = [check_images(image[None], name="an image of X")[0] for image in X]
+        images = [check_images(image[None], name="an image of X", white=self.sample_.white)[0] for image in X]
         if len({image.dtype for image in images}) > 1:
             images = [to_float(image) for image in images]
         sizes = [(image.shape[0], image.shape[1]) for image in images]

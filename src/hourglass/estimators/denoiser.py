@@ -7,6 +7,7 @@ import math
 from typing import Any, Self
 
 import numpy as np
+from sklearn import get_config
 from sklearn.base import OneToOneFeatureMixin
 
 from hourglass.errors import DataError, ParameterError
@@ -17,7 +18,9 @@ from hourglass.estimators.documentation import documented
 from hourglass.estimators.presets import CHAPTER_NOISE, PHOTO_NOISE
 from hourglass.estimators.settings import Circumstances
 from hourglass.images import Array, Float32, Sample, as_list, to_float
+from hourglass.options import number
 
+_STRENGTH = number(0, 1)
 _DRAWS = 4  # of noise, for a strength above what the network finds
 
 
@@ -74,6 +77,13 @@ class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
         ------
         NotFittedError, DataError, ParameterError
         """
+        container = getattr(self, "_sklearn_output_config", {}).get("transform", get_config()["transform_output"])
+        if self._model.sample.is_image and container != "default":
+            raise ParameterError(f'transform_output="{container}" is for tables, these are images: set "default".')
+        return self.reconstruct(X, strength=strength)
+
+    def reconstruct(self, X: Any, *, strength: float | None = None) -> Any:
+        """As `transform`, but arrays whatever `set_output` says."""
         model = self._model
         if not model.sample.is_any_size and (many := as_list(X, name="X")) is not None:
             return [self.transform_image(image, strength=strength) for image in many]
@@ -81,7 +91,7 @@ class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
         outputs = model.reconstruct(checked, check_input=False)
         if strength is None:
             return outputs
-        if not model.sample.is_image or not 0 <= strength <= 1:
+        if not model.sample.is_image or not _STRENGTH.admits(strength):
             raise ParameterError(f"strength={strength!r}; allowed: for images, 0..1, the standard deviation of their noise.")
         adjusted = [
             self._as_strong(to_float(one[None]), output[None], strength)[0]
@@ -99,8 +109,6 @@ class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
         noisy = (self._model.reconstruct(image + draw, check_input=False) for draw in draws)
         mean: Float32 = np.mean(list(noisy), axis=0, dtype=np.float32)
         return mean
-
-    reconstruct = transform
 
     def transform_image(self, image: Array, *, strength: float | None = None) -> Float32:
         """Denoise one image of any height and width, grey or coloured.
@@ -125,7 +133,7 @@ class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
         ModelError
             If the model was fitted on features.
         """
-        restore = self.transform if strength is None else functools.partial(self.transform, strength=strength)
+        restore = functools.partial(self.reconstruct, strength=strength)
         is_local, bounded = self.network_.is_local, self._takes_bounded
         return restore_image(image, self._model.sample, restore, is_local=is_local, bounded=bounded)
 

@@ -151,6 +151,7 @@ class Enhancer(Float32Transformer, ImageEstimator):
         Parameters
         ----------
         X : array-like (n, h, w) or (n, h, w, c), height and width multiples of `factor`
+            uint8 in 0..255, float in 0..1, or integers up to the white level.
 
         Returns
         -------
@@ -160,7 +161,8 @@ class Enhancer(Float32Transformer, ImageEstimator):
         ------
         DataError
         """
-        high = check_images(X, name="X")
+        sample = self.sample_ if hasattr(self, "model_") else None
+        high = check_images(X, name="X", white=self._level if sample is None else sample.white, sample=sample)
         self._check_divisible(high)
         return self._reduced(to_float(high))
 
@@ -175,17 +177,18 @@ class Enhancer(Float32Transformer, ImageEstimator):
         """
         check_is_fitted(self, "model_")
         X = as_samples(X, name="X")
-        y = targets_among(y, X)
+        y, sample = targets_among(y, X), self.sample_
+        if y is not None:
+            self._check_sizes(X, y)
         if not isinstance(X, list) and not isinstance(y, list):
             pairs = [(self.reduce(X), X) if y is None else (X, y)]
         elif y is None:
             pairs = [(self.reduce(whole), whole) for whole in (self._whole_blocks(image)[None] for image in X)]
         else:
-            self._check_sizes(X, y)
             pairs = [(low[None], high[None]) for low, high in zip(X, y, strict=True)]
         total, count = 0.0, 0
         for low, high in pairs:
-            error = self.transform(low) - to_float(check_images(high, name="y"))
+            error = self.transform(low) - to_float(check_images(high, name="y", white=sample.white, sample=sample))
             total, count = total + float(np.square(error, dtype=np.float64).sum()), count + error.size
         return -total / count
 

@@ -35,7 +35,7 @@ def checked_input(samples: Any, sample: Sample, *, bounded: bool = True) -> Arra
             raise DataError(f"samples have several shapes; the model takes (n, {sample.n_features}).")
         return [_checked_images(image[None], sample, bounded)[0] for image in given]
     if given.ndim > 0 and sample.fits(given.shape):
-        raise DataError(f"samples are a single one, of shape {given.shape}; it needs a batch axis: samples[None].")
+        raise DataError(f"samples have shape {given.shape}, one sample without a batch axis: pass samples[None].")
     return _checked_images(given, sample, bounded) if sample.is_image else _checked_table(given, sample)
 
 
@@ -45,7 +45,7 @@ def check_codes(codes: Any, code: Code) -> Float32:
     allowed = f"(n, {code.width}, h, w)" if code.is_map else f"(n, {code.width})"
     if given.ndim != (4 if code.is_map else 2) or given.shape[1] != code.width or 0 in given.shape:
         raise DataError(f"codes have shape {given.shape}; allowed: {allowed}.")
-    return np.ascontiguousarray(_checked_values(given, "codes"), dtype=np.float32)
+    return np.require(_checked_values(given, "codes"), np.float32, ["C", "W"])  # torch warns about read-only arrays
 
 
 def _checked_images(images: Array, sample: Sample, bounded: bool) -> Array:
