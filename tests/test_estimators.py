@@ -586,7 +586,7 @@ def test_what_the_caller_has_set_of_torch_changes_nothing(network: str, digits: 
             assert np.array_equal(fitted(), wanted)
 
 
-def test_what_cannot_be_fitted_is_refused_in_words(digits: np.ndarray) -> None:
+def test_what_cannot_be_fitted_is_refused_in_words(digits: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, split = hg.Autoencoder(2, epochs=1), hg.load("digits")
     with pytest.raises(hg.DataError, match=r"X is a Dataset; pass its images: \.train\.images"):
         model.fit(split)
@@ -594,6 +594,14 @@ def test_what_cannot_be_fitted_is_refused_in_words(digits: np.ndarray) -> None:
         model.fit(split.train)
     with pytest.raises(hg.ParameterError, match="no home folder"):
         model.fit(digits, checkpoint="~no-such-user/c")
+    with pytest.raises(hg.ParameterError, match="is a folder; give the name of a file"):
+        model.fit(digits, checkpoint=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    fitted = hg.Autoencoder(2, epochs=1).fit(digits)
+    for one in (fitted, fitted.model_):
+        with pytest.raises(hg.ParameterError, match="no home folder of such a user is known"):
+            one.save("~no-such-user/m.hg")
+    assert not any(tmp_path.iterdir())
     table = pd.DataFrame({"a": np.arange(20.0), "when": pd.date_range("2020", periods=20)})
     with pytest.raises(hg.DataError, match=r"no numbers \(column when\)"):
         model.fit(table)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,14 +25,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def claim(context: click.Context, _: click.Parameter | None, output: Path | None) -> Path | None:
-    """Lock `output` against other processes until the verb ends, and return it. Raises ParameterError if one holds it.
+    """Lock `output` against other processes until the verb ends, and return it. Raises ParameterError if one holds it, or for
+    a user whose home folder is not known.
 
     Under torchrun rank 0 locks it, since no other rank writes.
     """
     from hourglass.cli.processes import rank
-    from hourglass.data.write import claimed
+    from hourglass.data.write import claimed, output_path
 
-    output = None if output is None else Path(os.path.expanduser(output))  # Path.expanduser raises where there is no such user
+    output = None if output is None else output_path(output)
     if output is not None and not context.resilient_parsing and rank() == 0:
         context.find_root().with_resource(claimed(output))  # closed even if a later argument is refused
     return output

@@ -32,6 +32,14 @@ _GRACE_PERIOD = 1.0  # seconds in which a new temporary path may not be locked y
 _MAX_NAME = 200  # bytes of the target's name in a temporary name; file systems allow 255
 
 
+def output_path(path: str | Path) -> Path:
+    """A path to write to, with ~ as the home folder. Raises ParameterError if no such user's is known."""
+    expanded = Path(os.path.expanduser(path))
+    if expanded.parts[:1] and expanded.parts[0].startswith("~"):
+        raise ParameterError(f"{path}: no home folder of such a user is known; for a folder of that name write ./{path}.")
+    return expanded
+
+
 @contextlib.contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`. It replaces `path` if the context succeeds, and is removed otherwise.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any, ClassVar, Self, Unpack
 
 import numpy as np
@@ -14,7 +13,7 @@ from sklearn.base import OutlierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from hourglass.corruption import GaussianNoise
-from hourglass.errors import DataError, HourglassWarning, ParameterError
+from hourglass.errors import DataError, ParameterError
 from hourglass.estimators.checks import Pairs
 from hourglass.estimators.documentation import documented
 from hourglass.estimators.downstream import Downstream
@@ -23,6 +22,7 @@ from hourglass.estimators.settings import Circumstances
 from hourglass.estimators.thresholds import above, between, bound, supports
 from hourglass.images import Array, Float32, to_float
 from hourglass.latent import NeighbourIndex
+from hourglass.notes import note
 from hourglass.options import Option, TrainingOptions, number, one_of
 
 Scores = NDArray[np.float64]
@@ -261,7 +261,7 @@ class AnomalyDetector(OutlierMixin, Downstream):
             terms = self._cross_fitted_terms(samples)
         else:
             if not is_apart:
-                warnings.warn(_NOT_APART.format(len(samples)), HourglassWarning, stacklevel=4)
+                note(_NOT_APART.format(len(samples)), 4)
             terms = self._terms(samples[held_out], among_reference=not is_apart)
         self.scale_ = np.stack([terms.mean(0), terms.std(0) + 1e-3])  # a thousandth avoids division by 0
         self.normal_scores_ = np.sort(self._combined(terms))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import warnings
 from collections.abc import Iterator, Sequence
 from numbers import Integral
 from pathlib import Path
@@ -17,7 +16,8 @@ from sklearn.utils.validation import check_random_state
 
 from hourglass.corruption import Corruption, seeded
 from hourglass.data import Stream
-from hourglass.errors import HourglassWarning, ParameterError
+from hourglass.data.write import output_path
+from hourglass.errors import ParameterError
 from hourglass.estimators.checks import Pairs
 from hourglass.estimators.presets import PRESETS
 from hourglass.estimators.settings import (
@@ -30,6 +30,7 @@ from hourglass.estimators.settings import (
 )
 from hourglass.images import Array, Sample
 from hourglass.networks import center, has_convolution, to_device
+from hourglass.notes import note
 from hourglass.objectives import NEED_UNIT_RANGE
 from hourglass.trained import HeldOut, Trained, as_device, build_network
 from hourglass.training import (
@@ -122,7 +123,9 @@ class Fit:
         self.processes.check_alike({**identity, "resume": resume})
         saving: list[Callback] = []
         if checkpoint is not None:
-            path = _home_expanded(checkpoint)
+            path = output_path(checkpoint)
+            if path.is_dir():
+                raise ParameterError(f"checkpoint={str(checkpoint)!r} is a folder; give the name of a file.")
             if resume:
                 load_checkpoint(path, run, identity)
             saving = [WriteCheckpoint(path, identity)]
@@ -208,7 +211,7 @@ class Fit:
             chosen.append(f'preset="{self.arguments["preset"]}" (network="{self.arguments["network"]}")')
         if chosen:
             words = f"training uses {' and '.join(chosen)}, as images differ in size or are large"
-            warnings.warn(f"{words}; choose others with crop=, preset=, network=.", HourglassWarning, stacklevel=6)
+            note(f"{words}; choose others with crop=, preset=, network=.", 6)
 
     def _sample(self) -> Sample:
         """The shape and scale of samples; of any size if the network takes any."""
@@ -359,7 +362,7 @@ class Fit:
                 break
         settings["learning_rate"] = kept
         if self.processes.is_first:
-            warnings.warn(_collapse_note(given, kept, share), HourglassWarning, stacklevel=5)
+            note(_collapse_note(given, kept, share), 5)
         return best
 
 
@@ -390,13 +393,6 @@ def all_or_nothing(estimator: Any) -> Iterator[None]:
         vars(estimator).update(before)
         vars(estimator).pop("_run", None)  # its optimiser state has changed
         raise
-
-
-def _home_expanded(path: str | Path) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise ParameterError(f"checkpoint={str(path)!r}: no home folder of such a user is known.") from error
 
 
 def _collapse_note(given: float, kept: float, share: float) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from hourglass.errors import DataError, HourglassWarning
+from hourglass.errors import DataError
+from hourglass.notes import note
 
 Scores = NDArray[np.float64]
 
@@ -36,9 +36,7 @@ def bound(scores: Scores, rate: float) -> float:
         return above(scores[math.floor(rate * (len(scores) + 1) + 1e-9) - 1])
     supported = 1 / (len(scores) + 1)
     words = f"{len(scores)} held-out normal samples support a false positive rate of {supported:.2g}, not {rate:.2g}"
-    warnings.warn(
-        f"{words}: the threshold assumes a normal distribution. Provide more samples.", HourglassWarning, stacklevel=2
-    )
+    note(f"{words}: the threshold assumes a normal distribution. Provide more samples.")
     if len(scores) < 2:
         return float(scores[0])
     reach = stdtrit(len(scores) - 1, rate) * scores.std(ddof=1) * math.sqrt(1 + 1 / len(scores))

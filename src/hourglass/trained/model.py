@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hourglass.data.untrusted import untrusted
+from hourglass.data.write import output_path
 from hourglass.errors import FormatError, ParameterError
 from hourglass.images import Array, Float32, Sample
 from hourglass.networks import Network, build, has_convolution, is_encoder_then_decoder, run_layers, to_device
@@ -143,8 +144,10 @@ class Trained:
         ------
         FormatError
             If `path` exists and is not a model.
+        ParameterError
+            If it begins with ~ and a user that is not known.
         """
-        write_model(Path(os.path.expanduser(path)), self.network, self.sample, self.settings, self.history, face)
+        write_model(output_path(path), self.network, self.sample, self.settings, self.history, face)
 
     @property
     def device(self) -> torch.device:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
@@ -12,9 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hourglass.errors import HourglassWarning
 from hourglass.networks import Network, Pair, is_encoder_then_decoder, layers_of
 from hourglass.networks.layers import Call, Layer
+from hourglass.notes import note
 from hourglass.objectives import LOSSES, PENALTIES, Objective, Output
 from hourglass.training.examples import Buffers, Memory
 from hourglass.training.optimizers import Adam
@@ -278,7 +277,7 @@ def engine_for(run: Run, objective: Objective) -> Engine:
     processes = run.processes
     if processes.size > 1 and processes.is_first and objective.compares_batch:
         words = "a penalty compares the images of a batch; each process compares only those of its share."
-        warnings.warn(words, HourglassWarning, stacklevel=2)
+        note(words)
     if run.device.type == "cuda" and processes.size == 1:
         is_ours = not isinstance(run.network, Pair) and {type(penalty) for penalty in objective.penalties} <= set(
             PENALTIES.values()
