@@ -417,7 +417,7 @@ class Sample:
         if samples.ndim > 2:
             return cls(shape, white=white)
         if by_column:
-            centre, deviation = _robust_moments(samples)
+            centre, deviation = robust_moments(samples)
             offset, scale = centre - _N_DEVIATIONS * deviation, 2 * _N_DEVIATIONS * deviation
             return cls(shape, tuple(offset.tolist()), tuple(scale.tolist()))
         _warn_of_dominant_columns(samples)
@@ -514,7 +514,7 @@ class Sample:
         return np.clip(values * self.scale + self.offset, -_LARGEST, _LARGEST).astype(np.float32)
 
 
-def _robust_moments(table: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def robust_moments(table: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Robust (centre, standard deviation) of each column: float64 (features,), deviations above 0.
 
     The median, and the interquartile range scaled as for a normal distribution. This fails if half of a column is one value,

@@ -1,4 +1,4 @@
-"""The anomaly detector: anomaly scores by reconstruction error and distance of codes."""
+"""The anomaly detector: evidence from the network and from normal samples, combined into one score."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from scipy.special import erf
 from sklearn.base import OutlierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
+from hourglass.anomaly import EVIDENCE, IMAGE, TABLE, Evidence, Scores, power_of, synthetic_rows, weights_by_power
 from hourglass.corruption import GaussianNoise
 from hourglass.errors import DataError, ParameterError
 from hourglass.estimators.checks import Pairs
@@ -21,24 +22,17 @@ from hourglass.estimators.fitting import Fit, all_or_nothing
 from hourglass.estimators.settings import Circumstances
 from hourglass.estimators.thresholds import above, between, bound, supports
 from hourglass.images import Array, Float32, to_float
-from hourglass.latent import NeighbourIndex
 from hourglass.notes import note
 from hourglass.options import Option, TrainingOptions, number, one_of
 
-Scores = NDArray[np.float64]
-
-# Chosen on held-out normal digits of MNIST's training split, with the other digits as anomalies.
-_WEIGHTS = (1.0, 0.5)  # of error and code
-_NOISE, _N_DRAWS = 0.3, 4
+_IMAGE_WEIGHTS = (1.0, 0.5)  # of error and code; chosen on held-out normal digits, with other digits as anomalies
 # For tables: at most one standard deviation, as on digits, and no masks, as zeros are outliers in a column.
 _TABLE_NOISE = GaussianNoise(0, 1 / 6, varied=True)
-_BLUR = 1.0  # pixels
-_NEAREST = 5
-_SHRINKAGE = 0.05
+_N_SYNTHETIC = 200  # anomalies of each kind
+_LEAST_SYNTHETIC = 20  # in each fold
 _MIN_HELD_OUT = 20  # held-out samples to set the scale
 _FOLDS = 5
 _MIN_FOR_MAXIMUM = 200
-_BATCH = 1024
 _NOT_APART = (
     "the threshold comes from all {} samples, as it is not known that the network was trained without some of them: the false "
     "positive rate may be higher than set. set_threshold(X=other normal samples) corrects it."
@@ -49,9 +43,12 @@ _NOT_APART = (
 class AnomalyDetector(OutlierMixin, Downstream):
     """Detects anomalies; trained on normal samples only.
 
-    The network learns to undo the corruption of normal samples. The score adds two logarithms, each standardised over held-out
-    normal samples: the reconstruction error, smoothed and relative to the image's contrast; and, with half the weight, the
-    distance of the code to the nearest codes of training samples. Signs are scikit-learn's: greater is more normal.
+    The network learns to undo the corruption of normal samples. The score is a weighted sum of several kinds of evidence, each
+    standardised over held-out normal samples. Of images: the log of the reconstruction error, smoothed and relative to the
+    image's contrast; and, with half the weight, of the distance of the code to the nearest codes of training samples. Of rows
+    of a table also the distance to the nearest normal rows, scaled robustly and by rank, and tail probabilities by column
+    (ECOD; Li et al. 2022); the weights follow from how well each tells normal rows from synthetic anomalies that are made from
+    them. Signs are scikit-learn's: greater is more normal.
 
     Parameters
     ----------
@@ -74,8 +71,12 @@ class AnomalyDetector(OutlierMixin, Downstream):
         -`score_samples` of the training samples: greater is more anomalous.
     normal_scores_ : ndarray (m,), float64
         `score_samples` of normal samples that the network was not trained on, sorted.
-    reference_ : NeighbourIndex
-        The whitened codes of the training samples.
+    evidence_ : dict of str to Evidence
+        The kinds of evidence, by name, in the order of the weights.
+    weights_ : ndarray (k,), float64
+        Of each kind of evidence, standardised over normal samples.
+    power_ : dict of str to ndarray (k,), float64
+        AUROC of each kind of evidence between normal samples and synthetic anomalies, by kind of anomaly; empty for images.
 
     Examples
     --------
@@ -94,8 +95,10 @@ class AnomalyDetector(OutlierMixin, Downstream):
     labels_: NDArray[np.int64]
     decision_scores_: Scores
     normal_scores_: Scores
-    reference_: NeighbourIndex
-    _learned = ("whitening_", "reference_", "scale_", "offset_")
+    evidence_: dict[str, Evidence]
+    weights_: Scores
+    power_: dict[str, Scores]
+    _learned = ("evidence_", "scale_", "offset_")
     _takes_many_sizes = False
     _turns_crops = False  # orientation may be what is anomalous
     _own_options: ClassVar = {
@@ -255,18 +258,26 @@ class AnomalyDetector(OutlierMixin, Downstream):
 
     def _learn(self, samples: Array, y: Any) -> None:
         held_out, trained = self._held_out(samples)
-        self._fit_reference(samples[trained])
+        self.evidence_ = self._evidence_from(samples[trained])
         is_apart = len(held_out) + len(trained) == len(samples)
         if self._given is None and len(samples) > 1 and not (is_apart and supports(1 - self.quantile, len(held_out))):
-            terms = self._cross_fitted_terms(samples)
+            terms, synthetic = self._cross_fitted_terms(samples)
         else:
             if not is_apart:
                 note(_NOT_APART.format(len(samples)), 4)
-            terms = self._terms(samples[held_out], among_reference=not is_apart)
+            terms = self._terms(samples[held_out], without_own=not is_apart)
+            synthetic = self._synthetic_terms(samples[held_out], _N_SYNTHETIC, 0)
         self.scale_ = np.stack([terms.mean(0), terms.std(0) + 1e-3])  # a thousandth avoids division by 0
+        self.power_ = power_of(terms, synthetic)
+        self.weights_ = weights_by_power(self.power_) if self.power_ else np.array(_IMAGE_WEIGHTS)
         self.normal_scores_ = np.sort(self._combined(terms))
         self.decision_scores_ = -self._scores(samples)
         self._set_offset()
+
+    def _evidence_from(self, trained: Array) -> dict[str, Evidence]:
+        """Evidence learned from the samples that the network was trained on."""
+        names = IMAGE if self._model.sample.is_image else TABLE
+        return {name: EVIDENCE[name]().fit(trained, self._model) for name in names}
 
     def _set_offset(self, offset: float | None = None) -> None:
         """Set `offset_`, from arguments and scores unless it is given, and `labels_`."""
@@ -280,29 +291,35 @@ class AnomalyDetector(OutlierMixin, Downstream):
             self.offset_ = float(np.percentile(-self.decision_scores_, 100 * float(self.contamination or 0)))
         self.labels_ = (-self.decision_scores_ < self.offset_).astype(np.int64)
 
-    def _fit_reference(self, trained: Array) -> None:
-        """Learn whitening and reference codes from the samples that the network was trained on."""
-        codes = self._model.vectors(trained)
-        self.whitening_ = _whitening(codes)
-        self.reference_ = NeighbourIndex(codes @ self.whitening_)
-
-    def _cross_fitted_terms(self, samples: Array) -> NDArray[np.float64]:
-        """`_terms` of each sample by a network trained on the other folds: float64 (n, 2)."""
-        terms = np.empty((len(samples), 2))
-        order = np.random.default_rng(self._seeds()[0]).permutation(len(samples))
-        for left_out in np.array_split(order, min(_FOLDS, len(samples))):
+    def _cross_fitted_terms(self, samples: Array) -> tuple[Scores, dict[str, Scores]]:
+        """`_terms` of each sample, and `_synthetic_terms` from it, by a network trained on the other folds."""
+        folds = np.array_split(np.random.default_rng(self._seeds()[0]).permutation(len(samples)), min(_FOLDS, len(samples)))
+        terms: list[Scores] = []
+        synthetic: dict[str, list[Scores]] = {}
+        for seed, left_out in enumerate(folds):
             fold: Self = clone(self)
             if not fold.get_params(deep=False)["early_stopping"]:
                 fold.set_params(validation_fraction=0.0)
             others = np.setdiff1d(np.arange(len(samples)), left_out)
             fold.model_ = Fit(fold, Pairs(samples[others], None, self.sample_.white)).train((), None, False)
-            fold._fit_reference(samples[others])
-            terms[left_out] = fold._terms(samples[left_out])
-        return terms
+            fold.evidence_ = fold._evidence_from(samples[others])
+            terms.append(fold._terms(samples[left_out]))
+            count = max(_LEAST_SYNTHETIC, _N_SYNTHETIC // len(folds))
+            for kind, scores in fold._synthetic_terms(samples[left_out], count, seed).items():
+                synthetic.setdefault(kind, []).append(scores)
+        in_order = np.concatenate(terms)[np.argsort(np.concatenate(folds))]
+        return in_order, {kind: np.concatenate(scores) for kind, scores in synthetic.items()}
+
+    def _synthetic_terms(self, held_out: Array, count: int, seed: int) -> dict[str, Scores]:
+        """`_terms` of synthetic anomalies from rows that were held out, by kind; none for images, whose weights are fixed."""
+        if self._model.sample.is_image:
+            return {}
+        return {kind: self._terms(rows) for kind, rows in synthetic_rows(held_out, count, seed).items()}
 
     def _use(self, blank: Float32) -> None:
-        if self.whitening_.shape[1] != self.reference_.codes.shape[1] or self.scale_.shape != (2, 2) or not len(self.labels_):
-            raise ValueError(f"whitening {self.whitening_.shape}, scale {self.scale_.shape}")
+        count = len(self.evidence_)
+        if self.scale_.shape != (2, count) or self.weights_.shape != (count,) or not len(self.labels_):
+            raise ValueError(f"scale {self.scale_.shape}, weights {self.weights_.shape}")
         self.decision_function(blank)
 
     def _held_out(self, samples: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -314,78 +331,42 @@ class AnomalyDetector(OutlierMixin, Downstream):
     def _scores(self, samples: Array) -> Scores:
         return self._combined(self._terms(samples))
 
-    def _combined(self, terms: NDArray[np.float64]) -> Scores:
+    def _combined(self, terms: Scores) -> Scores:
         means, deviations = self.scale_
-        anomaly = (terms - means) / deviations @ np.array(_WEIGHTS)
+        anomaly = (terms - means) / deviations @ self.weights_
         # Four decimals: beyond, float32 results depend on the other samples in the batch.
         scores: Scores = -np.round(anomaly, 4)
         return scores
 
-    def _terms(self, samples: Array, *, among_reference: bool = False) -> NDArray[np.float64]:
-        """(log of the error, log of the distance to the nearest training codes) of each sample: float64 (n, 2).
-
-        With `among_reference`, ignores the nearest code, which is the sample's own.
-        """
-        own = int(among_reference and len(self.reference_) > 1)
-        nearest = min(_NEAREST + own, len(self.reference_))
-        distances = self.reference_.search(self._model.vectors(samples) @ self.whitening_, nearest)[0][:, own:]
-        terms = np.empty((len(samples), 2))
-        terms[:, 1] = np.log(distances.mean(1, dtype=np.float64) + 1e-6)
-        for start in range(0, len(samples), _BATCH):
-            terms[start : start + _BATCH, 0] = self._log_errors(self.sample_.to_network(samples[start : start + _BATCH]))
-        return terms
-
-    def _log_errors(self, values: Float32) -> NDArray[np.float64]:
-        """Log of the mean squared error of each of `values` (network input); for images smoothed, relative to contrast.
-
-        A network trained with corruption receives each sample under the same few draws of noise. To undo noise it must know
-        what is normal; without noise it may just copy its input.
-        """
-        model, probes = self._model, [np.zeros((), np.float32)]
-        if model.settings["corruption"] is not None:
-            rng = np.random.default_rng(0)  # equal noise for all samples: scores do not depend on the batch
-            deviation = _TABLE_NOISE.std if self.sample_.is_by_column else _NOISE
-            probes = [rng.normal(0, deviation, values.shape[1:]).astype(np.float32) for _ in range(_N_DRAWS)]
-        errors = np.zeros(len(values))
-        for probe in probes:
-            residuals = model.run(np.clip(values + probe, 0, 1) if probe.ndim else values) - values
-            errors += np.square(_smoothed(residuals), dtype=np.float64).reshape(len(values), -1).mean(1) / len(probes)
-        energy = 1.0
-        if self.sample_.is_image:
-            energy = np.square(_smoothed(values), dtype=np.float64).reshape(len(values), -1).mean(1)
-        logarithms: NDArray[np.float64] = np.log(errors + 1e-9) - 0.5 * np.log(energy + 1e-3)
-        return logarithms
+    def _terms(self, samples: Array, *, without_own: bool = False) -> Scores:
+        """What each kind of evidence says of each sample: float64 (n, k)."""
+        kinds = self.evidence_.values()
+        return np.stack([kind.scores(samples, self._model, without_own=without_own) for kind in kinds], axis=1)
 
     def _state(self) -> dict[str, Any]:
-        return {
-            "whitening": self.whitening_,
-            "reference": self.reference_.codes,
+        state: dict[str, Any] = {
+            "evidence": ", ".join(self.evidence_),
             "scale": self.scale_,
+            "weights": self.weights_,
             "offset": self.offset_,
             "labels": self.labels_,
             "decision_scores": self.decision_scores_,
             "normal_scores": self.normal_scores_,
+            "power_kinds": ", ".join(self.power_),
+            "power": np.array([*self.power_.values()]).reshape(-1, len(self.evidence_)),
         }
+        for kind in self.evidence_.values():
+            state |= kind.state()
+        return state
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.whitening_, self.reference_ = state["whitening"], NeighbourIndex(state["reference"])
+        names = state.get("evidence", ", ".join(IMAGE)).split(", ")  # missing in earlier models
+        if not set(names) <= set(EVIDENCE):
+            raise ValueError(f"evidence {names}")
+        self.evidence_ = {name: EVIDENCE[name]().restore(state, self._model) for name in names}
         self.scale_, self.offset_, self.labels_ = state["scale"], state["offset"], state["labels"]
+        self.weights_ = state.get("weights", np.array(_IMAGE_WEIGHTS))
+        kinds = [kind for kind in state.get("power_kinds", "").split(", ") if kind]
+        self.power_ = dict(zip(kinds, state["power"], strict=True)) if kinds else {}
         self.decision_scores_ = state["decision_scores"]
         self.normal_scores_ = state.get("normal_scores", -np.sort(self.decision_scores_)[::-1])  # missing in earlier models
-
-
-def _smoothed(values: Float32) -> Float32:
-    """Images (n, c, h, w) after a Gaussian filter, which suppresses single pixels; features unchanged."""
-    if values.ndim < 4:
-        return values
-    smooth: Float32 = gaussian_filter(values, (0, 0, _BLUR, _BLUR))
-    return smooth
-
-
-def _whitening(codes: Float32) -> Float32:
-    """The whitening matrix of codes, from a covariance with slight shrinkage towards a sphere."""
-    covariance = np.atleast_2d(np.cov(codes, rowvar=False)) if len(codes) > 1 else np.eye(codes.shape[1])
-    level = float(np.trace(covariance)) / len(covariance) or 1.0
-    values, vectors = np.linalg.eigh((1 - _SHRINKAGE) * covariance + _SHRINKAGE * level * np.eye(len(covariance)))
-    matrix: Float32 = (vectors / np.sqrt(values)).astype(np.float32)
-    return matrix

@@ -1,0 +1,50 @@
+"""Synthetic anomalies, made from normal samples."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hourglass.images import Array
+
+Rows = NDArray[np.float64]
+
+
+def synthetic_rows(rows: Array, count: int, seed: int) -> dict[str, Rows]:
+    """Make anomalies of a table's normal rows: {kind: (count, features)}.
+
+    "swapped" has some columns of another row, so that each value is usual and their combination is not; "out of range" some
+    columns beyond the smallest or largest value, by up to a standard deviation; "jittered" noise of half a standard deviation;
+    "between" lies halfway between two rows; "beyond" as far outside of them.
+
+    Parameters
+    ----------
+    rows : ndarray (n, features)
+        Normal rows, which evidence was not learned from.
+    count : int
+        Anomalies of each kind.
+    seed : int
+
+    Returns
+    -------
+    dict of str to ndarray (count, features), float64
+    """
+    rng, values = np.random.default_rng(seed), np.asarray(rows, dtype=np.float64)
+    shape, deviation = (count, values.shape[1]), values.std(0)
+    one, other = (values[rng.integers(len(values), size=count)] for _ in range(2))
+    reach = rng.random(shape) * deviation
+    outside = np.where(rng.random(shape) < 0.5, values.max(0) + reach, values.min(0) - reach)
+    return {
+        "swapped": np.where(_some_columns(shape, rng.uniform(0.1, 0.5, (count, 1)), rng), other, one),
+        "out of range": np.where(_some_columns(shape, np.full((count, 1), 0.1), rng), outside, one),
+        "jittered": one + 0.5 * deviation * rng.normal(size=shape),
+        "between": (one + other) / 2,
+        "beyond": one + 0.5 * (one - other),
+    }
+
+
+def _some_columns(shape: tuple[int, int], share: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Which columns of each row: each with the probability `share`, and at least one."""
+    one_each = np.arange(shape[1]) == rng.integers(shape[1], size=(shape[0], 1))
+    chosen: NDArray[np.bool_] = (rng.random(shape) < share) | one_each
+    return chosen
