@@ -34,17 +34,17 @@ def synthetic_rows(rows: Array, count: int, seed: int) -> dict[str, Rows]:
     one, other = (values[rng.integers(len(values), size=count)] for _ in range(2))
     reach = rng.random(shape) * deviation
     outside = np.where(rng.random(shape) < 0.5, values.max(0) + reach, values.min(0) - reach)
+    varying = np.flatnonzero(deviation) if deviation.any() else np.arange(len(deviation))
+
+    def some_columns(share: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which columns of each row: each with the probability `share`, and at least one that varies."""
+        chosen: NDArray[np.bool_] = np.arange(shape[1]) == rng.choice(varying, (count, 1))
+        return chosen | (rng.random(shape) < share)
+
     return {
-        "swapped": np.where(_some_columns(shape, rng.uniform(0.1, 0.5, (count, 1)), rng), other, one),
-        "out of range": np.where(_some_columns(shape, np.full((count, 1), 0.1), rng), outside, one),
+        "swapped": np.where(some_columns(rng.uniform(0.1, 0.5, (count, 1))), other, one),
+        "out of range": np.where(some_columns(np.full((count, 1), 0.1)), outside, one),
         "jittered": one + 0.5 * deviation * rng.normal(size=shape),
         "between": (one + other) / 2,
         "beyond": one + 0.5 * (one - other),
     }
-
-
-def _some_columns(shape: tuple[int, int], share: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Which columns of each row: each with the probability `share`, and at least one."""
-    one_each = np.arange(shape[1]) == rng.integers(shape[1], size=(shape[0], 1))
-    chosen: NDArray[np.bool_] = (rng.random(shape) < share) | one_each
-    return chosen

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from hourglass.cli.options import json_option
+
+if TYPE_CHECKING:
+    from hourglass.estimators import AnomalyDetector
 
 _EXAMPLE = (64, 64)  # height and width of the image whose way through a network of any size is shown
 
@@ -26,7 +30,7 @@ def info(model: Path | None, figure: Path | None, as_json: bool) -> None:
     from hourglass.cli.models import sample_of
     from hourglass.cli.output import print_json, print_table
     from hourglass.data.write import standing_folder
-    from hourglass.estimators import load_model
+    from hourglass.estimators import AnomalyDetector, load_model
     from hourglass.networks import describe
     from hourglass.trained.files import read_config
     from hourglass.training import describe_epoch
@@ -63,8 +67,25 @@ def info(model: Path | None, figure: Path | None, as_json: bool) -> None:
         [[str(layer[key]) for key in ("part", "layer", "output", "weights")] for layer in layers],
     )
     click.echo(describe_epoch(loaded.history_[-1]))
+    if isinstance(loaded, AnomalyDetector):
+        _describe_evidence(loaded)
     if figure is not None:
         click.echo(f"Figure written to {figure}.")
+
+
+def _describe_evidence(detector: AnomalyDetector) -> None:
+    from hourglass.cli.output import print_table
+
+    rows = zip(detector.evidence_, detector.weights_, zip(*detector.power_.values(), strict=True), strict=False)
+    if detector.power_:
+        print_table(
+            "AUROC of each kind of evidence on synthetic anomalies",
+            ["evidence", "weight", *detector.power_],
+            [[name, f"{weight:.2f}", *(f"{value:.3f}" for value in power)] for name, weight, power in rows],
+        )
+        scores = detector.synthetic_scores_.items()
+        found = ", ".join(f"{100 * (given < detector.offset_).mean():.0f} % of {kind}" for kind, given in scores)
+        click.echo(f"Synthetic anomalies found at its threshold: {found}.")
 
 
 def _describe_installation(figure: Path | None, as_json: bool) -> None:

@@ -77,6 +77,8 @@ class AnomalyDetector(OutlierMixin, Downstream):
         Of each kind of evidence, standardised over normal samples.
     power_ : dict of str to ndarray (k,), float64
         AUROC of each kind of evidence between normal samples and synthetic anomalies, by kind of anomaly; empty for images.
+    synthetic_scores_ : dict of str to ndarray (m,), float64
+        `score_samples` of these synthetic anomalies.
 
     Examples
     --------
@@ -98,6 +100,7 @@ class AnomalyDetector(OutlierMixin, Downstream):
     evidence_: dict[str, Evidence]
     weights_: Scores
     power_: dict[str, Scores]
+    synthetic_scores_: dict[str, Scores]
     _learned = ("evidence_", "scale_", "offset_")
     _takes_many_sizes = False
     _turns_crops = False  # orientation may be what is anomalous
@@ -271,6 +274,7 @@ class AnomalyDetector(OutlierMixin, Downstream):
         self.power_ = power_of(terms, synthetic)
         self.weights_ = weights_by_power(self.power_) if self.power_ else np.array(_IMAGE_WEIGHTS)
         self.normal_scores_ = np.sort(self._combined(terms))
+        self.synthetic_scores_ = {kind: self._combined(scores) for kind, scores in synthetic.items()}
         self.decision_scores_ = -self._scores(samples)
         self._set_offset()
 
@@ -353,7 +357,8 @@ class AnomalyDetector(OutlierMixin, Downstream):
             "decision_scores": self.decision_scores_,
             "normal_scores": self.normal_scores_,
             "power_kinds": ", ".join(self.power_),
-            "power": np.array([*self.power_.values()]).reshape(-1, len(self.evidence_)),
+            "power": np.array([*self.power_.values()]).reshape(len(self.power_), len(self.evidence_)),
+            "synthetic_scores": np.array([*self.synthetic_scores_.values()]).reshape(len(self.power_), -1),
         }
         for kind in self.evidence_.values():
             state |= kind.state()
@@ -368,5 +373,6 @@ class AnomalyDetector(OutlierMixin, Downstream):
         self.weights_ = state.get("weights", np.array(_IMAGE_WEIGHTS))
         kinds = [kind for kind in state.get("power_kinds", "").split(", ") if kind]
         self.power_ = dict(zip(kinds, state["power"], strict=True)) if kinds else {}
+        self.synthetic_scores_ = dict(zip(kinds, state["synthetic_scores"], strict=True)) if kinds else {}
         self.decision_scores_ = state["decision_scores"]
         self.normal_scores_ = state.get("normal_scores", -np.sort(self.decision_scores_)[::-1])  # missing in earlier models

@@ -1,0 +1,104 @@
+"""Evidence of anomalies in tables, and its weights by synthetic anomalies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+import hourglass as hg
+from hourglass.anomaly import EVIDENCE, TABLE, power_of, synthetic_rows, weights_by_power
+
+
+@pytest.fixture(scope="module")
+def table() -> np.ndarray:
+    """1,200 rows on a curved surface, in columns of other units: one heavy-tailed, one binary, one constant."""
+    rng = np.random.default_rng(0)
+    t = rng.normal(size=1200)
+    columns = [
+        t,
+        1e4 * np.sin(t) + 50 * rng.normal(size=1200),
+        1e-3 * t**2,
+        rng.standard_t(2, size=1200),
+        t > 0.5,
+        np.full(1200, 7.0),
+    ]
+    return np.column_stack(columns)
+
+
+@pytest.fixture(scope="module")
+def detector(table: np.ndarray) -> hg.AnomalyDetector:
+    return hg.AnomalyDetector(quantile=0.95, random_state=0).fit(table[:1000])
+
+
+def test_a_detector_weighs_evidence_by_its_power_on_synthetic_anomalies(
+    table: np.ndarray, detector: hg.AnomalyDetector
+) -> None:
+    assert tuple(detector.evidence_) == TABLE
+    assert detector.weights_.sum() == pytest.approx(1)
+    mean = np.mean([*detector.power_.values()], axis=0)
+    assert np.argmax(mean) == np.argmax(detector.weights_)
+    new = table[1000:]
+    assert (detector.predict(new) < 0).mean() <= 0.1  # promised 0.05
+    broken = new.copy()
+    broken[:, 1] = new[::-1, 1]  # each value usual, their combination not
+    scores = detector.score_samples(np.concatenate([new, broken]))
+    is_broken = np.repeat([False, True], len(new))
+    assert roc_auc_score(~is_broken, scores) > 0.8
+    far = new.copy()
+    far[:, 2] += 0.05
+    assert (detector.predict(far) < 0).all()
+
+
+def test_evidence_is_saved_with_the_model(table: np.ndarray, detector: hg.AnomalyDetector, tmp_path: Path, run: Any) -> None:
+    detector.save(tmp_path / "d.hg")
+    again = hg.load_model(tmp_path / "d.hg")
+    assert np.array_equal(again.score_samples(table), detector.score_samples(table))
+    for kind, power in detector.power_.items():
+        assert np.array_equal(again.power_[kind], power)
+        assert np.array_equal(again.synthetic_scores_[kind], detector.synthetic_scores_[kind])
+    code, out, err = run("info", tmp_path / "d.hg")
+    assert code == 0, err
+    assert "Synthetic anomalies found at its threshold" in out
+    assert all(name in out for name in (*TABLE, *detector.power_))
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_sample_is_not_compared_with_itself(name: str, table: np.ndarray, detector: hg.AnomalyDetector) -> None:
+    some = np.concatenate([table[:300], 100 + table[:1]])  # one alone
+    evidence = EVIDENCE[name]().fit(some, detector.model_)
+    with_own = evidence.scores(some, detector.model_)
+    without = evidence.scores(some, detector.model_, without_own=True)
+    assert without.mean() >= with_own.mean()
+    assert np.argmax(without) == 300
+    one = EVIDENCE[name]().fit(some[:1], detector.model_)
+    assert np.isfinite(one.scores(some, detector.model_)).all()
+    assert np.isfinite(one.scores(some[:1], detector.model_, without_own=True)).all()
+
+
+def test_power_is_the_area_under_the_curve() -> None:
+    rng = np.random.default_rng(0)
+    normal, other = rng.normal(size=(50, 3)).round(1), rng.normal([0, 1, -1], 1, size=(30, 3)).round(1)
+    labels = np.repeat([0, 1], [50, 30])
+    expected = [roc_auc_score(labels, np.concatenate([normal[:, k], other[:, k]])) for k in range(3)]
+    power = power_of(normal, {"shifted": other, "same": normal})
+    np.testing.assert_allclose(power["shifted"], expected)
+    np.testing.assert_allclose(power["same"], 0.5)
+    weights = weights_by_power({"shifted": power["shifted"]})
+    assert weights[2] == 0 < weights[0] < weights[1] == pytest.approx(1, abs=0.3)
+    assert weights_by_power({"same": power["same"]}).tolist() == [1 / 3] * 3
+
+
+def test_synthetic_rows_are_what_they_are_called(table: np.ndarray) -> None:
+    rows = table[:100]
+    made = synthetic_rows(rows, 40, seed=1)
+    assert all(values.shape == (40, rows.shape[1]) and np.isfinite(values).all() for values in made.values())
+    assert all(np.isin(made["swapped"][:, column], rows[:, column]).all() for column in range(rows.shape[1]))
+    inside = (made["out of range"] >= rows.min(0)) & (made["out of range"] <= rows.max(0))
+    assert not inside[:, :-1].all(1).any()
+    assert np.array_equal(made["between"], synthetic_rows(rows, 40, seed=1)["between"])
+    one = synthetic_rows(rows[:1], 3, seed=0)  # all that there is
+    assert np.array_equal(one["swapped"], np.repeat(rows[:1], 3, 0))
