@@ -20,13 +20,14 @@ check: .venv/.dev
 docs: .venv/.dev
 	$(BIN)/python tools/document.py
 
-# The figures of docs/results/ and docs/chapter/: hours on two cores. Photographs are read from HOURGLASS_DATA.
+# The figures of docs/results/ and docs/chapter/: hours on two cores. Photographs and tables are read from HOURGLASS_DATA.
 results: .venv/.demo
 	$(BIN)/hourglass chapter --data mnist -o docs/chapter
 	$(BIN)/hourglass evaluate --suite denoise --data mnist -o docs/results
 	$(BIN)/hourglass evaluate --suite uses --data mnist -o docs/results
 	$(BIN)/hourglass evaluate --suite rate --data mnist -o docs/results
 	$(BIN)/hourglass evaluate --suite photos -o docs/results/photos
+	$(BIN)/hourglass evaluate --suite tables -o docs/results
 
 # docs/results/explorer.md and the pictures of the explorer: three minutes, with Chromium on the PATH.
 explorer: .venv/.dev

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +103,27 @@ def test_synthetic_rows_are_what_they_are_called(table: np.ndarray) -> None:
     assert np.array_equal(made["between"], synthetic_rows(rows, 40, seed=1)["between"])
     one = synthetic_rows(rows[:1], 3, seed=0)  # all that there is
     assert np.array_equal(one["swapped"], np.repeat(rows[:1], 3, 0))
+
+
+def test_the_suite_of_tables_stands_beside_baselines(
+    table: np.ndarray, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOURGLASS_DATA", str(tmp_path))
+    code, _, err = run("evaluate", "--suite", "tables")
+    assert code == 2
+    assert "adbench" in err
+    (tmp_path / "adbench").mkdir()
+    rng = np.random.default_rng(1)
+    rows, labels = np.concatenate([table[:300], table[:20] + [0, 0, 0.1, 0, 0, 0]]), np.repeat([0, 1], [300, 20])
+    np.savez(tmp_path / "adbench" / "3_one.npz", X=rows, y=labels)
+    order = rng.permutation(320)
+    np.savez(tmp_path / "adbench" / "12_other.npz", X=rows[order], y=labels[order, None])
+    code, out, err = run("evaluate", "--suite", "tables", "-o", tmp_path / "out", "--seed", 0)
+    assert code == 0, err
+    assert "isolation forest" in out
+    content = json.loads((tmp_path / "out" / "tables.json").read_text())
+    assert [found["name"] for found in content["tables"]] == ["other", "one"]
+    assert all(found["auroc"]["AnomalyDetector"] > 0.95 for found in content["tables"])
+    assert [(found["n_normal"], found["n_test"]) for found in content["tables"]] == [(150, 170)] * 2
+    assert "| mean |" in (tmp_path / "out" / "tables.md").read_text()
+    assert run("evaluate", "--suite", "tables", "--data", "digits")[0] == 2

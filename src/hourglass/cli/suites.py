@@ -101,5 +101,25 @@ def rate(dataset: Dataset, chosen: tuple[str, ...], output: Path | None, device:
     print_table(f"{dataset.name}, {len(dataset.test):,} test images", ["what", "bytes an image", "MSE"], lines)
 
 
+def tables(output: Path | None, device: str, seed: int, as_json: bool) -> None:
+    """Detection in the tables of ADBench beside baselines, as tables.md and tables.json."""
+    from hourglass.cli.output import print_json, print_table
+    from hourglass.data.write import replace_file
+    from hourglass.evaluation import adbench, anomalies_content, anomalies_page, anomalies_table, machine, measure_table
+
+    results = [measure_table(table, seed, device) for table in adbench()]
+    command = click.get_current_context().obj or "hourglass evaluate --suite tables"
+    content = anomalies_content(results, command, seed, machine())
+    if output is not None:
+        with replace_file(output / "tables.json") as beside:
+            beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        with replace_file(output / "tables.md") as beside:
+            beside.write_text(anomalies_page(results, command, machine()), encoding="utf-8")
+    if as_json:
+        print_json(content)
+        return
+    print_table(f"{len(results)} tables", *anomalies_table(results))
+
+
 FREE_SUITES = {"uses": uses, "rate": rate}
 """Suites that write pages of their own."""

@@ -1,5 +1,6 @@
 """Evaluation: metrics, baselines for every task, and tables of both."""
 
+from hourglass.evaluation.anomalies import adbench, anomalies_content, anomalies_page, anomalies_table, measure_table
 from hourglass.evaluation.bjontegaard import bjontegaard_rate
 from hourglass.evaluation.comparison import (
     FilePair,
@@ -38,6 +39,10 @@ __all__ = [
     "Quality",
     "Rejects",
     "Setting",
+    "adbench",
+    "anomalies_content",
+    "anomalies_page",
+    "anomalies_table",
     "bjontegaard_rate",
     "cells",
     "compare_autoencoders",
@@ -48,6 +53,7 @@ __all__ = [
     "machine",
     "markdown",
     "mean_of",
+    "measure_table",
     "most_different",
     "paired",
     "rate_distortion",
