@@ -114,7 +114,7 @@ def test_the_suite_of_tables_stands_beside_baselines(
     assert "adbench" in err
     (tmp_path / "adbench").mkdir()
     rng = np.random.default_rng(1)
-    rows, labels = np.concatenate([table[:300], table[:20] + [0, 0, 0.1, 0, 0, 0]]), np.repeat([0, 1], [300, 20])
+    rows, labels = np.concatenate([table[:300], table[:20] + np.array([0, 0, 0.1, 0, 0, 0])]), np.repeat([0, 1], [300, 20])
     np.savez(tmp_path / "adbench" / "3_one.npz", X=rows, y=labels)
     order = rng.permutation(320)
     np.savez(tmp_path / "adbench" / "12_other.npz", X=rows[order], y=labels[order, None])
