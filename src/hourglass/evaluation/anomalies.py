@@ -161,7 +161,8 @@ def anomalies_page(results: Sequence[TableResult], command: str, machine: dict[s
                 "# Anomalies in tables, measured\n",
                 f"Made by `{command}`; {versions}. AUROC on the tables of ADBench (Han et al. 2022): the first half of the "
                 "normal rows, in file order, trains, all other rows test. Rows are standardised for the baselines; the "
-                "detector scales columns itself. Its weights are chosen on normal rows and synthetic anomalies.\n",
+                "detector scales columns itself. Its weights are chosen on normal rows and synthetic anomalies; which kinds of "
+                "evidence there are was chosen in sight of these tables, so that it may gain less on others.\n",
                 *("| " + " | ".join(line) + " |" for line in [headings, rules, *rows]),
                 *(["", *lower] if (lower := _lower(results)) else []),
             ]
