@@ -358,7 +358,7 @@ class AnomalyDetector(OutlierMixin, Downstream):
             "normal_scores": self.normal_scores_,
             "power_kinds": ", ".join(self.power_),
             "power": np.array([*self.power_.values()]).reshape(len(self.power_), len(self.evidence_)),
-            "synthetic_scores": np.array([*self.synthetic_scores_.values()]).reshape(len(self.power_), -1),
+            "synthetic_scores": np.array([*self.synthetic_scores_.values()]),
         }
         for kind in self.evidence_.values():
             state |= kind.state()

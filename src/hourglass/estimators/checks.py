@@ -8,6 +8,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, validate_data
 
 from hourglass.data import Stream
@@ -166,7 +167,7 @@ def in_unit(
 
 
 def as_given(X: Any) -> Any:
-    """`X` as an array or a list of images of several sizes; a stream or a table of named columns as it is."""
+    """`X` as an array or a list of images of several sizes; a stream, or a table for scikit-learn to check, as it is."""
     return X if isinstance(X, Stream) or _is_frame(X) else as_samples(X, name="X")
 
 
@@ -185,9 +186,10 @@ def targets_among(y: Any, X: Any) -> Array | list[Array] | None:
     if isinstance(given, list) or (given.ndim > 1 and not is_column):
         return given
     are_scalars = given.dtype != object or all(np.ndim(label) == 0 for label in given.ravel())
-    if given.ndim == 0 or len(given) != len(X) or not are_scalars:
+    count = X.shape[0] if issparse(X) else len(X)
+    if given.ndim == 0 or len(given) != count or not are_scalars:
         kind = f"{type(y).__name__} of shape {given.shape}"
-        raise DataError(f"y is a {kind}; allowed: clean samples, as arrays, or one label for each of the {len(X)} samples.")
+        raise DataError(f"y is a {kind}; allowed: clean samples, as arrays, or one label for each of the {count} samples.")
     return None
 
 
