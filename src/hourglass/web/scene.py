@@ -18,6 +18,7 @@ from hourglass.errors import DataError, HourglassError, ModelError
 from hourglass.estimators import AnomalyDetector, Autoencoder, Compressor, Generator, ImageEstimator
 from hourglass.images import Array, Float32, to_uint8
 from hourglass.networks.description import Step, steps_of
+from hourglass.notes import quiet
 from hourglass.objectives import Rate
 from hourglass.training import Callback, Run
 from hourglass.web.packing import Content, network
@@ -173,8 +174,9 @@ class Scene:
         if isinstance(self.model, AnomalyDetector):
             return self.model
         rows = self._sampled_rows()
-        quantile = 0.99 if len(rows) >= 1000 else 0.9  # only a tenth of them is held out to estimate it
-        return AnomalyDetector.from_autoencoder(self.model, self._samples[rows], quantile=quantile)
+        quantile = 0.99 if len(rows) >= 1000 else 0.9
+        with quiet():  # the network may have been trained on these images: the guide says so, not every visit
+            return AnomalyDetector.from_autoencoder(self.model, self._samples[rows], quantile=quantile)
 
     def _compressor(self) -> Compressor:
         if isinstance(self.model, Compressor):
