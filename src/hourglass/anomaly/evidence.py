@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Self
 
 import numpy as np
@@ -18,7 +19,7 @@ Scores = NDArray[np.float64]
 
 # Chosen on held-out normal digits of MNIST's training split, with the other digits as anomalies.
 _NOISE, _N_DRAWS = 0.3, 4
-_TABLE_NOISE = 1 / 6  # one standard deviation of a column
+_TABLE_NOISE = 1 / 6  # one standard deviation of a column; for tables of models saved before there was `TABLE`
 _BLUR = 1.0  # pixels
 _NEAREST = 5
 _SHRINKAGE = 0.05
@@ -31,12 +32,12 @@ _MOST_ROWS = 10_000  # of a table that are kept
 class Evidence(ABC):
     """One score of how unusual samples are; greater is more unusual, in units of its own.
 
-    A subclass learns in `fit` from normal samples that the network was trained on.
+    `fit` learns from normal samples that the network was trained on.
     """
 
-    @abstractmethod
     def fit(self, samples: Array, model: Trained) -> Self:
-        """Learn from normal `samples`."""
+        """Learn from normal `samples`; by default the network knows enough."""
+        return self
 
     @abstractmethod
     def scores(self, samples: Array, model: Trained, *, without_own: bool = False) -> Scores:
@@ -61,12 +62,8 @@ class NoisyReconstruction(Evidence):
     normal; without noise it may just copy its input.
     """
 
-    def fit(self, samples: Array, model: Trained) -> Self:
-        return self
-
     def scores(self, samples: Array, model: Trained, *, without_own: bool = False) -> Scores:
-        parts = (samples[start : start + _BATCH] for start in range(0, len(samples), _BATCH))
-        return np.concatenate([self._log_errors(model.sample.to_network(part), model) for part in parts])
+        return _in_batches(lambda part: self._log_errors(model.sample.to_network(part), model), samples)
 
     def _log_errors(self, values: Float32, model: Trained) -> Scores:
         """Of `values`, the network's input."""
@@ -87,11 +84,10 @@ class NoisyReconstruction(Evidence):
 class Reconstruction(Evidence):
     """Log of the root mean squared error of rows, in standard deviations of their columns."""
 
-    def fit(self, samples: Array, model: Trained) -> Self:
-        return self
-
     def scores(self, samples: Array, model: Trained, *, without_own: bool = False) -> Scores:
-        values = model.sample.to_network(samples)
+        return _in_batches(lambda part: self._log_errors(model.sample.to_network(part), model), samples)
+
+    def _log_errors(self, values: Float32, model: Trained) -> Scores:
         squares = np.square(_DEVIATIONS * (model.run(values) - values), dtype=np.float64)
         return _log_of_root(squares.mean(1))
 
@@ -139,6 +135,13 @@ class RowEvidence(Evidence):
     def of(self, rows: NDArray[np.float64]) -> Self:
         """Learn from `rows`, and keep them."""
 
+    def scores(self, samples: Array, model: Trained, *, without_own: bool = False) -> Scores:
+        return _in_batches(lambda part: self._of_rows(np.asarray(part, dtype=np.float64), without_own), samples)
+
+    @abstractmethod
+    def _of_rows(self, rows: NDArray[np.float64], without_own: bool) -> Scores:
+        """The scores of `rows`."""
+
     def state(self) -> dict[str, Array]:
         return {"rows": self.rows}
 
@@ -168,10 +171,10 @@ class RowDistance(RowEvidence):
         scaled: Float32 = ((rows - self.centre) / self.deviation).astype(np.float32)
         return scaled
 
-    def scores(self, samples: Array, model: Trained, *, without_own: bool = False) -> Scores:
-        rows, own = self._scaled(np.asarray(samples, dtype=np.float64)), int(without_own and len(self.reference) > 1)
-        nearest = self.reference.search(rows, min(_NEAREST + own, len(self.reference)))[1][:, own:]
-        squares = np.square(rows - self.reference.codes[nearest].mean(1), dtype=np.float64)
+    def _of_rows(self, rows: NDArray[np.float64], without_own: bool) -> Scores:
+        scaled, own = self._scaled(rows), int(without_own and len(self.reference) > 1)
+        nearest = self.reference.search(scaled, min(_NEAREST + own, len(self.reference)))[1][:, own:]
+        squares = np.square(scaled - self.reference.codes[nearest].mean(1), dtype=np.float64)
         return _log_of_root(squares.mean(1))
 
 
@@ -210,9 +213,9 @@ class Tails(RowEvidence):
         self.is_left = ((rows - rows.mean(0)) ** 3).mean(0) < 0
         return self
 
-    def scores(self, samples: Array, model: Trained, *, without_own: bool = False) -> Scores:
+    def _of_rows(self, rows: NDArray[np.float64], without_own: bool) -> Scores:
         n = len(self.sorted)
-        below, up_to = _counts(self.sorted, np.asarray(samples, dtype=np.float64))
+        below, up_to = _counts(self.sorted, rows)
         left, right = -np.log((up_to + 1) / (n + 1)), -np.log((n - below + 1) / (n + 1))
         sums = [left.sum(1), right.sum(1), np.where(self.is_left, left, right).sum(1)]
         greatest: Scores = np.max(sums, axis=0)
@@ -229,6 +232,11 @@ EVIDENCE: dict[str, type[Evidence]] = {
 }
 IMAGE = ("error under noise", "code")
 TABLE = ("error", "code", "rows", "ranks", "tails")
+
+
+def _in_batches(scores: Callable[[Array], Scores], samples: Array) -> Scores:
+    """The scores of all samples, some at once, which bounds memory."""
+    return np.concatenate([scores(samples[start : start + _BATCH]) for start in range(0, len(samples), _BATCH)])
 
 
 def _counts(ordered: NDArray[np.float64], rows: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

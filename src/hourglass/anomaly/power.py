@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
 
 from hourglass.anomaly.evidence import Scores
 
@@ -20,20 +20,14 @@ def power_of(normal: Scores, synthetic: Mapping[str, Scores]) -> dict[str, Score
     synthetic : dict of str to ndarray (m, k)
         Those of synthetic anomalies.
     """
-    columns = range(normal.shape[1])
-    return {
-        kind: np.array([_auroc(normal[:, column], scores[:, column]) for column in columns])
-        for kind, scores in synthetic.items()
-    }
+    power = {}
+    for kind, scores in synthetic.items():
+        is_synthetic = np.repeat([False, True], [len(normal), len(scores)])
+        power[kind] = np.array([roc_auc_score(is_synthetic, column) for column in np.concatenate([normal, scores]).T])
+    return power
 
 
 def weights_by_power(power: Mapping[str, Scores]) -> Scores:
-    """Weights (k,) in proportion to what the mean AUROC exceeds chance; equal ones if none does."""
+    """Weights (k,) in proportion to the mean AUROC less 0.5, that of random scores; equal ones if none is above it."""
     gain = np.maximum(np.mean(list(power.values()), axis=0) - 0.5, 0)
     return gain / gain.sum() if gain.sum() > 0 else np.full(len(gain), 1 / len(gain))
-
-
-def _auroc(normal: Scores, anomalies: Scores) -> float:
-    """The area under the ROC curve, by Mann and Whitney's statistic."""
-    ranks, n = rankdata(np.concatenate([normal, anomalies]))[len(normal) :], len(anomalies)
-    return float((ranks.sum() - n * (n + 1) / 2) / (n * len(normal)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,20 +203,17 @@ def _models(models: dict[str, Any], dataset: Dataset, corruption: Any, seed: int
 
 
 def _write(output: Path, content: dict[str, Any], comparison: Comparison) -> None:
-    from hourglass.data.write import replace_file
+    from hourglass.cli.output import write_results
     from hourglass.evaluation import markdown
     from hourglass.report import image_rows, save
 
-    with replace_file(output / "results.json") as beside:
-        beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    with replace_file(output / "results.md") as beside:
-        setting = ", ".join(f"{key} {value}" for key, value in content["machine"].items())
-        page = [
-            f"# Results on {content['data']}\n",
-            f"Made by `{content['command']}` on {content['test_images']:,} test images; {setting}.\n",
-            markdown(comparison.rows),
-            *(f"{note}\n" for note in comparison.notes),
-            "![The first test images, reconstructed by each row](images.png)\n",
-        ]
-        beside.write_text("\n".join(page), encoding="utf-8")
+    setting = ", ".join(f"{key} {value}" for key, value in content["machine"].items())
+    page = [
+        f"# Results on {content['data']}\n",
+        f"Made by `{content['command']}` on {content['test_images']:,} test images; {setting}.\n",
+        markdown(comparison.rows),
+        *(f"{note}\n" for note in comparison.notes),
+        "![The first test images, reconstructed by each row](images.png)\n",
+    ]
+    write_results(output, "results", content, "\n".join(page))
     save(image_rows(comparison.images), output / "images.png")

@@ -1,4 +1,4 @@
-"""What the verbs print: tables and JSON."""
+"""What the verbs print and write: tables, JSON and pages of results."""
 
 from __future__ import annotations
 
@@ -61,3 +61,13 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str
     for row in rows:
         table.add_row(*row)
     Console(markup=False).print(table)  # brackets in a path are no markup
+
+
+def write_results(output: Path, name: str, content: dict[str, Any], page: str | None = None) -> None:
+    """Write results as NAME.json, and a page of Markdown as NAME.md, into the folder `output`."""
+    from hourglass.data.write import replace_file
+
+    files = {"json": json.dumps(content, indent=1) + "\n"} | ({} if page is None else {"md": page})
+    for suffix, text in files.items():
+        with replace_file(output / f"{name}.{suffix}") as beside:
+            beside.write_text(text, encoding="utf-8")

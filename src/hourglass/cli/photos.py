@@ -84,15 +84,12 @@ def _take_up(setting: Photos, output: Path | None, chosen: Sequence[str]) -> Non
 
 
 def _write(output: Path, setting: Photos, content: dict[str, Any]) -> None:
+    from hourglass.cli.output import write_results
     from hourglass.data.files import write_image
-    from hourglass.data.write import replace_file
     from hourglass.evaluation.photos import photos_page
     from hourglass.report import crop_sheet, save
 
-    with replace_file(output / "photos.json") as beside:
-        beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    with replace_file(output / "photos.md") as beside:
-        beside.write_text(photos_page(setting, content["command"], content["machine"]), encoding="utf-8")
+    write_results(output, "photos", content, photos_page(setting, content["command"], content["machine"]))
     for name, rows in setting.crops.items():
         methods = list(next(iter(rows.values())))
         crops = [(caption, [images[method] for method in methods]) for caption, images in rows.items()]

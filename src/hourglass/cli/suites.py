@@ -27,9 +27,8 @@ def presets_suite(dataset: Dataset, presets: tuple[str, ...], device: str, seed:
 
 def uses(dataset: Dataset, chosen: tuple[str, ...], output: Path | None, device: str, seed: int, as_json: bool) -> None:
     """Evaluate the uses, print their table, and write it as uses.md and uses.json."""
-    from hourglass.cli.output import print_json, print_table
+    from hourglass.cli.output import print_json, print_table, write_results
     from hourglass.cli.progress import ShowProgress
-    from hourglass.data.write import replace_file
     from hourglass.evaluation import EVALUATIONS, Setting, machine, uses_content, uses_page, uses_suite, uses_table
     from hourglass.report import image_rows, planes, save
 
@@ -40,10 +39,7 @@ def uses(dataset: Dataset, chosen: tuple[str, ...], output: Path | None, device:
     command = click.get_current_context().obj or "hourglass evaluate --suite uses"
     content = uses_content(setting, rows, command, machine())
     if output is not None:
-        with replace_file(output / "uses.json") as beside:
-            beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        with replace_file(output / "uses.md") as beside:
-            beside.write_text(uses_page(setting, rows, command, machine()), encoding="utf-8")
+        write_results(output, "uses", content, uses_page(setting, rows, command, machine()))
         for use, pictures in setting.pictures.items():
             save(image_rows(pictures), output / f"{use}.png")
         if setting.planes:
@@ -74,9 +70,8 @@ def _standing(output: Path | None, setting: Setting, chosen: tuple[str, ...]) ->
 
 def rate(dataset: Dataset, chosen: tuple[str, ...], output: Path | None, device: str, seed: int, as_json: bool) -> None:
     """Rate and distortion of Compressors of several qualities beside image formats, as rate.json and rate.png."""
-    from hourglass.cli.output import print_json, print_table
+    from hourglass.cli.output import print_json, print_table, write_results
     from hourglass.cli.progress import ShowProgress
-    from hourglass.data.write import replace_file
     from hourglass.evaluation import Setting, machine, rate_distortion
     from hourglass.report import rate_distortion_curves, save
 
@@ -91,8 +86,7 @@ def rate(dataset: Dataset, chosen: tuple[str, ...], output: Path | None, device:
         "curves": curves,
     }
     if output is not None:
-        with replace_file(output / "rate.json") as beside:
-            beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_results(output, "rate", content)
         save(rate_distortion_curves(curves), output / "rate.png")
     if as_json:
         print_json(content)
@@ -103,18 +97,14 @@ def rate(dataset: Dataset, chosen: tuple[str, ...], output: Path | None, device:
 
 def tables(output: Path | None, device: str, seed: int, as_json: bool) -> None:
     """Detection in the tables of ADBench beside baselines, as tables.md and tables.json."""
-    from hourglass.cli.output import print_json, print_table
-    from hourglass.data.write import replace_file
+    from hourglass.cli.output import print_json, print_table, write_results
     from hourglass.evaluation import adbench, anomalies_content, anomalies_page, anomalies_table, machine, measure_table
 
     results = [measure_table(table, seed, device) for table in adbench()]
     command = click.get_current_context().obj or "hourglass evaluate --suite tables"
     content = anomalies_content(results, command, seed, machine())
     if output is not None:
-        with replace_file(output / "tables.json") as beside:
-            beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        with replace_file(output / "tables.md") as beside:
-            beside.write_text(anomalies_page(results, command, machine()), encoding="utf-8")
+        write_results(output, "tables", content, anomalies_page(results, command, machine()))
     if as_json:
         print_json(content)
         return

@@ -59,8 +59,8 @@ class AnomalyDetector(OutlierMixin, Downstream):
         Share of held-out normal samples above the threshold: the expected false positive rate is 1 - quantile. If the
         validation split is too small (fewer than some 1,000 samples, or 200 at any quantile), five networks are each trained
         without a fifth of the samples, and score that fifth. If there are still too few, the threshold assumes a normal
-        distribution, and a warning reports which rate the samples support. `from_autoencoder` trains no networks: with fewer
-        than 200 samples a warning says that the threshold may be too high.
+        distribution, and a warning reports which rate the samples support. `from_autoencoder` trains no networks: it uses
+        the samples that its network was not trained on, or if it does not know these, all, with a warning.
 
     {shared}
     offset_ : float
