@@ -458,6 +458,20 @@ def test_parts_of_ones_own_are_taken_and_saved_by_name(tmp_path: Path, digits: n
             hg.register(name, part)
 
 
+@pytest.mark.parametrize(("network", "mode"), [("unet", "reflect"), ("maps", "reflect"), ("codec", "edge")])
+def test_sizes_between_multiples_of_the_stride_are_extended(network: str, mode: str) -> None:
+    """Mirrored, where noise must stay noise; for files, by what costs fewest bits. Images of one pixel have no mirror image."""
+    rng = np.random.default_rng(0)
+    images = [rng.random((20 + number, 26), np.float32) for number in range(6)]
+    model = hg.Denoiser(preset="photo", network=network, hidden=(4, 4), epochs=1, crop=8, device="cpu").fit(images)
+    stride = model.network_.code.stride
+    odd = rng.random((stride + 3, 2 * stride + 1), np.float32)
+    whole = np.pad(odd, ((0, stride - 3), (0, stride - 1)), mode=mode)
+    made = model.transform([odd, whole, odd[:1, :1]])
+    np.testing.assert_array_equal(made[0], made[1][: stride + 3, : 2 * stride + 1])
+    assert made[2].shape == (1, 1)
+
+
 class Strided(hg.Network):
     """A network of any size that keeps its promises: 3×3 convolutions at stride 2."""
 
@@ -510,7 +524,8 @@ class Pooled(Strided):
 
 class InFloat32(Strided):
     def forward(self, samples: torch.Tensor) -> hg.Output:
-        return super().forward(samples * torch.ones(1, 1, 1, 1) @ torch.eye(samples.shape[-1]))
+        with samples.device:
+            return super().forward(samples * torch.ones(1, 1, 1, 1) @ torch.eye(samples.shape[-1]))
 
 
 class OfVectors(Strided):

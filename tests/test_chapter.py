@@ -152,7 +152,7 @@ def test_the_documented_run_is_of_these_sections() -> None:
 def test_largest_angle_is_zero_for_the_same_subspace_and_ninety_for_one_direction_off(digits: np.ndarray) -> None:
     table = digits.reshape(len(digits), -1) / 255
     pca = PrincipalComponents(3).fit(table)
-    model = hg.Autoencoder(3, network="linear", epochs=1).fit(table)
+    model = hg.Autoencoder(3, network="linear", epochs=1, device="cpu").fit(table)
     with torch.no_grad():
         mixed = pca.pca.components_.T @ np.array([[2.0, 1, 0], [0, 1, 1], [1, 0, 3]])
         model.decoder_[0].weight.copy_(torch.from_numpy(mixed))
@@ -169,7 +169,7 @@ def test_near_zero_counts_what_is_small_beside_the_rest() -> None:
 
 def test_jacobian_norm_is_autograds(digits: np.ndarray) -> None:
     model = hg.Autoencoder(5, epochs=2, random_state=0).fit(digits)
-    samples = torch.from_numpy(digits[:7, None]).float() / 255
+    samples = torch.from_numpy(digits[:7, None]).float().to(model.model_.device) / 255
     jacobians = [torch.autograd.functional.jacobian(model.encoder_, sample[None]) for sample in samples]
     wanted = math.sqrt(float(torch.stack([jacobian.square().sum() for jacobian in jacobians]).mean()))
     assert jacobian_norm(model, digits[:7]) == pytest.approx(wanted, rel=1e-4)

@@ -70,7 +70,7 @@ def _train_all(folder: Path) -> None:
     _check_messages(processes)
     for name, (model, images) in CASES.items():
         model.fit(images)
-        weights = {key: tensor.numpy() for key, tensor in model.network_.state_dict().items()}
+        weights = {key: tensor.cpu().numpy() for key, tensor in model.network_.state_dict().items()}
         np.savez(folder / f"{name}.{processes.rank}.npz", losses=_losses(model), **weights)
     torch.distributed.destroy_process_group()
 

@@ -55,7 +55,7 @@ def test_uint8_and_the_same_floats_are_the_same_images(digits: np.ndarray) -> No
 
 @pytest.mark.parametrize("network", ["linear", "mlp", "conv", "skip"])
 def test_colour_images_of_odd_sizes(network: str, colours: np.ndarray) -> None:
-    model = hg.Autoencoder(5, network=network, epochs=2, random_state=0).fit(colours)
+    model = hg.Autoencoder(5, network=network, epochs=2, random_state=0, device="cpu").fit(colours)
     assert model.transform(colours).shape == (40, 5)
     assert model.inverse_transform(model.transform(colours)).shape == colours.shape
     assert model.reconstruct(colours).shape == colours.shape
@@ -77,7 +77,7 @@ def test_features_come_back_in_their_own_units() -> None:
 def subspace_gap(model: hg.Autoencoder, table: np.ndarray) -> tuple[float, float]:
     """(largest angle in degrees between what the decoder spans and PCA, mean squared error as a multiple of PCA's)"""
     pca = PCA(model.settings_["n_components"], svd_solver="full").fit(table)
-    angles = subspace_angles(model.decoder_[0].weight.detach().numpy().astype(float), pca.components_.T)
+    angles = subspace_angles(model.decoder_[0].weight.detach().cpu().numpy().astype(float), pca.components_.T)
     best = np.square(pca.inverse_transform(pca.transform(table)) - table).mean()
     return float(np.degrees(angles.max())), -model.score(table) / best
 
@@ -214,7 +214,7 @@ def test_a_fixed_draw_is_the_same_in_every_epoch_and_a_fresh_one_is_not(digits: 
             run.network.forward = watched
 
     for name in ("chapter", "default"):
-        hg.Denoiser(preset=name, epochs=3, batch_size=1, random_state=0).fit(digits[:10], callbacks=[Watch()])
+        hg.Denoiser(preset=name, epochs=3, batch_size=1, random_state=0, device="cpu").fit(digits[:10], callbacks=[Watch()])
     per_epoch = 9
     assert len(set(seen["chapter"])) == per_epoch
     assert len(set(seen["default"])) == 3 * per_epoch
@@ -557,7 +557,7 @@ def _double() -> Iterator[None]:
 
 def _weights_of(kind, digits: np.ndarray) -> bytes:
     model = kind(4, epochs=1, random_state=0).fit(digits)
-    return b"".join(tensor.numpy().tobytes() for tensor in model.network_.state_dict().values())
+    return b"".join(tensor.cpu().numpy().tobytes() for tensor in model.network_.state_dict().values())
 
 
 @pytest.fixture(scope="module")

@@ -183,7 +183,8 @@ torch.set_num_threads(2)
 images = hg.load("digits").train.images[:100]
 def fit(_=0):
     model = hg.Autoencoder(4, network="conv", hidden=(8, 16), epochs=1, random_state=0).fit(images)
-    return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in model.network_.state_dict().values())).hexdigest()
+    weights = [tensor.cpu().numpy().tobytes() for tensor in model.network_.state_dict().values()]
+    return hashlib.sha256(b"".join(weights)).hexdigest()
 found = [fit(), *Parallel(2)(delayed(fit)(i) for i in range(2))]
 class Beside(hg.Callback):
     def on_batch_end(self, run):
@@ -222,9 +223,10 @@ _FORK = """
 import multiprocessing, numpy as np, torch, hourglass as hg
 torch.set_num_threads(2)
 images = np.repeat(hg.load("digits").train.images, 10, 0)
-model = hg.Denoiser(epochs=1, random_state=0, n_threads=2).fit(images)
+model = hg.Denoiser(epochs=1, random_state=0, n_threads=2, device="cpu").fit(images)
 def work(_):
-    return float(model.transform(images[:500]).mean()), hg.Autoencoder(2, epochs=1, random_state=0).fit(images[:100]).n_iter_
+    own = hg.Autoencoder(2, epochs=1, random_state=0, device="cpu").fit(images[:100])
+    return float(model.transform(images[:500]).mean()), own.n_iter_
 print(multiprocessing.get_context("fork").Pool(2).map_async(work, range(2)).get(60))
 """
 

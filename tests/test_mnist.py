@@ -29,7 +29,7 @@ def test_linear_autoencoder_spans_the_principal_subspace(n_components: int, mnis
     model = hg.Autoencoder(n_components=n_components, network="linear", random_state=1).fit(flat)
     pca = PCA(n_components, svd_solver="covariance_eigh").fit(flat)
     best = np.square(pca.inverse_transform(pca.transform(flat)) - flat, dtype=np.float64).mean()
-    span = model.decoder_[0].weight.detach().numpy()
+    span = model.decoder_[0].weight.detach().cpu().numpy()
     assert np.degrees(subspace_angles(span, pca.components_.T).max()) <= 1
     assert -model.score(flat) <= 1.001 * best
 

@@ -158,8 +158,8 @@ def test_contractive_training_flattens_the_encoder(digits: np.ndarray) -> None:
     samples = torch.from_numpy(digits[:20, None]).float() / 255
 
     def norm(model: hg.Autoencoder) -> float:
-        inputs = samples.clone().requires_grad_()
-        return float(hg.Contractive(1.0, n_probes=0)(hg.Output(samples, model.encoder_(inputs), inputs=inputs)).detach())
+        inputs = samples.to(model.model_.device).requires_grad_()
+        return float(hg.Contractive(1.0, n_probes=0)(hg.Output(inputs, model.encoder_(inputs), inputs=inputs)).detach())
 
     assert norm(penalised) < 0.5 * norm(free)
     assert penalised.history_[-1]["validation_loss"] > free.history_[-1]["validation_loss"]  # the penalty counts there too

@@ -111,7 +111,7 @@ def test_trainings_in_public_are_those_in_private(optimizer: str, monkeypatch: p
         if is_tensor:
             run.optimizer.rate = torch.tensor(0.01)
         made, chance, losses = kind(run, Objective(LOSSES["mse"])), seeded(1), []
-        for _ in range(20):
+        for _ in range(10):
             samples = torch.rand(20, 1, 8, 8, generator=chance)
             losses.append(made.step(samples, samples))
         made.close()

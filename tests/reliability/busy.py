@@ -18,7 +18,7 @@ torch.set_num_threads(n_threads)
 images = hg.load("digits").train.images
 for network in ("conv", "mlp") * times:
     model = hg.Autoencoder(4, network=network, epochs=epochs, batch_size=64, random_state=0).fit(images[:400])
-    weights = b"".join(tensor.numpy().tobytes() for tensor in model.network_.state_dict().values())
+    weights = b"".join(tensor.cpu().numpy().tobytes() for tensor in model.network_.state_dict().values())
     losses = [row["loss"] for row in model.history_]
     print(torch.get_num_threads(), network, hashlib.sha256(weights).hexdigest(), [*losses, -model.score(images[400:])])
 """

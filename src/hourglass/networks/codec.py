@@ -98,7 +98,7 @@ class Analysis(nn.Module):
     def __init__(self, channels: int, n_components: int, hidden: tuple[int, ...]) -> None:
         super().__init__()
         self.stride = _BLOCK * 2 ** (len(hidden) - 1)
-        self.pad = PadTo(self.stride)
+        self.pad = PadTo(self.stride, "replicate")
         basis, deviations = cosines(channels, self.stride, n_components)
         self.linear = _linear(basis)
         self.register_buffer("scales", _scales(_LINEAR_RATE / deviations))

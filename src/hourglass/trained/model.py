@@ -25,7 +25,7 @@ from hourglass.objectives import Output
 from hourglass.trained.files import Face, read_model, restore_history, restore_sample, restore_settings, write_model
 from hourglass.trained.inputs import check_codes, checked_input
 from hourglass.trained.windows import Window, windows_of
-from hourglass.training import Threads, as_tensor, network_input, ordinary_torch, seeded_globally
+from hourglass.training import Threads, as_tensor, exact_convolutions, network_input, ordinary_torch, seeded_globally
 
 _BATCH = 1024  # samples in a forward pass
 _CONVOLUTION_VALUES = 200_000  # values in a forward pass with convolutions, whose activations then fit into the cache
@@ -306,7 +306,7 @@ class Trained:
         """Run the network, or its encoder or decoder, on one batch of network input."""
         network = self.network
         parts = (network.encoder, network.decoder) if module is network and is_encoder_then_decoder(network) else (module,)
-        with ordinary_torch(), torch.inference_mode():
+        with ordinary_torch(), exact_convolutions(self.device), torch.inference_mode():
             outputs = run_layers(parts, batch)
             if outputs is None:
                 output = module(batch.to(self.device))

@@ -10,7 +10,7 @@ from hourglass.training.loop import train
 from hourglass.training.machine import Threads, threads_now, usual_threads
 from hourglass.training.optimizers import OPTIMIZERS, Muon, Optimizer
 from hourglass.training.plan import SCHEDULES, Plan
-from hourglass.training.random_state import ordinary_torch, seeded_globally
+from hourglass.training.random_state import exact_convolutions, ordinary_torch, seeded_globally
 from hourglass.training.run import PRECISIONS, Callback, Run
 from hourglass.training.sources import Crops, FullBatch, Rows, Source, Streamed, source_of
 
@@ -38,6 +38,7 @@ __all__ = [
     "current",
     "describe_epoch",
     "error_share",
+    "exact_convolutions",
     "joined",
     "load_checkpoint",
     "network_input",

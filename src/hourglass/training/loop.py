@@ -17,7 +17,7 @@ from hourglass.training.engine import Engine, engine_for, output_of
 from hourglass.training.examples import Examples
 from hourglass.training.machine import kept_memory
 from hourglass.training.plan import Plan
-from hourglass.training.random_state import seeded_globally, set_random_state
+from hourglass.training.random_state import exact_convolutions, seeded_globally, set_random_state
 from hourglass.training.run import Callback, Mean, Run
 
 _VALIDATION_BATCH = 512
@@ -49,7 +49,7 @@ def train(
         for callback in callbacks:
             callback.on_train_begin(run)
         run.follow_first()
-        with contextlib.closing(engine_for(run, objective)) as engine:
+        with exact_convolutions(run.device), contextlib.closing(engine_for(run, objective)) as engine:
             while run.epoch < plan.epochs and not run.stop:
                 with own_random_state(run, objective):
                     train_epoch(run, plan, engine, examples, validation, callbacks)

@@ -1,4 +1,4 @@
-"""torch's global random state, which initial weights and layers such as dropout draw from."""
+"""What torch keeps for the whole process: its random state, which initial weights draw from, and how a GPU convolves."""
 
 from __future__ import annotations
 
@@ -55,6 +55,37 @@ def ordinary_torch() -> Iterator[None]:
             if torch.is_autocast_enabled(kind):
                 contexts.enter_context(torch.autocast(kind, enabled=False))
         yield
+
+
+_n_exact = 0
+_flags_before: contextlib.ExitStack
+
+
+@contextlib.contextmanager
+def exact_convolutions(device: torch.device) -> Iterator[None]:
+    """On a CUDA `device`, convolutions in float32 and with the same bits each time.
+
+    By default cuDNN rounds their inputs to TF32, ten bits of mantissa, and adds gradients in any order. Its settings are those
+    of the process: the first thread that comes changes them, and the last that leaves restores them.
+    """
+    global _n_exact, _flags_before  # noqa: PLW0603
+    if device.type != "cuda":
+        yield
+        return
+    with _lock:
+        if not _n_exact:
+            _flags_before = contextlib.ExitStack()
+            _flags_before.enter_context(
+                torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+            )
+        _n_exact += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _n_exact -= 1
+            if not _n_exact:
+                _flags_before.close()
 
 
 def random_state(device: torch.device) -> Tensor:

@@ -132,6 +132,8 @@ class Rows(Source):
         self.targets = as_tensor(targets)
         self.inputs = None if inputs is None else as_tensor(inputs)
         self.rows = torch.arange(len(targets)) if rows is None else torch.from_numpy(rows)
+        self._places = self.rows
+        """Of the rows in `targets` and `inputs`, which hold no others once they are on a GPU."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -158,9 +160,10 @@ class Rows(Source):
         self.device = device
         n_bytes = sum(given[0].nbytes for given in (self.targets, self.inputs) if given is not None) * len(self)
         if device.type == "cuda" and n_bytes <= torch.cuda.mem_get_info(device)[0] / 2:
-            self.targets = self.targets.index_select(0, self.rows).to(device)
-            self.inputs = None if self.inputs is None else self.inputs.index_select(0, self.rows).to(device)
-            self.rows = torch.arange(len(self))
+            places = self._places.to(self.targets.device)
+            self.targets = self.targets.index_select(0, places).to(device)
+            self.inputs = None if self.inputs is None else self.inputs.index_select(0, places).to(device)
+            self._places = torch.arange(len(self))
 
     def batches(self, epoch: Epoch) -> Iterator[Drawn]:
         positions = torch.randperm(len(self), generator=epoch.order)[epoch.first * epoch.size :]
@@ -174,18 +177,18 @@ class Rows(Source):
 
     def at(self, positions: Tensor, size: int) -> Drawn:
         """The samples at these `positions`, in batches of `size`."""
-        rows = self.rows[positions]
+        places = self._places[positions]
         return Drawn(
-            self._gathered(self.targets, rows), None if self.inputs is None else self._gathered(self.inputs, rows), size
+            self._gathered(self.targets, places), None if self.inputs is None else self._gathered(self.inputs, places), size
         )
 
     def all_targets(self) -> Array:
         """All clean samples, in the user's units."""
-        every: Array = self._gathered(self.targets, self.rows).cpu().numpy()
+        every: Array = self._gathered(self.targets, self._places).cpu().numpy()
         return every
 
-    def _gathered(self, samples: Tensor, rows: Tensor) -> Tensor:
-        return samples.index_select(0, rows.to(samples.device)).to(self.device)
+    def _gathered(self, samples: Tensor, places: Tensor) -> Tensor:
+        return samples.index_select(0, places.to(samples.device)).to(self.device)
 
     @property
     def fingerprint(self) -> str:
@@ -254,7 +257,7 @@ class Crops(Source):
     def some(self, count: int) -> Rows:
         offsets = torch.rand(len(self), 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         drawn = self._crops_at(torch.from_numpy(spread_over(len(self), count)), offsets, 1)
-        return Rows(self.sample, drawn.targets.numpy(), None if drawn.inputs is None else drawn.inputs.numpy())
+        return Rows(self.sample, drawn.targets.cpu().numpy(), None if drawn.inputs is None else drawn.inputs.cpu().numpy())
 
     def batches(self, epoch: Epoch) -> Iterator[Drawn]:
         positions = torch.randperm(len(self), generator=epoch.order)[epoch.first * epoch.size :]
@@ -367,7 +370,7 @@ class FullBatch(Rows):
         return points.float().view(-1, *self.sample.network_shape)
 
     def _network_input(self, part: slice) -> Tensor:
-        return network_input(self.sample, self._gathered(self.targets, self.rows[part]))
+        return network_input(self.sample, self._gathered(self.targets, self._places[part]))
 
 
 def source_of(

@@ -25,7 +25,7 @@ images = hg.load("mnist").train.images
 X = images.reshape(len(images), -1) / 255
 ae = hg.Autoencoder(n_components=8, network="linear", random_state=0).fit(X)
 pca = PCA(8).fit(X)
-span = ae.decoder_[0].weight.detach().numpy()  # (values, 8): its columns span what the decoder can draw
+span = ae.decoder_[0].weight.detach().cpu().numpy()  # (values, 8): its columns span what the decoder can draw
 angle = np.degrees(subspace_angles(span, pca.components_.T).max())
 ratio = -ae.score(X) / np.square(pca.inverse_transform(pca.transform(X)) - X).mean()
 print(f"largest angle {angle:.2f} degrees, mean squared error {ratio:.5f} times PCA's")
