@@ -177,7 +177,7 @@ def test_mixed_precision_moves_the_loss_by_less_than_one_per_cent(network: str, 
     samples = torch.from_numpy(digits[:, None]).float() / 255
     inputs = hg.GaussianNoise().corrupt(samples, seeded(0))
     torch.manual_seed(0)
-    run = run_of(build(network, (1, 8, 8), 8, (24, 16)))
+    run = run_of(build(network, (1, 8, 8), 8, (12, 8)))
     objective = Objective(LOSSES["mse"], [hg.Rate()] if run.network.has_rate else [])
     full, mixed = Eager(run, objective), Eager(replace(run, precision="bfloat16"), objective)
     for step in range(20):

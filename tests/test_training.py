@@ -214,8 +214,8 @@ def test_training_leaves_the_global_random_state_alone(digits: np.ndarray) -> No
 
 
 HARDEST = ("sparse", "constant background")
-KINDS = dict.fromkeys(("conv", "skip", "embedding", "maps"), HARDEST) | {"codec": ()}
-"""Of the networks that take their time; all other networks take all kinds. A minute of codec is left to `make reliability`."""
+KINDS = dict.fromkeys(NETWORKS, HARDEST) | {"mlp": tuple(collapse.KINDS), "codec": ()}
+"""Of each network; a minute of codec, and all kinds of all networks, are left to `make reliability`."""
 NARROW = {
     "skip": (8, 16),
     "embedding": (8, 16),
@@ -230,10 +230,7 @@ NARROW = {
 @pytest.mark.parametrize(
     ("network", "kind"),
     [
-        (network, kind)
-        for network in NETWORKS
-        for kind in KINDS.get(network, tuple(collapse.KINDS))
-        if not NETWORKS[network].adds_input
+        (network, kind) for network in NETWORKS for kind in KINDS[network] if not NETWORKS[network].adds_input
     ],  # a network that adds to its input begins as the input itself
 )
 def test_a_default_fit_ends_no_worse_than_the_mean_image(network: str, kind: str) -> None:
