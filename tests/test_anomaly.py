@@ -1,4 +1,4 @@
-"""Evidence of anomalies in tables, and its weights by synthetic anomalies."""
+"""Evidence of anomalies, its weights by synthetic anomalies, and where images depart from normal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import hourglass as hg
-from hourglass.anomaly import EVIDENCE, TABLE, power_of, synthetic_rows, weights_by_power
+from hourglass.anomaly import EVIDENCE, TABLE, power_of, regions_of, synthetic_rows, weights_by_power
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +127,28 @@ def test_the_suite_of_tables_stands_beside_baselines(
     assert [(found["n_normal"], found["n_test"]) for found in content["tables"]] == [(150, 170)] * 2
     assert "| mean |" in (tmp_path / "out" / "tables.md").read_text()
     assert run("evaluate", "--suite", "tables", "--data", "digits")[0] == 2
+
+
+def test_regions_are_connected_at_corners_too_and_the_strongest_comes_first() -> None:
+    errors = np.zeros((10, 12))
+    errors[8, 0] = 1.5
+    errors[2:4, 3:6] = 2
+    errors[4, 6] = 5
+    assert regions_of(errors, 1.0) == [(3, 2, 4, 3, 7, 5.0), (0, 8, 1, 1, 1, 1.5)]
+    assert regions_of(errors, 10.0) == []
+
+
+def test_one_in_a_thousand_normal_pixels_is_above_the_level_of_maps(digits: np.ndarray, tmp_path: Path) -> None:
+    for count in (60, 200):  # cross-fitted, and held out
+        detector = hg.AnomalyDetector(8, epochs=3, quantile=0.9, random_state=0).fit(digits[:count])
+        share = np.mean(detector.error_maps(hg.load("digits").test.images) > detector.map_level_)
+        assert share < 0.01
+        marked = digits[:1].copy()
+        marked[0, :3, :3] = 255
+        assert detector.regions(marked)[0][0].peak > 1
+    detector.save(tmp_path / "d.hg")
+    assert hg.load_model(tmp_path / "d.hg").map_level_ == detector.map_level_
+    table = hg.AnomalyDetector(2, epochs=1, random_state=0).fit(digits.reshape(200, 64))
+    assert table.map_level_ == 0
+    with pytest.raises(hg.DataError, match="needs images"):
+        table.regions(digits.reshape(200, 64))

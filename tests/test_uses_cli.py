@@ -49,6 +49,31 @@ def test_detect_writes_a_table_and_pictures(photos: Path, run, tmp_path: Path) -
     assert all(read_image(picture).shape[:2] in sizes for picture in pictures)
 
 
+def test_detect_lists_regions_in_pixels_of_the_file_and_draws_its_scores(run, tmp_path: Path) -> None:
+    good, new = tmp_path / "good", tmp_path / "new"
+    rng = np.random.default_rng(0)
+    for folder, count in ((good, 40), (new, 3)):
+        for number in range(count):
+            write_image(folder / f"{number}.png", rng.integers(100, 150, (40, 60), dtype=np.uint8))
+    marked = np.full((40, 60), 125, np.uint8)
+    marked[8:16, 30:48] = 255
+    write_image(new / "marked.png", marked)
+    model = trained(run, "detector", good, tmp_path / "d.hg", "--size", "20x30")
+    found = tmp_path / "found"
+    code, _, err = run("detect", model, new, "-o", found, "--overlays", 1, "--figure", found / "scores.png")
+    assert code == 0, err
+    with (found / "regions.csv").open() as stream:
+        first = next(row for row in csv.DictReader(stream) if row["path"] == str(new / "marked.png"))
+    left, top, width, height, area = (int(first[name]) for name in ("left", "top", "width", "height", "area"))
+    edges = np.array([left, top, left + width, top + height])
+    assert (np.abs(edges - [30, 8, 48, 16]) <= 6).all()  # three pixels of the model: errors are smoothed
+    assert area <= width * height
+    assert float(first["peak"]) > 1
+    assert read_image(found / "sheet.png").shape == (160 + 20 + 2 * 8, 160 + 2 * 8, 3)
+    assert read_image(found / "scores.png").size
+    assert run("detect", model, new, "-o", tmp_path / "other", "--figure", tmp_path / "x.bmp")[0] == 2
+
+
 def test_generate_draws_sheets_files_and_words(run, tmp_path: Path) -> None:
     model = trained(run, "generator", "digits", tmp_path / "g.hg")
     assert run("generate", model, "-o", tmp_path / "sheet.png", "--n", 10)[0] == 0

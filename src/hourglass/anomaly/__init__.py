@@ -2,6 +2,18 @@
 
 from hourglass.anomaly.evidence import EVIDENCE, IMAGE, TABLE, Evidence, Scores
 from hourglass.anomaly.power import power_of, weights_by_power
+from hourglass.anomaly.regions import Region, regions_of
 from hourglass.anomaly.synthetic import synthetic_rows
 
-__all__ = ["EVIDENCE", "IMAGE", "TABLE", "Evidence", "Scores", "power_of", "synthetic_rows", "weights_by_power"]
+__all__ = [
+    "EVIDENCE",
+    "IMAGE",
+    "TABLE",
+    "Evidence",
+    "Region",
+    "Scores",
+    "power_of",
+    "regions_of",
+    "synthetic_rows",
+    "weights_by_power",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +16,13 @@ if TYPE_CHECKING:
     from hourglass.estimators import AnomalyDetector
 
 
+_ON_SHEET = 24  # thumbnails
+
+
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("source")
-@output_option(what="A folder for anomalies.csv and overlays/.")
+@output_option(what="A folder for anomalies.csv, regions.csv, sheet.png and overlays/.")
 @click.option(
     "--overlays",
     default=100,
@@ -26,27 +30,36 @@ if TYPE_CHECKING:
     type=click.IntRange(0),
     help="Maximum number of overlays, highest score first.",
 )
+@click.option(
+    "--figure",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Draw a histogram of the scores with the threshold: a .png, .svg or .pdf.",
+)
 @job_options
-def detect(job: Job, overlays: int) -> None:
+def detect(job: Job, overlays: int, figure: Path | None) -> None:
     """Score the images in SOURCE (a folder or DATA) with MODEL (of --task detector, trained on normal images alone).
 
-    Writes anomalies.csv, highest score first: path, score (above 0 is an anomaly), verdict. For the highest scores, overlays
-    mark regions of high reconstruction error in red. If DATA has a test split, that split is scored.
+    Writes anomalies.csv, highest score first: path, score (above 0 is an anomaly), verdict. For anomalies, regions.csv lists
+    where the reconstruction error is high: box and area in pixels, and the largest error as a multiple of the level that one in
+    a thousand pixels of normal images exceeds. For the highest scores, overlays mark these places in red, and sheet.png shows
+    them at a glance. If DATA has a test split, that split is scored.
 
     For each shard (see --stream), it writes a Parquet file with key, score, verdict.
     """
-    run(job, {MEMORY: partial(_detect, n_overlays=overlays)})
+    run(job, {MEMORY: partial(_detect, n_overlays=overlays, figure=figure)})
 
 
-def _detect(job: Job, detector: AnomalyDetector, n_overlays: int) -> None:
+def _detect(job: Job, detector: AnomalyDetector, n_overlays: int, figure: Path | None) -> None:
     import numpy as np
 
+    from hourglass.anomaly import Region, regions_of
     from hourglass.cli.models import read_splits
     from hourglass.cli.output import report, write_csv
     from hourglass.data.files import read_image, write_image
     from hourglass.data.rejects import write_rejects
     from hourglass.images import to_uint8
-    from hourglass.report import overlay
+    from hourglass.report import at_size, contact_sheet, overlay, save, score_histogram
 
     output = job.target
     split, names = read_splits(detector, job.source, **job.reading)[-1]
@@ -55,16 +68,29 @@ def _detect(job: Job, detector: AnomalyDetector, n_overlays: int) -> None:
     order = np.argsort(-scores, kind="stable")
     rows = [[names[row], f"{scores[row]:.6g}", "anomaly" if scores[row] > 0 else "normal"] for row in order]
     write_csv(output / "anomalies.csv", [["path", "score", "verdict"], *rows])
-    shown = order[:n_overlays]
-    if len(shown):
+
+    found, shown = int((scores > 0).sum()), min(n_overlays, len(order))
+    level = detector.map_level_
+    if math.isnan(level):  # saved by an earlier version
         level = float(np.quantile(detector.error_maps(split.images[order[len(order) // 2 :]]), 0.999))
-        for rank, row in enumerate(shown, 1):
-            image = split.images[row] if split.paths is None else to_uint8(read_image(split.paths[row], white=split.white))
-            picture = overlay(image, detector.error_maps(split.images[[row]])[0], level)
-            write_image(output / "overlays" / f"{rank:04d}-{Path(names[row]).stem}.png", picture)
-    found = int((scores > 0).sum())
+    regions, thumbnails = [["path", *Region._fields]], []
+    for rank, row in enumerate(order[: max(found, shown)]):
+        image = split.images[row] if split.paths is None else to_uint8(read_image(split.paths[row], white=split.white))
+        errors = detector.error_maps(split.images[[row]])[0]
+        if rank < found:
+            boxes = regions_of(at_size(errors, image), level)
+            regions += [[names[row], *map(str, region[:-1]), f"{region.peak:.3g}"] for region in boxes]
+        if rank < shown:
+            picture = overlay(image, errors, level)
+            write_image(output / "overlays" / f"{rank + 1:04d}-{Path(names[row]).stem}.png", picture)
+            thumbnails += [(f"{scores[row]:.3g} {Path(names[row]).name}", picture)][: _ON_SHEET - rank]
+    write_csv(output / "regions.csv", regions)
+    if thumbnails:
+        write_image(output / "sheet.png", contact_sheet(thumbnails))
+    if figure is not None:
+        save(score_histogram(scores, detector.offset_ - detector.normal_scores_), figure)
     report(
         {"images": len(scores), "anomalies": found, "output": str(output)},
-        f"{found} of {len(scores)} images are anomalies; {output}/anomalies.csv, {len(shown)} overlays.",
+        f"{found} of {len(scores)} images are anomalies; {output}/anomalies.csv, regions.csv, {shown} overlays.",
         job.as_json,
     )

@@ -35,7 +35,7 @@ _WRITES_FILES = {"pages": FILES, "format": FILES, "quality": FILES}
 _APPLIES_TO = {
     "denoise": _WRITES_FILES,
     "enhance": _WRITES_FILES,
-    "detect": {"pages": MEMORY, "overlays": MEMORY},
+    "detect": {"pages": MEMORY, "overlays": MEMORY, "figure": MEMORY},
     "encode": {"pages": MEMORY},
     "search": {"pages": MEMORY},
     "compress": {"pages": MEMORY, "quality": MEMORY, "tile": MEMORY},

@@ -12,7 +12,18 @@ from scipy.special import erf
 from sklearn.base import OutlierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from hourglass.anomaly import EVIDENCE, IMAGE, TABLE, Evidence, Scores, power_of, synthetic_rows, weights_by_power
+from hourglass.anomaly import (
+    EVIDENCE,
+    IMAGE,
+    TABLE,
+    Evidence,
+    Region,
+    Scores,
+    power_of,
+    regions_of,
+    synthetic_rows,
+    weights_by_power,
+)
 from hourglass.corruption import GaussianNoise
 from hourglass.errors import DataError, ParameterError
 from hourglass.estimators.checks import Pairs
@@ -33,6 +44,8 @@ _LEAST_SYNTHETIC = 20  # in each fold
 _MIN_HELD_OUT = 20  # held-out samples to set the scale
 _FOLDS = 5
 _MIN_FOR_MAXIMUM = 200
+_BLUR = 1.0  # pixels, of error maps
+_EXCEEDING, _MOST_FOR_LEVEL = 0.001, 200  # share of pixels above `map_level_`, images to find it
 _NOT_APART = (
     "the threshold comes from all {} samples, as it is not known that the network was trained without some of them: the false "
     "positive rate may be higher than set. set_threshold(X=other normal samples) corrects it."
@@ -79,6 +92,8 @@ class AnomalyDetector(OutlierMixin, Downstream):
         AUROC of each kind of evidence between normal samples and synthetic anomalies, by kind of anomaly; empty for images.
     synthetic_scores_ : dict of str to ndarray (m,), float64
         `score_samples` of these synthetic anomalies.
+    map_level_ : float
+        Level of `error_maps` that one in a thousand pixels of normal images exceeds; 0 for features.
 
     Examples
     --------
@@ -101,6 +116,7 @@ class AnomalyDetector(OutlierMixin, Downstream):
     weights_: Scores
     power_: dict[str, Scores]
     synthetic_scores_: dict[str, Scores]
+    map_level_: float
     _learned = ("evidence_", "scale_", "offset_")
     _takes_many_sizes = False
     _turns_crops = False  # orientation may be what is anomalous
@@ -224,7 +240,7 @@ class AnomalyDetector(OutlierMixin, Downstream):
             self._set_offset(offset)
         return self
 
-    def error_maps(self, X: Any, blur: float = 1.0) -> Float32:
+    def error_maps(self, X: Any, blur: float = _BLUR) -> Float32:
         """Maps of the squared reconstruction error, averaged over channels.
 
         Parameters
@@ -247,6 +263,34 @@ class AnomalyDetector(OutlierMixin, Downstream):
         samples = self._check(X)
         if not self.sample_.is_image:
             raise DataError("error_maps needs images; this detector was fitted on flat features.")
+        return self._error_maps(samples, blur)
+
+    def regions(self, X: Any) -> list[list[Region]]:
+        """Regions of each image whose smoothed reconstruction error exceeds `map_level_`.
+
+        Parameters
+        ----------
+        X : array-like (n, h, w) or (n, h, w, c)
+
+        Returns
+        -------
+        list of n lists of Region
+            Of each its box, area and largest error; that of the largest error first.
+
+        Raises
+        ------
+        NotFittedError
+        DataError
+            If it was fitted on features, or saved by a version that had no `map_level_`.
+        """
+        if math.isnan(self.map_level_):
+            raise DataError(
+                "this detector was saved without map_level_, by an earlier version. Set it: "
+                "np.quantile(detector.error_maps(normal_images), 0.999)."
+            )
+        return [regions_of(errors, self.map_level_) for errors in self.error_maps(X)]
+
+    def _error_maps(self, samples: Array, blur: float) -> Float32:
         squares = np.square(to_float(samples) - self._model.reconstruct(samples))
         maps: Float32 = squares if squares.ndim == 3 else squares.mean(3)
         smooth: Float32 = gaussian_filter(maps, (0, blur, blur)) if blur else maps
@@ -264,12 +308,13 @@ class AnomalyDetector(OutlierMixin, Downstream):
         self.evidence_ = self._evidence_from(samples[trained])
         is_apart = len(held_out) + len(trained) == len(samples)
         if self._given is None and len(samples) > 1 and not (is_apart and supports(1 - self.quantile, len(held_out))):
-            terms, synthetic = self._cross_fitted_terms(samples)
+            terms, synthetic, self.map_level_ = self._cross_fitted(samples)
         else:
             if not is_apart:
                 note(_NOT_APART.format(len(samples)), 4)
             terms = self._terms(samples[held_out], without_own=not is_apart)
             synthetic = self._synthetic_terms(samples[held_out], _N_SYNTHETIC, 0)
+            self.map_level_ = self._level_of(samples[held_out])
         self.scale_ = np.stack([terms.mean(0), terms.std(0) + 1e-3])  # a thousandth avoids division by 0
         self.power_ = power_of(terms, synthetic)
         self.weights_ = weights_by_power(self.power_) if self.power_ else np.array(_IMAGE_WEIGHTS)
@@ -277,6 +322,13 @@ class AnomalyDetector(OutlierMixin, Downstream):
         self.synthetic_scores_ = {kind: self._combined(scores) for kind, scores in synthetic.items()}
         self.decision_scores_ = -self._scores(samples)
         self._set_offset()
+
+    def _level_of(self, normal: Array) -> float:
+        """The level that one in a thousand pixels of the error maps of some normal images exceeds."""
+        if not self._model.sample.is_image:
+            return 0.0
+        some = normal[:: -(-len(normal) // _MOST_FOR_LEVEL)]
+        return float(np.quantile(self._error_maps(some, _BLUR), 1 - _EXCEEDING))
 
     def _evidence_from(self, trained: Array) -> dict[str, Evidence]:
         """Evidence learned from the samples that the network was trained on."""
@@ -295,11 +347,12 @@ class AnomalyDetector(OutlierMixin, Downstream):
             self.offset_ = float(np.percentile(-self.decision_scores_, 100 * float(self.contamination or 0)))
         self.labels_ = (-self.decision_scores_ < self.offset_).astype(np.int64)
 
-    def _cross_fitted_terms(self, samples: Array) -> tuple[Scores, dict[str, Scores]]:
-        """`_terms` of each sample, and `_synthetic_terms` from it, by a network trained on the other folds."""
+    def _cross_fitted(self, samples: Array) -> tuple[Scores, dict[str, Scores], float]:
+        """`_terms` of each sample, `_synthetic_terms` from it, and `_level_of` all, by networks trained on the other folds."""
         folds = np.array_split(np.random.default_rng(self._seeds()[0]).permutation(len(samples)), min(_FOLDS, len(samples)))
         terms: list[Scores] = []
         synthetic: dict[str, list[Scores]] = {}
+        levels = []
         for seed, left_out in enumerate(folds):
             fold: Self = clone(self)
             if not fold.get_params(deep=False)["early_stopping"]:
@@ -308,11 +361,12 @@ class AnomalyDetector(OutlierMixin, Downstream):
             fold.model_ = Fit(fold, Pairs(samples[others], None, self.sample_.white)).train((), None, False)
             fold.evidence_ = fold._evidence_from(samples[others])
             terms.append(fold._terms(samples[left_out]))
+            levels.append(fold._level_of(samples[left_out]))
             count = max(_LEAST_SYNTHETIC, _N_SYNTHETIC // len(folds))
             for kind, scores in fold._synthetic_terms(samples[left_out], count, seed).items():
                 synthetic.setdefault(kind, []).append(scores)
         in_order = np.concatenate(terms)[np.argsort(np.concatenate(folds))]
-        return in_order, {kind: np.concatenate(scores) for kind, scores in synthetic.items()}
+        return in_order, {kind: np.concatenate(scores) for kind, scores in synthetic.items()}, float(np.mean(levels))
 
     def _synthetic_terms(self, held_out: Array, count: int, seed: int) -> dict[str, Scores]:
         """`_terms` of synthetic anomalies from rows that were held out, by kind; none for images, whose weights are fixed."""
@@ -359,6 +413,7 @@ class AnomalyDetector(OutlierMixin, Downstream):
             "power_kinds": ", ".join(self.power_),
             "power": np.array([*self.power_.values()]).reshape(len(self.power_), len(self.evidence_)),
             "synthetic_scores": np.array([*self.synthetic_scores_.values()]),
+            "map_level": self.map_level_,
         }
         for kind in self.evidence_.values():
             state |= kind.state()
@@ -370,6 +425,7 @@ class AnomalyDetector(OutlierMixin, Downstream):
             raise ValueError(f"evidence {names}")
         self.evidence_ = {name: EVIDENCE[name]().restore(state, self._model) for name in names}
         self.scale_, self.offset_, self.labels_ = state["scale"], state["offset"], state["labels"]
+        self.map_level_ = float(state.get("map_level", math.nan))  # missing in earlier models
         self.weights_ = state.get("weights", np.array(_IMAGE_WEIGHTS))
         kinds = [kind for kind in state.get("power_kinds", "").split(", ") if kind]
         self.power_ = dict(zip(kinds, state["power"], strict=True)) if kinds else {}

@@ -9,9 +9,10 @@ from hourglass.report.figures import (
     planes,
     rate_distortion_curves,
     save,
+    score_histogram,
 )
 from hourglass.report.page import html
-from hourglass.report.pictures import crop_sheet, overlay, sheet
+from hourglass.report.pictures import at_size, contact_sheet, crop_sheet, overlay, sheet
 from hourglass.report.plots import curves
 from hourglass.report.sections import Picture, Section, Table
 from hourglass.report.structure import structure
@@ -22,8 +23,10 @@ __all__ = [
     "Section",
     "ShownPair",
     "Table",
+    "at_size",
     "comparison_page",
     "comparison_sheet",
+    "contact_sheet",
     "crop_sheet",
     "curves",
     "html",
@@ -35,6 +38,7 @@ __all__ = [
     "rate_distortion_curves",
     "run_demo",
     "save",
+    "score_histogram",
     "sheet",
     "shown_pair",
     "structure",

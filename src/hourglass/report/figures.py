@@ -122,6 +122,29 @@ def rate_distortion_curves(curves: Mapping[str, Sequence[tuple[float, float]]]) 
     return figure
 
 
+def score_histogram(scores: Array, normal: Array, threshold: float = 0.0) -> Figure:
+    """Histograms of anomaly scores and of those of normal samples, as shares, with the threshold.
+
+    Parameters
+    ----------
+    scores, normal : ndarray (n,), (m,)
+        Greater is stranger. The farthest scores count in the outermost bars.
+    threshold : float
+    """
+    figure = Figure(figsize=(6.4, 3.2), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    low, high = np.quantile(np.concatenate([scores, normal, [threshold]]), [0.001, 0.999])
+    bins = np.linspace(min(low, threshold), max(high, threshold, low + 1e-9), 41)
+    for name, values, colour in (("normal images, held out", normal, COLOURS[0]), ("these images", scores, COLOURS[1])):
+        shares = np.full(len(values), 1 / len(values))
+        axes.hist(values.clip(bins[0], bins[-1]), bins.tolist(), weights=shares, label=name, color=colour, alpha=0.55)
+    axes.axvline(threshold, color=MUTED, linestyle="--", label="threshold")
+    axes.set(xlabel="anomaly score", ylabel="share of images")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
 def save(figure: Figure, *paths: Path) -> None:
     """Write the figure to each path in the format of its suffix, atomically.
 

@@ -36,10 +36,15 @@ def overlay(image: Array, heat: Array, level: float) -> NDArray[np.uint8]:
     """
     values = to_float(image)
     grey = values if values.ndim == 2 else values[..., :3].mean(2)
-    resized = Image.fromarray(heat).resize((grey.shape[1], grey.shape[0]), Image.Resampling.BILINEAR)
-    opacity = np.clip(np.asarray(resized) / max(level, 1e-12), 0, 1)[..., None]
+    opacity = np.clip(at_size(heat, grey) / max(level, 1e-12), 0, 1)[..., None]
     red = np.array([1.0, 0.1, 0.0], dtype=np.float32)
     return to_uint8((1 - opacity) * grey[..., None] + opacity * red)
+
+
+def at_size(heat: Array, image: Array) -> NDArray[np.float32]:
+    """A map (h', w') resized to the height and width of `image`, bilinearly."""
+    height, width = image.shape[:2]
+    return np.array(Image.fromarray(heat).resize((width, height), Image.Resampling.BILINEAR))
 
 
 _MARGIN, _LINE, _FONT_SIZE = 8, 20, 13  # of a sheet of crops, in pixels
@@ -57,7 +62,7 @@ def crop_sheet(headings: Sequence[str], rows: Sequence[tuple[str, Sequence[Array
     rows : sequence of (caption, images (h, w) or (h, w, 3))
         As many images in each row as there are headings, uint8 or float in 0..1, of any sizes.
     """
-    font = ImageFont.truetype(Path(matplotlib.get_data_path(), _FONT), _FONT_SIZE)
+    font = _font()
     pixels = [[_as_rgb(image) for image in images] for _, images in rows]
     widths = [
         max(_LEAST_COLUMN, round(font.getlength(heading)), *(row[column].shape[1] for row in pixels))
@@ -79,6 +84,40 @@ def crop_sheet(headings: Sequence[str], rows: Sequence[tuple[str, Sequence[Array
             canvas.paste(Image.fromarray(image), (left, top + _LINE))
         top += height
     return np.asarray(canvas)
+
+
+def contact_sheet(pictures: Sequence[tuple[str, Array]], columns: int = 6, side: int = 160) -> NDArray[np.uint8]:
+    """Lay out pictures of any sizes, reduced to at most `side` pixels, with a caption below each: one uint8 image (h, w, 3).
+
+    Parameters
+    ----------
+    pictures : sequence of (caption, image (h, w) or (h, w, 3))
+        Captions are cut to the width of a picture.
+    columns, side : int
+    """
+    font, columns = _font(), min(columns, len(pictures))
+    across, down = side + _MARGIN, side + _LINE + _MARGIN
+    canvas = Image.new("RGB", (columns * across + _MARGIN, -(-len(pictures) // columns) * down + _MARGIN), "white")
+    draw = ImageDraw.Draw(canvas)
+    for index, (caption, image) in enumerate(pictures):
+        left, top = _MARGIN + index % columns * across, _MARGIN + index // columns * down
+        thumbnail = Image.fromarray(_as_rgb(image))
+        thumbnail.thumbnail((side, side))
+        canvas.paste(thumbnail, (left + (side - thumbnail.width) // 2, top + side - thumbnail.height))
+        draw.text((left, top + side), _cut(caption, font, side), fill="black", font=font)
+    return np.asarray(canvas)
+
+
+def _cut(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """`text`, with an ellipsis at its end if it is wider than `width` pixels."""
+    kept = text
+    while kept and font.getlength(kept if kept == text else kept + "…") > width:
+        kept = kept[:-1]
+    return kept if kept == text else kept + "…"
+
+
+def _font() -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), _FONT), _FONT_SIZE)
 
 
 def _as_rgb(image: Array) -> NDArray[np.uint8]:
