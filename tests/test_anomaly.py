@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 
 import hourglass as hg
-from hourglass.anomaly import EVIDENCE, TABLE, power_of, regions_of, synthetic_rows, weights_by_power
+from hourglass.anomaly import EVIDENCE, TABLE, Region, enlarged, power_of, regions_of, synthetic_rows, weights_by_power
 
 
 @pytest.fixture(scope="module")
@@ -129,26 +131,62 @@ def test_the_suite_of_tables_stands_beside_baselines(
     assert run("evaluate", "--suite", "tables", "--data", "digits")[0] == 2
 
 
-def test_regions_are_connected_at_corners_too_and_the_strongest_comes_first() -> None:
+def test_regions_are_connected_at_corners_too_and_that_of_the_largest_error_comes_first() -> None:
     errors = np.zeros((10, 12))
-    errors[8, 0] = 1.5
-    errors[2:4, 3:6] = 2
-    errors[4, 6] = 5
-    assert regions_of(errors, 1.0) == [(3, 2, 4, 3, 7, 5.0), (0, 8, 1, 1, 1, 1.5)]
-    assert regions_of(errors, 10.0) == []
+    errors[8, 0] = 3
+    errors[2:4, 3:6] = 4
+    errors[4, 6] = 10
+    assert regions_of(errors, 2.0) == [(3, 2, 4, 3, 7, 5.0), (0, 8, 1, 1, 1, 1.5)]
+    assert regions_of(errors, 20.0) == []
+    assert regions_of(np.ones((1, 1)), 0.0)[0][:5] == (0, 0, 1, 1, 1)
+    assert enlarged(Region(3, 2, 4, 3, 7, 5.0), (10, 12), (20, 30)) == (7, 4, 11, 6, 35, 5.0)
+    assert enlarged(Region(0, 8, 1, 1, 1, 1.5), (10, 12), (5, 6)) == (0, 4, 1, 1, 1, 1.5)
 
 
 def test_one_in_a_thousand_normal_pixels_is_above_the_level_of_maps(digits: np.ndarray, tmp_path: Path) -> None:
+    others = hg.load("digits").test.images
     for count in (60, 200):  # cross-fitted, and held out
         detector = hg.AnomalyDetector(8, epochs=3, quantile=0.9, random_state=0).fit(digits[:count])
-        share = np.mean(detector.error_maps(hg.load("digits").test.images) > detector.map_level_)
-        assert share < 0.01
-        marked = digits[:1].copy()
-        marked[0, :3, :3] = 255
-        assert detector.regions(marked)[0][0].peak > 1
+        assert 0 < np.mean(detector.error_maps(others) > detector.map_level_) < 0.01
+        marked = np.repeat(np.full_like(digits[:1], 0), 2, axis=0)
+        marked[1, 5:8, 5:8] = 255
+        first = detector.regions(marked)[1][0]
+        assert first.left <= 6 < first.left + first.width
+        assert first.top <= 6 < first.top + first.height
+        assert first.peak > 1
     detector.save(tmp_path / "d.hg")
     assert hg.load_model(tmp_path / "d.hg").map_level_ == detector.map_level_
-    table = hg.AnomalyDetector(2, epochs=1, random_state=0).fit(digits.reshape(200, 64))
-    assert table.map_level_ == 0
+    with pytest.raises(NotFittedError):
+        hg.AnomalyDetector().regions(digits)
+
+
+def test_regions_need_images_and_a_level(digits: np.ndarray, tmp_path: Path) -> None:
+    rows = digits.reshape(200, 64)
+    table = hg.AnomalyDetector(2, epochs=1, random_state=0).fit(rows)
+    table.map_level_ = math.nan  # as of a model that was saved before there were levels
     with pytest.raises(hg.DataError, match="needs images"):
-        table.regions(digits.reshape(200, 64))
+        table.regions(rows)
+    images = hg.AnomalyDetector(2, epochs=1, random_state=0).fit(digits)
+    images.map_level_ = math.nan
+    images.save(tmp_path / "old.hg")
+    assert "map_level" not in (tmp_path / "old.hg" / "config.json").read_text()
+    old = hg.load_model(tmp_path / "old.hg")
+    with pytest.raises(hg.DataError, match="without map_level_"):
+        old.regions(digits)
+    old.map_level_ = old.level_of(digits)
+    assert len(old.regions(digits[:3])) == 3
+    images.map_level_ = -1.0
+    images.save(tmp_path / "odd.hg")
+    with pytest.raises(hg.FormatError):
+        hg.load_model(tmp_path / "odd.hg")
+
+
+@pytest.mark.parametrize("kind", ["colour", "12 bits"])
+def test_regions_of_colour_and_of_deep_images(kind: str, digits: np.ndarray) -> None:
+    images = np.repeat(digits[..., None], 3, axis=3) if kind == "colour" else digits.astype(np.uint16) * 16
+    model = hg.Autoencoder(4, epochs=2, white=None if kind == "colour" else 4080, random_state=0).fit(images)
+    detector = hg.AnomalyDetector.from_autoencoder(model, images, quantile=0.9)
+    plain = hg.AnomalyDetector.from_autoencoder(hg.Autoencoder(4, epochs=2, random_state=0).fit(digits), digits, quantile=0.9)
+    assert detector.map_level_ < 0.5  # of squares in 0..1, in whatever units images come
+    assert sum(map(len, detector.regions(images))) > 0
+    assert plain.map_level_ == pytest.approx(detector.map_level_, rel=0.5)

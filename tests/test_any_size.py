@@ -467,9 +467,11 @@ def test_sizes_between_multiples_of_the_stride_are_extended(network: str, mode: 
     stride = model.network_.code.stride
     odd = rng.random((stride + 3, 2 * stride + 1), np.float32)
     whole = np.pad(odd, ((0, stride - 3), (0, stride - 1)), mode=mode)
-    made = model.transform([odd, whole, odd[:1, :1]])
+    made = model.transform([odd, whole, odd[:1, :1], odd[:2]])
     np.testing.assert_array_equal(made[0], made[1][: stride + 3, : 2 * stride + 1])
     assert made[2].shape == (1, 1)
+    repeated = np.pad(np.pad(odd[:2], ((0, stride - 2), (0, 0)), mode="edge"), ((0, 0), (0, stride - 1)), mode=mode)
+    np.testing.assert_array_equal(made[3], model.transform([repeated])[0][:2, : 2 * stride + 1])
 
 
 class Strided(hg.Network):

@@ -26,6 +26,7 @@ from hourglass.networks import NETWORKS, Network, build, product, run_layers
 from hourglass.objectives import LOSSES, Objective
 from hourglass.training import OPTIMIZERS, Examples, Rows, Run, as_tensor, network_input
 from hourglass.training.engine import Captured, Dense, Eager, _Graph, engine_for
+from hourglass.training.random_state import exact_convolutions, seeded_globally
 
 
 def run_of(network: Network, optimizer: str = "adam", rate: float = 0.01) -> Run:
@@ -273,7 +274,7 @@ def test_a_gpu_trains_as_the_cpu_does(network: str, optimizer: str, digits: np.n
 
 
 @gpu
-@pytest.mark.parametrize("network", ["mlp", "conv", "maps", "unet"])
+@pytest.mark.parametrize("network", NETWORKS)
 def test_a_seed_gives_the_same_bits_on_a_gpu(network: str, digits: np.ndarray) -> None:
     def weights() -> list[Tensor]:
         model = hg.Denoiser(8, network=network, epochs=2, random_state=0, device="cuda").fit(digits)
@@ -289,10 +290,47 @@ def test_a_gpu_trains_on_crops_and_rows_of_its_own(digits: np.ndarray) -> None:
     crops = hg.Denoiser(preset="photo", hidden=(8, 8), epochs=40, crop=16, random_state=0, device="cuda").fit(images)
     assert crops.transform(images[:2])[1].shape == images[1].shape
     rows = Rows(Sample.of(digits), digits).split(0.5, 0)[0]
-    wanted, order = rows.some(9).all_targets(), rows.all_targets()
+    some, every = rows.some(9).all_targets(), rows.all_targets()
     rows.to(torch.device("cuda"))
-    assert np.array_equal(rows.some(9).all_targets(), wanted)
-    assert np.array_equal(rows.all_targets(), order)
+    assert np.array_equal(rows.some(9).all_targets(), some)
+    assert np.array_equal(rows.all_targets(), every)
+
+
+@pytest.mark.parametrize("choice", [None, "ieee", "tf32", "allow_tf32"])
+def test_convolutions_are_exact_for_all_threads_and_then_as_they_were(choice: str | None) -> None:
+    """cuDNN's settings can be read and set without a GPU."""
+    cudnn, cuda = torch.backends.cudnn, torch.device("cuda")
+    named = hasattr(cudnn, "conv")
+    if choice in ("ieee", "tf32") and not named:
+        pytest.skip("this torch has no names of precisions")
+
+    def settings() -> tuple:
+        return cudnn.deterministic, cudnn.benchmark, cudnn.conv.fp32_precision if named else cudnn.allow_tf32
+
+    first = settings()
+    if choice == "allow_tf32":
+        cudnn.allow_tf32 = False
+    elif choice is not None:
+        cudnn.conv.fp32_precision = choice
+    try:
+        before = settings()
+        exact = (True, False, "ieee" if named else False)
+        outer, inner = exact_convolutions(cuda), exact_convolutions(cuda)
+        outer.__enter__()
+        with seeded_globally(0), ThreadPoolExecutor(1) as pool:  # which holds a lock for long
+            pool.submit(inner.__enter__).result(timeout=20)
+        outer.__exit__(None, None, None)
+        assert settings() == exact  # another thread still convolves
+        inner.__exit__(None, None, None)
+        assert settings() == before
+        with exact_convolutions(torch.device("cpu")):
+            assert settings() == before
+    finally:
+        if choice == "allow_tf32":
+            cudnn.allow_tf32 = True
+        elif choice is not None:
+            cudnn.conv.fp32_precision = first[2]
+    assert settings() == first
 
 
 @gpu

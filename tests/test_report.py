@@ -21,6 +21,7 @@ from hourglass.report import (
     Picture,
     Section,
     Table,
+    contact_sheet,
     html,
     image_rows,
     inline_svg,
@@ -28,7 +29,9 @@ from hourglass.report import (
     planes,
     rate_distortion_curves,
     save,
+    score_histogram,
     structure,
+    thumbnail,
 )
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -238,3 +241,25 @@ def test_inline_figures_take_the_pages_ink() -> None:
         assert not re.search(r"<svg[^>]* (width|height)=", text)
     assert drawn == inline_svg(figure, "one", "Rows")
     assert "image-rendering" in drawn  # pixels stay square however large
+
+
+def test_scores_are_drawn_beside_normal_ones_with_the_threshold() -> None:
+    figure = score_histogram(np.array([1.0, 1.0, 1.0, 3.0]), np.array([-3.0, -1.0]), threshold=0.5)
+    axes = figure.axes[0]
+    normal, these = ([bar for bar in bars if bar.get_height()] for bars in axes.containers)
+    assert [bar.get_height() for bar in normal] == [0.5, 0.5]
+    assert [bar.get_height() for bar in these] == [0.75, 0.25]
+    assert all(bar.get_x() < 0 for bar in normal)
+    assert all(bar.get_x() > 0.5 for bar in these)
+    assert score_histogram(np.zeros(1), np.zeros(1)).axes  # one score, no width
+
+
+def test_a_sheet_has_thumbnails_of_any_size_and_captions_in_one_line() -> None:
+    small, large = np.full((10, 20), 255, np.uint8), np.zeros((300, 900, 3), np.uint8)
+    assert thumbnail(small).shape == (80, 160, 3)
+    assert thumbnail(large).shape == (53, 160, 3)
+    caption = "a\nname of two lines that is far too long for its place"
+    page = contact_sheet([(caption, thumbnail(small)), ("b", thumbnail(large))])
+    assert page.shape == (160 + 20 + 16, 2 * 168 + 8, 3)
+    assert (page[8 + 80 : 8 + 160, 8 : 8 + 160] == 255).all()
+    assert (page[8 + 107 : 8 + 160, 8 + 168 : 8 + 168 + 160] == 0).all()

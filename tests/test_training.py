@@ -215,7 +215,7 @@ def test_training_leaves_the_global_random_state_alone(digits: np.ndarray) -> No
 
 HARDEST = ("sparse", "constant background")
 KINDS = dict.fromkeys(NETWORKS, HARDEST) | {"mlp": tuple(collapse.KINDS), "codec": ()}
-"""Of each network; a minute of codec, and all kinds of all networks, are left to `make reliability`."""
+"""Images for each network here; `make reliability` takes all networks and all kinds."""
 NARROW = {
     "skip": (8, 16),
     "embedding": (8, 16),
@@ -224,7 +224,7 @@ NARROW = {
     "noisy": (32,),
     "quantised": (32,),
 }
-"""For speed; `make reliability` takes all networks as wide as they are by default, and all kinds."""
+"""For speed; `make reliability` takes all networks as wide as they are by default."""
 
 
 @pytest.mark.parametrize(

@@ -57,21 +57,27 @@ def test_detect_lists_regions_in_pixels_of_the_file_and_draws_its_scores(run, tm
             write_image(folder / f"{number}.png", rng.integers(100, 150, (40, 60), dtype=np.uint8))
     marked = np.full((40, 60), 125, np.uint8)
     marked[8:16, 30:48] = 255
-    write_image(new / "marked.png", marked)
+    write_image(new / "marked\nin two lines.png", marked)
     model = trained(run, "detector", good, tmp_path / "d.hg", "--size", "20x30")
     found = tmp_path / "found"
-    code, _, err = run("detect", model, new, "-o", found, "--overlays", 1, "--figure", found / "scores.png")
+    for wrong in (tmp_path / "x.bmp", new / "x.png"):
+        assert run("detect", model, new, "-o", found, "--figure", wrong)[0] == 2
+    assert not found.exists()
+    code, out, err = run("detect", model, new, "-o", found, "--overlays", 0, "--figure", found / "scores.png")
     assert code == 0, err
-    with (found / "regions.csv").open() as stream:
-        first = next(row for row in csv.DictReader(stream) if row["path"] == str(new / "marked.png"))
-    left, top, width, height, area = (int(first[name]) for name in ("left", "top", "width", "height", "area"))
+    assert f"Figure written to {found / 'scores.png'}" in out
+    with (found / "regions.csv").open(newline="") as stream:
+        regions = list(csv.DictReader(stream))
+    with (found / "anomalies.csv").open(newline="") as stream:
+        verdicts = {row["path"]: row["verdict"] for row in csv.DictReader(stream)}
+    assert verdicts[str(new / "marked\nin two lines.png")] == "anomaly"
+    assert {row["path"] for row in regions} <= {path for path, verdict in verdicts.items() if verdict == "anomaly"}
+    first = next(row for row in regions if "marked" in row["path"])
+    left, top, width, height = (int(first[name]) for name in ("left", "top", "width", "height"))
     edges = np.array([left, top, left + width, top + height])
     assert (np.abs(edges - [30, 8, 48, 16]) <= 6).all()  # three pixels of the model: errors are smoothed
-    assert area <= width * height
-    assert float(first["peak"]) > 1
-    assert read_image(found / "sheet.png").shape == (160 + 20 + 2 * 8, 160 + 2 * 8, 3)
-    assert read_image(found / "scores.png").size
-    assert run("detect", model, new, "-o", tmp_path / "other", "--figure", tmp_path / "x.bmp")[0] == 2
+    assert not (found / "overlays").exists()
+    assert read_image(found / "sheet.png").shape == (160 + 20 + 2 * 8, 4 * (160 + 8) + 8, 3)
 
 
 def test_generate_draws_sheets_files_and_words(run, tmp_path: Path) -> None:

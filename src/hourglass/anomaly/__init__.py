@@ -2,7 +2,7 @@
 
 from hourglass.anomaly.evidence import EVIDENCE, IMAGE, TABLE, Evidence, Scores
 from hourglass.anomaly.power import power_of, weights_by_power
-from hourglass.anomaly.regions import Region, regions_of
+from hourglass.anomaly.regions import Region, enlarged, regions_of
 from hourglass.anomaly.synthetic import synthetic_rows
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Evidence",
     "Region",
     "Scores",
+    "enlarged",
     "power_of",
     "regions_of",
     "synthetic_rows",

@@ -41,9 +41,9 @@ def detect(job: Job, overlays: int, figure: Path | None) -> None:
     """Score the images in SOURCE (a folder or DATA) with MODEL (of --task detector, trained on normal images alone).
 
     Writes anomalies.csv, highest score first: path, score (above 0 is an anomaly), verdict. For anomalies, regions.csv lists
-    where the reconstruction error is high: box and area in pixels, and the largest error as a multiple of the level that one in
-    a thousand pixels of normal images exceeds. For the highest scores, overlays mark these places in red, and sheet.png shows
-    them at a glance. If DATA has a test split, that split is scored.
+    regions of high reconstruction error, if they have any: box and area in pixels of the upright image, and the largest error
+    as a multiple of the level that one in a thousand pixels of normal images exceeds. Overlays show the error in red for the
+    highest scores, and sheet.png thumbnails of 24 of them. If DATA has a test split, that split is scored.
 
     For each shard (see --stream), it writes a Parquet file with key, score, verdict.
     """
@@ -53,14 +53,15 @@ def detect(job: Job, overlays: int, figure: Path | None) -> None:
 def _detect(job: Job, detector: AnomalyDetector, n_overlays: int, figure: Path | None) -> None:
     import numpy as np
 
-    from hourglass.anomaly import Region, regions_of
+    from hourglass.anomaly import Region, enlarged, regions_of
     from hourglass.cli.models import read_splits
     from hourglass.cli.output import report, write_csv
     from hourglass.data.files import read_image, write_image
     from hourglass.data.rejects import write_rejects
     from hourglass.images import to_uint8
-    from hourglass.report import at_size, contact_sheet, overlay, save, score_histogram
+    from hourglass.report import contact_sheet, overlay, save, score_histogram, thumbnail
 
+    _check_figure(figure, job.source)
     output = job.target
     split, names = read_splits(detector, job.source, **job.reading)[-1]
     write_rejects(output / "rejects.csv", split.rejects)
@@ -71,26 +72,42 @@ def _detect(job: Job, detector: AnomalyDetector, n_overlays: int, figure: Path |
 
     found, shown = int((scores > 0).sum()), min(n_overlays, len(order))
     level = detector.map_level_
-    if math.isnan(level):  # saved by an earlier version
-        level = float(np.quantile(detector.error_maps(split.images[order[len(order) // 2 :]]), 0.999))
+    if math.isnan(level):  # saved by an earlier version: the lower half of the scores stands for normal images
+        level = detector.level_of(split.images[order[len(order) // 2 :]])
     regions, thumbnails = [["path", *Region._fields]], []
-    for rank, row in enumerate(order[: max(found, shown)]):
+    for rank, row in enumerate(order[: max(found, shown, _ON_SHEET)]):
         image = split.images[row] if split.paths is None else to_uint8(read_image(split.paths[row], white=split.white))
         errors = detector.error_maps(split.images[[row]])[0]
         if rank < found:
-            boxes = regions_of(at_size(errors, image), level)
-            regions += [[names[row], *map(str, region[:-1]), f"{region.peak:.3g}"] for region in boxes]
+            places = [enlarged(region, errors.shape, image.shape[:2]) for region in regions_of(errors, level)]
+            regions += [[names[row], *map(str, place[:-1]), f"{place.peak:.3g}"] for place in places]
+        if rank >= max(shown, _ON_SHEET):
+            continue
+        picture = overlay(image, errors, level)
         if rank < shown:
-            picture = overlay(image, errors, level)
             write_image(output / "overlays" / f"{rank + 1:04d}-{Path(names[row]).stem}.png", picture)
-            thumbnails += [(f"{scores[row]:.3g} {Path(names[row]).name}", picture)][: _ON_SHEET - rank]
+        if rank < _ON_SHEET:
+            thumbnails.append((f"{scores[row]:.3g} {Path(names[row]).name}", thumbnail(picture)))
     write_csv(output / "regions.csv", regions)
-    if thumbnails:
-        write_image(output / "sheet.png", contact_sheet(thumbnails))
+    write_image(output / "sheet.png", contact_sheet(thumbnails))
+    drawn = ""
     if figure is not None:
         save(score_histogram(scores, detector.offset_ - detector.normal_scores_), figure)
+        drawn = f" Figure written to {figure}."
     report(
-        {"images": len(scores), "anomalies": found, "output": str(output)},
-        f"{found} of {len(scores)} images are anomalies; {output}/anomalies.csv, regions.csv, {shown} overlays.",
+        {"images": len(scores), "anomalies": found, "output": str(output), **({"figure": str(figure)} if figure else {})},
+        f"{found} of {len(scores)} images are anomalies; {output}/anomalies.csv, regions.csv, {shown} overlays.{drawn}",
         job.as_json,
     )
+
+
+def _check_figure(figure: Path | None, source: str) -> None:
+    """Raise ParameterError before anything is read."""
+    from hourglass.cli.job import lies_in
+    from hourglass.errors import ParameterError
+    from hourglass.report import check_format
+
+    if figure is not None:
+        check_format(figure)
+        if lies_in(figure, source):
+            raise ParameterError(f"--figure {figure} lies in the source, {source}; choose another folder.")

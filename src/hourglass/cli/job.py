@@ -193,7 +193,7 @@ def _check_output(job: Job, reader: str) -> None:
     if reader == SHARDS and job.output.exists() and not job.output.is_dir():
         raise ParameterError(f"{job.output} is a file; of shards, -o names a folder of parts.")
     is_read_again = not is_single or (job.output.suffix.removeprefix(".") in KINDS and is_sharded(job.source))
-    if is_read_again and _lies_in(job.output, job.source):
+    if is_read_again and lies_in(job.output, job.source):
         raise ParameterError(
             f"-o {job.output} lies in the source, {job.source}, and would be read as part of it the next time; "
             f"choose another folder than {job.output.parent if is_single else job.output}."
@@ -202,7 +202,7 @@ def _check_output(job: Job, reader: str) -> None:
         raise ParameterError("-o names the source itself; the originals would be lost.")
 
 
-def _lies_in(output: Path, source: str) -> bool:
+def lies_in(output: Path, source: str) -> bool:
     """Whether `output` is, or lies below, a folder that is read recursively, also behind links."""
     from hourglass.data.walk import walk
     from hourglass.notes import quiet

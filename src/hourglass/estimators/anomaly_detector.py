@@ -93,7 +93,8 @@ class AnomalyDetector(OutlierMixin, Downstream):
     synthetic_scores_ : dict of str to ndarray (m,), float64
         `score_samples` of these synthetic anomalies.
     map_level_ : float
-        Level of `error_maps` that one in a thousand pixels of normal images exceeds; 0 for features.
+        Level of `error_maps` that one in a thousand pixels of the images of `normal_scores_` exceeds; 0 for features, NaN if
+        the detector was saved by a version that had no such level.
 
     Examples
     --------
@@ -275,20 +276,21 @@ class AnomalyDetector(OutlierMixin, Downstream):
         Returns
         -------
         list of n lists of Region
-            Of each its box, area and largest error; that of the largest error first.
+            Of each its box and area, in pixels of the model's input, and its largest error; that of the largest error first.
 
         Raises
         ------
         NotFittedError
         DataError
-            If it was fitted on features, or saved by a version that had no `map_level_`.
+            If it was fitted on features, or `map_level_` is NaN.
         """
+        maps = self.error_maps(X)
         if math.isnan(self.map_level_):
             raise DataError(
                 "this detector was saved without map_level_, by an earlier version. Set it: "
-                "np.quantile(detector.error_maps(normal_images), 0.999)."
+                f"np.quantile(detector.error_maps(normal_images), {1 - _EXCEEDING})."
             )
-        return [regions_of(errors, self.map_level_) for errors in self.error_maps(X)]
+        return [regions_of(errors, self.map_level_) for errors in maps]
 
     def _error_maps(self, samples: Array, blur: float) -> Float32:
         squares = np.square(to_float(samples) - self._model.reconstruct(samples))
@@ -314,7 +316,7 @@ class AnomalyDetector(OutlierMixin, Downstream):
                 note(_NOT_APART.format(len(samples)), 4)
             terms = self._terms(samples[held_out], without_own=not is_apart)
             synthetic = self._synthetic_terms(samples[held_out], _N_SYNTHETIC, 0)
-            self.map_level_ = self._level_of(samples[held_out])
+            self.map_level_ = self.level_of(samples[held_out])
         self.scale_ = np.stack([terms.mean(0), terms.std(0) + 1e-3])  # a thousandth avoids division by 0
         self.power_ = power_of(terms, synthetic)
         self.weights_ = weights_by_power(self.power_) if self.power_ else np.array(_IMAGE_WEIGHTS)
@@ -323,8 +325,8 @@ class AnomalyDetector(OutlierMixin, Downstream):
         self.decision_scores_ = -self._scores(samples)
         self._set_offset()
 
-    def _level_of(self, normal: Array) -> float:
-        """The level that one in a thousand pixels of the error maps of some normal images exceeds."""
+    def level_of(self, normal: Array) -> float:
+        """The level that one in a thousand pixels of the error maps of some normal images exceeds; 0 for features."""
         if not self._model.sample.is_image:
             return 0.0
         some = normal[:: -(-len(normal) // _MOST_FOR_LEVEL)]
@@ -348,7 +350,7 @@ class AnomalyDetector(OutlierMixin, Downstream):
         self.labels_ = (-self.decision_scores_ < self.offset_).astype(np.int64)
 
     def _cross_fitted(self, samples: Array) -> tuple[Scores, dict[str, Scores], float]:
-        """`_terms` of each sample, `_synthetic_terms` from it, and `_level_of` all, by networks trained on the other folds."""
+        """`_terms` of each sample, `_synthetic_terms` from it, and `level_of` all, by networks trained on the other folds."""
         folds = np.array_split(np.random.default_rng(self._seeds()[0]).permutation(len(samples)), min(_FOLDS, len(samples)))
         terms: list[Scores] = []
         synthetic: dict[str, list[Scores]] = {}
@@ -361,7 +363,7 @@ class AnomalyDetector(OutlierMixin, Downstream):
             fold.model_ = Fit(fold, Pairs(samples[others], None, self.sample_.white)).train((), None, False)
             fold.evidence_ = fold._evidence_from(samples[others])
             terms.append(fold._terms(samples[left_out]))
-            levels.append(fold._level_of(samples[left_out]))
+            levels.append(fold.level_of(samples[left_out]))
             count = max(_LEAST_SYNTHETIC, _N_SYNTHETIC // len(folds))
             for kind, scores in fold._synthetic_terms(samples[left_out], count, seed).items():
                 synthetic.setdefault(kind, []).append(scores)
@@ -378,6 +380,8 @@ class AnomalyDetector(OutlierMixin, Downstream):
         count = len(self.evidence_)
         if self.scale_.shape != (2, count) or self.weights_.shape != (count,) or not len(self.labels_):
             raise ValueError(f"scale {self.scale_.shape}, weights {self.weights_.shape}")
+        if not (math.isnan(self.map_level_) or 0 <= self.map_level_ < math.inf):
+            raise ValueError(f"map_level {self.map_level_}")
         self.decision_function(blank)
 
     def _held_out(self, samples: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -413,8 +417,9 @@ class AnomalyDetector(OutlierMixin, Downstream):
             "power_kinds": ", ".join(self.power_),
             "power": np.array([*self.power_.values()]).reshape(len(self.power_), len(self.evidence_)),
             "synthetic_scores": np.array([*self.synthetic_scores_.values()]),
-            "map_level": self.map_level_,
         }
+        if not math.isnan(self.map_level_):
+            state["map_level"] = self.map_level_
         for kind in self.evidence_.values():
             state |= kind.state()
         return state

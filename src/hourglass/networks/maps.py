@@ -55,9 +55,9 @@ class Maps(Network):
 class PadTo(nn.Module):
     """Extend images below and at the right until height and width are multiples of `stride`: (n, c, h, w) -> (n, c, h', w').
 
-    By mirroring, which keeps the noise as it is: a noisy column that is repeated looks like a structure of its own, and the
-    U-Net then loses 3 dB near it. "replicate" repeats the last row and column, which costs a codec fewer bits. So do images
-    that are smaller than what they lack.
+    By mirroring, which keeps noise as it is: a noisy column that is repeated looks like a line, and the U-Net restores less of
+    what is near it. "replicate" repeats the last row and column, which costs a codec fewer bits. An axis with too few pixels to
+    mirror is repeated in either mode.
     """
 
     def __init__(self, stride: int, mode: str = "reflect") -> None:
@@ -68,6 +68,5 @@ class PadTo(nn.Module):
         below, right = (-images.shape[-2] % self.stride, -images.shape[-1] % self.stride)
         if not below and not right:
             return images
-        is_mirrored = below < images.shape[-2] and right < images.shape[-1]
-        padded: Tensor = F.pad(images, (0, right, 0, below), mode=self.mode if is_mirrored else "replicate")
-        return padded
+        longer = F.pad(images, (0, 0, 0, below), mode=self.mode if below < images.shape[-2] else "replicate")
+        return F.pad(longer, (0, right, 0, 0), mode=self.mode if right < images.shape[-1] else "replicate")

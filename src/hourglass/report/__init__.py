@@ -3,6 +3,7 @@
 from hourglass.report.comparison import MOST_SHOWN, ShownPair, comparison_page, comparison_sheet, shown_pair
 from hourglass.report.demo import run_demo
 from hourglass.report.figures import (
+    check_format,
     image_rows,
     inline_svg,
     learning_curves,
@@ -12,7 +13,7 @@ from hourglass.report.figures import (
     score_histogram,
 )
 from hourglass.report.page import html
-from hourglass.report.pictures import at_size, contact_sheet, crop_sheet, overlay, sheet
+from hourglass.report.pictures import contact_sheet, crop_sheet, overlay, sheet, thumbnail
 from hourglass.report.plots import curves
 from hourglass.report.sections import Picture, Section, Table
 from hourglass.report.structure import structure
@@ -23,7 +24,7 @@ __all__ = [
     "Section",
     "ShownPair",
     "Table",
-    "at_size",
+    "check_format",
     "comparison_page",
     "comparison_sheet",
     "contact_sheet",
@@ -42,4 +43,5 @@ __all__ = [
     "sheet",
     "shown_pair",
     "structure",
+    "thumbnail",
 ]

@@ -128,14 +128,14 @@ def score_histogram(scores: Array, normal: Array, threshold: float = 0.0) -> Fig
     Parameters
     ----------
     scores, normal : ndarray (n,), (m,)
-        Greater is stranger. The farthest scores count in the outermost bars.
+        Greater is more anomalous. The farthest scores count in the outermost bars.
     threshold : float
     """
     figure = Figure(figsize=(6.4, 3.2), dpi=150, layout="constrained")
     axes = figure.subplots()
     low, high = np.quantile(np.concatenate([scores, normal, [threshold]]), [0.001, 0.999])
     bins = np.linspace(min(low, threshold), max(high, threshold, low + 1e-9), 41)
-    for name, values, colour in (("normal images, held out", normal, COLOURS[0]), ("these images", scores, COLOURS[1])):
+    for name, values, colour in (("normal images", normal, COLOURS[0]), ("these images", scores, COLOURS[1])):
         shares = np.full(len(values), 1 / len(values))
         axes.hist(values.clip(bins[0], bins[-1]), bins.tolist(), weights=shares, label=name, color=colour, alpha=0.55)
     axes.axvline(threshold, color=MUTED, linestyle="--", label="threshold")
@@ -143,6 +143,12 @@ def score_histogram(scores: Array, normal: Array, threshold: float = 0.0) -> Fig
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
     return figure
+
+
+def check_format(path: Path) -> None:
+    """Raise ParameterError if the suffix is not in `FORMATS`."""
+    if path.suffix.lower() not in FORMATS:
+        raise ParameterError(f"{path} cannot be written as a figure; allowed: names that end in {', '.join(FORMATS)}.")
 
 
 def save(figure: Figure, *paths: Path) -> None:
@@ -154,8 +160,7 @@ def save(figure: Figure, *paths: Path) -> None:
         If a suffix is not in `FORMATS`; then nothing is written.
     """
     for path in paths:
-        if path.suffix.lower() not in FORMATS:
-            raise ParameterError(f"{path} cannot be written as a figure; allowed: names that end in {', '.join(FORMATS)}.")
+        check_format(path)
     for path in paths:
         with replace_file(path) as temporary:
             _render(figure, temporary, path.suffix.lower().removeprefix("."))

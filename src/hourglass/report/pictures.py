@@ -36,19 +36,15 @@ def overlay(image: Array, heat: Array, level: float) -> NDArray[np.uint8]:
     """
     values = to_float(image)
     grey = values if values.ndim == 2 else values[..., :3].mean(2)
-    opacity = np.clip(at_size(heat, grey) / max(level, 1e-12), 0, 1)[..., None]
+    resized = Image.fromarray(heat).resize((grey.shape[1], grey.shape[0]), Image.Resampling.BILINEAR)
+    opacity = np.clip(np.asarray(resized) / max(level, 1e-12), 0, 1)[..., None]
     red = np.array([1.0, 0.1, 0.0], dtype=np.float32)
     return to_uint8((1 - opacity) * grey[..., None] + opacity * red)
 
 
-def at_size(heat: Array, image: Array) -> NDArray[np.float32]:
-    """A map (h', w') resized to the height and width of `image`, bilinearly."""
-    height, width = image.shape[:2]
-    return np.array(Image.fromarray(heat).resize((width, height), Image.Resampling.BILINEAR))
-
-
 _MARGIN, _LINE, _FONT_SIZE = 8, 20, 13  # of a sheet of crops, in pixels
 _LEAST_COLUMN = 128
+_THUMBNAIL = 160
 _FONT = "fonts/ttf/DejaVuSans.ttf"  # of matplotlib; that of Pillow has neither × nor σ
 
 
@@ -86,34 +82,44 @@ def crop_sheet(headings: Sequence[str], rows: Sequence[tuple[str, Sequence[Array
     return np.asarray(canvas)
 
 
-def contact_sheet(pictures: Sequence[tuple[str, Array]], columns: int = 6, side: int = 160) -> NDArray[np.uint8]:
-    """Lay out pictures of any sizes, reduced to at most `side` pixels, with a caption below each: one uint8 image (h, w, 3).
+def contact_sheet(pictures: Sequence[tuple[str, Array]], columns: int = 6) -> NDArray[np.uint8]:
+    """Lay out thumbnails with a caption below each, as one uint8 image (h, w, 3).
 
     Parameters
     ----------
-    pictures : sequence of (caption, image (h, w) or (h, w, 3))
-        Captions are cut to the width of a picture.
-    columns, side : int
+    pictures : sequence of (caption, `thumbnail`), at least one
+        Captions are cut to the width of a thumbnail.
+    columns : int
     """
     font, columns = _font(), min(columns, len(pictures))
-    across, down = side + _MARGIN, side + _LINE + _MARGIN
+    across, down = _THUMBNAIL + _MARGIN, _THUMBNAIL + _LINE + _MARGIN
     canvas = Image.new("RGB", (columns * across + _MARGIN, -(-len(pictures) // columns) * down + _MARGIN), "white")
     draw = ImageDraw.Draw(canvas)
     for index, (caption, image) in enumerate(pictures):
         left, top = _MARGIN + index % columns * across, _MARGIN + index // columns * down
-        thumbnail = Image.fromarray(_as_rgb(image))
-        thumbnail.thumbnail((side, side))
-        canvas.paste(thumbnail, (left + (side - thumbnail.width) // 2, top + side - thumbnail.height))
-        draw.text((left, top + side), _cut(caption, font, side), fill="black", font=font)
+        canvas.paste(Image.fromarray(image), (left + (_THUMBNAIL - image.shape[1]) // 2, top + _THUMBNAIL - image.shape[0]))
+        draw.text((left, top + _THUMBNAIL), _cut(caption, font, _THUMBNAIL), fill="black", font=font)
     return np.asarray(canvas)
 
 
+def thumbnail(image: Array) -> NDArray[np.uint8]:
+    """An image (h, w) or (h, w, 3) reduced to at most 160 pixels, or repeated in whole multiples: uint8 (h', w', 3)."""
+    pixels = _as_rgb(image)
+    if times := _THUMBNAIL // max(pixels.shape[:2]):
+        return pixels.repeat(times, 0).repeat(times, 1)
+    small = Image.fromarray(pixels)
+    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    return np.asarray(small)
+
+
 def _cut(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """`text`, with an ellipsis at its end if it is wider than `width` pixels."""
-    kept = text
-    while kept and font.getlength(kept if kept == text else kept + "…") > width:
-        kept = kept[:-1]
-    return kept if kept == text else kept + "…"
+    """`text` in one line, with an ellipsis at its end if it is wider than `width` pixels."""
+    line = "".join(letter if letter.isprintable() else " " for letter in text)
+    if font.getlength(line) <= width:
+        return line
+    while line and font.getlength(line + "…") > width:
+        line = line[:-1]
+    return line + "…"
 
 
 def _font() -> ImageFont.FreeTypeFont:

@@ -6,6 +6,7 @@ import torch
 
 from hourglass.objectives import Objective
 from hourglass.training.examples import Examples
+from hourglass.training.random_state import exact_convolutions
 from hourglass.training.run import Run
 
 _MOST_SAMPLES, _FEWEST, _MOST_VALUES = 1000, 32, 1_000_000
@@ -20,7 +21,7 @@ def error_share(run: Run, objective: Objective, examples: Examples, noise: torch
     count = min(_MOST_SAMPLES, max(_FEWEST, _MOST_VALUES // values))
     inputs, targets = (given.to(run.device) for given in examples.some(count, noise))
     run.network.eval()
-    with torch.inference_mode():
+    with exact_convolutions(run.device), torch.inference_mode():
         outputs = run.network(inputs).reconstructions
         constant = targets.mean(0, keepdim=True).expand(targets.shape)
         error, baseline = float(objective.loss(outputs, targets)), float(objective.loss(constant, targets))

@@ -6,21 +6,23 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
 _lock = threading.RLock()
+_settings_lock = threading.Lock()
 
 
-def _renew_lock() -> None:
-    """In a forked process the thread that holds the lock does not exist, and cannot release it."""
-    global _lock  # noqa: PLW0603
-    _lock = threading.RLock()
+def _renew_locks() -> None:
+    """In a forked process the thread that holds a lock does not exist, and cannot release it."""
+    global _lock, _settings_lock
+    _lock, _settings_lock = threading.RLock(), threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 @contextlib.contextmanager
@@ -58,7 +60,7 @@ def ordinary_torch() -> Iterator[None]:
 
 
 _n_exact = 0
-_flags_before: contextlib.ExitStack
+_settings_before: tuple[Any, ...] = ()
 
 
 @contextlib.contextmanager
@@ -68,24 +70,35 @@ def exact_convolutions(device: torch.device) -> Iterator[None]:
     By default cuDNN rounds their inputs to TF32, ten bits of mantissa, and adds gradients in any order. Its settings are those
     of the process: the first thread that comes changes them, and the last that leaves restores them.
     """
-    global _n_exact, _flags_before  # noqa: PLW0603
+    global _n_exact, _settings_before  # noqa: PLW0603
     if device.type != "cuda":
         yield
         return
-    with _lock:
+    with _settings_lock:
         if not _n_exact:
-            _flags_before = contextlib.ExitStack()
-            _flags_before.enter_context(
-                torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-            )
+            _settings_before = _cudnn(deterministic=True, benchmark=False, precision="ieee" if _NAMES_PRECISIONS else False)
         _n_exact += 1
     try:
         yield
     finally:
-        with _lock:
+        with _settings_lock:
             _n_exact -= 1
             if not _n_exact:
-                _flags_before.close()
+                _cudnn(*_settings_before)
+
+
+_NAMES_PRECISIONS = hasattr(torch.backends.cudnn, "conv")
+"""Whether torch has `fp32_precision`, from 2.9 on; it raises if a program mixes this with `allow_tf32`."""
+
+
+def _cudnn(deterministic: bool, benchmark: bool, precision: Any) -> tuple[bool, bool, Any]:
+    """Set cuDNN's settings for convolutions, and return those before."""
+    cudnn: Any = torch.backends.cudnn
+    holder, name = (cudnn.conv, "fp32_precision") if _NAMES_PRECISIONS else (cudnn, "allow_tf32")
+    before = cudnn.deterministic, cudnn.benchmark, getattr(holder, name)
+    cudnn.deterministic, cudnn.benchmark = deterministic, benchmark
+    setattr(holder, name, precision)
+    return before
 
 
 def random_state(device: torch.device) -> Tensor:

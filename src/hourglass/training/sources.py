@@ -133,7 +133,7 @@ class Rows(Source):
         self.inputs = None if inputs is None else as_tensor(inputs)
         self.rows = torch.arange(len(targets)) if rows is None else torch.from_numpy(rows)
         self._places = self.rows
-        """Of the rows in `targets` and `inputs`, which hold no others once they are on a GPU."""
+        """Positions of the rows in `targets` and `inputs`; on a GPU these hold only the rows in use."""
 
     def __len__(self) -> int:
         return len(self.rows)
