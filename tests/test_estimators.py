@@ -65,6 +65,12 @@ def test_colour_images_of_odd_sizes(network: str, colours: np.ndarray) -> None:
     np.testing.assert_allclose(codes.numpy(), model.transform(colours), atol=1e-5)
 
 
+def test_the_former_name_of_the_sample_warns(digits: np.ndarray) -> None:
+    model = hg.Autoencoder(2, epochs=1, random_state=0).fit(digits)
+    with pytest.warns(hg.HourglassWarning, match="layout_ is called sample_ now"):
+        assert model.layout_ is model.sample_
+
+
 def test_features_come_back_in_their_own_units() -> None:
     rng = np.random.default_rng(0)
     table = 300 + 50 * rng.normal(size=(400, 3)) @ rng.normal(size=(3, 10))

@@ -22,6 +22,7 @@ from hourglass.estimators.fitting import Fit, all_or_nothing, n_threads_of, seed
 from hourglass.estimators.settings import Circumstances, settle
 from hourglass.images import Float32, Sample, to_float
 from hourglass.networks import Network
+from hourglass.notes import note
 from hourglass.options import FIRST, OPTIONS, Option, TrainingOptions
 from hourglass.trained import Face, HeldOut, Trained
 from hourglass.training import Callback, Run, ordinary_torch
@@ -102,6 +103,12 @@ class ImageEstimator(BaseEstimator):
     def sample_(self) -> Sample:
         """Shape and scale of the fitted samples."""
         return self.model_.sample
+
+    @property
+    def layout_(self) -> Sample:
+        """The former name of `sample_`."""
+        note("layout_ is called sample_ now; the old name will be removed.")
+        return self.sample_
 
     @property
     def settings_(self) -> dict[str, Any]:
