@@ -70,7 +70,7 @@ def exact_convolutions(device: torch.device) -> Iterator[None]:
     By default cuDNN rounds their inputs to TF32, ten bits of mantissa, and adds gradients in any order. Its settings are those
     of the process: the first thread that comes changes them, and the last that leaves restores them.
     """
-    global _n_exact, _settings_before  # noqa: PLW0603
+    global _n_exact, _settings_before  # noqa: PLW0603  # of the process, as cuDNN's settings are
     if device.type != "cuda":
         yield
         return
