@@ -131,6 +131,10 @@ def test_memory_is_kept_only_within(monkeypatch: pytest.MonkeyPatch) -> None:
         fail()
     assert calls[2:] == [(-1, 64 << 20), ("trim", 0)]
     calls.clear()
+    with machine.kept_memory(), machine.kept_memory():  # a callback that applies the network during training
+        pass
+    assert calls == [(-3, 32 << 20), (-1, 1 << 30), (-1, 64 << 20), ("trim", 0)]
+    calls.clear()
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1")
     with machine.kept_memory():
         pass

@@ -1,20 +1,30 @@
 """How unusual a sample is: evidence learned from normal samples, and synthetic anomalies to weigh it by."""
 
-from hourglass.anomaly.evidence import EVIDENCE, IMAGE, TABLE, Evidence, Scores
+from hourglass.anomaly.evidence import IMAGE, TABLE, Evidence, Scores
+from hourglass.anomaly.maps import BLUR, error_maps, level_of
 from hourglass.anomaly.power import power_of, weights_by_power
 from hourglass.anomaly.regions import Region, enlarged, regions_of
-from hourglass.anomaly.synthetic import synthetic_rows
+from hourglass.anomaly.surfaces import SURFACE, standardised
+from hourglass.anomaly.synthetic import synthetic_images, synthetic_rows
+
+EVIDENCE: dict[str, type[Evidence]] = IMAGE | TABLE | SURFACE
 
 __all__ = [
+    "BLUR",
     "EVIDENCE",
     "IMAGE",
+    "SURFACE",
     "TABLE",
     "Evidence",
     "Region",
     "Scores",
     "enlarged",
+    "error_maps",
+    "level_of",
     "power_of",
     "regions_of",
+    "standardised",
+    "synthetic_images",
     "synthetic_rows",
     "weights_by_power",
 ]

@@ -222,16 +222,14 @@ class Tails(RowEvidence):
         return greatest
 
 
-EVIDENCE: dict[str, type[Evidence]] = {
-    "error under noise": NoisyReconstruction,
+IMAGE: dict[str, type[Evidence]] = {"error under noise": NoisyReconstruction, "code": CodeDistance}
+TABLE: dict[str, type[Evidence]] = {
     "error": Reconstruction,
     "code": CodeDistance,
     "rows": RowDistance,
     "ranks": RankDistance,
     "tails": Tails,
 }
-IMAGE = ("error under noise", "code")
-TABLE = ("error", "code", "rows", "ranks", "tails")
 
 
 def _in_batches(scores: Callable[[Array], Scores], samples: Array) -> Scores:

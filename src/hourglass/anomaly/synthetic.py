@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from hourglass.images import Array
+from hourglass.corruption import DEFECTS, Defects, seeded
+from hourglass.images import Array, Sample, to_uint8
 
 Rows = NDArray[np.float64]
 
@@ -48,3 +52,25 @@ def synthetic_rows(rows: Array, count: int, seed: int) -> dict[str, Rows]:
         "between": (one + other) / 2,
         "beyond": one + 0.5 * (one - other),
     }
+
+
+def synthetic_images(images: Any, sample: Sample, count: int, seed: int) -> dict[str, list[Array]]:
+    """Images with one synthetic defect each, uint8: {kind of `Defects`: list of `count` images}.
+
+    Parameters
+    ----------
+    images : ndarray (n, h, w) or (n, h, w, c), or list of images of several sizes
+        Normal images, which the network was not trained on, to take in turn.
+    sample : Sample
+        Converts them to network input.
+    count : int
+        Images of each kind.
+    seed : int
+    """
+    generator = seeded(seed)
+
+    def damaged(image: Array, kind: str) -> Array:
+        values = torch.from_numpy(sample.to_network(image[None]))
+        return to_uint8(sample.from_network(Defects(1, kinds=(kind,)).corrupt(values, generator).numpy())[0])
+
+    return {kind: [damaged(images[number % len(images)], kind) for number in range(count)] for kind in DEFECTS}

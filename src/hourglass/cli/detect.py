@@ -77,7 +77,7 @@ def _detect(job: Job, detector: AnomalyDetector, n_overlays: int, figure: Path |
     regions, thumbnails = [["path", *Region._fields]], []
     for rank, row in enumerate(order[: max(found, shown, _ON_SHEET)]):
         image = split.images[row] if split.paths is None else to_uint8(read_image(split.paths[row], white=split.white))
-        errors = detector.error_maps(split.images[[row]])[0]
+        errors = detector.error_maps(split.images[row : row + 1])[0]
         if rank < found:
             places = [enlarged(region, errors.shape, image.shape[:2]) for region in regions_of(errors, level)]
             regions += [[names[row], *map(str, place[:-1]), f"{place.peak:.3g}"] for place in places]

@@ -2,7 +2,7 @@
 
 from hourglass.corruption.base import Corruption, seeded
 from hourglass.corruption.compose import Choice, Combination, Compose
-from hourglass.corruption.defects import Defects
+from hourglass.corruption.defects import DEFECTS, Defects
 from hourglass.corruption.faults import MissingBlocks, Stripes
 from hourglass.corruption.geometry import Flip, Permutation, Rotation, Warp
 from hourglass.corruption.jpeg import JPEG
@@ -14,6 +14,7 @@ from hourglass.corruption.resolution import Downscale, enlarge, reduce
 
 __all__ = [
     "CORRUPTIONS",
+    "DEFECTS",
     "JPEG",
     "Blur",
     "Choice",

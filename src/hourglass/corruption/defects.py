@@ -51,7 +51,7 @@ class Kind(NamedTuple):
 
 
 _FILLINGS = ("shift", "flat", "elsewhere", "blurred")
-KINDS: dict[str, Kind] = {
+DEFECTS: dict[str, Kind] = {
     "scratch": Kind((0.3, 1.0), (0.01, 0.12), (0.0, 0.6), (0.1, 0.8), (0.4, 1.0), "shift"),
     "spot": Kind((0.0, 0.5), (0.4, 1.0), (0.0, 0.8), (0.1, 0.6), (0.4, 1.0), "shift"),
     "stain": Kind((0.4, 1.0), (0.3, 1.0), (0.3, 1.0), (0.3, 1.0), (0.2, 0.7), "shift"),
@@ -87,15 +87,15 @@ class Defects(Corruption):
     count: Range = (0, 3)
     size: Range = (2.0, 40.0)
     contrast: float = 0.5
-    kinds: tuple[str, ...] = tuple(KINDS)
+    kinds: tuple[str, ...] = tuple(DEFECTS)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "count", check_whole_range("count", self.count, 0, _MOST))
         object.__setattr__(self, "size", check_range("size", self.size, 0.5, _LARGEST))
         check_fraction("contrast", self.contrast)
         kinds = (self.kinds,) if isinstance(self.kinds, str) else tuple(self.kinds)
-        if not kinds or not set(kinds) <= set(KINDS):
-            raise ParameterError(f"kinds={self.kinds!r}; allowed: some of {', '.join(KINDS)}.")
+        if not kinds or not set(kinds) <= set(DEFECTS):
+            raise ParameterError(f"kinds={self.kinds!r}; allowed: some of {', '.join(DEFECTS)}.")
         object.__setattr__(self, "kinds", kinds)
 
     def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -109,7 +109,7 @@ class Defects(Corruption):
 
     def _marked(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Each image with one defect more."""
-        kinds = [KINDS[name] for name in self.kinds]
+        kinds = [DEFECTS[name] for name in self.kinds]
         chosen = (draw_fractions(images, generator).flatten() * len(kinds)).long().clamp_(max=len(kinds) - 1)
 
         def between(field: str) -> Tensor:

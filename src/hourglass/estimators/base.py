@@ -225,12 +225,16 @@ class ImageEstimator(BaseEstimator):
         """The constructor's arguments; for crops of images of several sizes with the preset "photo" in place of the default."""
         arguments: dict[str, Any] = self.get_params(deep=False)
         is_open = arguments["preset"] == inspect.signature(type(self)).parameters["preset"].default
-        if has_many_sizes(samples) and self._takes_many_sizes and is_open and arguments["network"] is None:
+        if self._takes_crops(samples) and self._takes_many_sizes and is_open and arguments["network"] is None:
             arguments["preset"] = "photo"
         if arguments["preset"] == "photo":
             arguments["preset"] = self._photo_preset
             arguments["network"] = arguments["network"] or self._photo_network
         return arguments
+
+    def _takes_crops(self, samples: Any) -> bool:
+        """Whether to train on crops, unless the user says otherwise: of images of several sizes."""
+        return has_many_sizes(samples)
 
     def _pairs(self, X: Any, y: Any, sample: Sample | None) -> Pairs:
         """Checked inputs and targets of the network, each a `sample` if it is given."""

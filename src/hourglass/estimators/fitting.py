@@ -24,9 +24,9 @@ from hourglass.estimators.settings import (
     Circumstances,
     copies_linearly,
     n_views_of,
-    network_kind,
     objective_of,
     spread_of,
+    takes_any_size,
 )
 from hourglass.images import Array, Sample
 from hourglass.networks import center, has_convolution, to_device
@@ -197,7 +197,7 @@ class Fit:
     def _are_photographs(self, targets: Array) -> bool:
         """Whether to crop an array of images, as they are large and the preset is for crops."""
         has_crop = "crop" in PRESETS[self.arguments["preset"]]
-        return has_crop and targets.ndim > 2 and min(targets.shape[1:3]) > self._usual_crop
+        return has_crop and targets.ndim > 2 and min(targets.shape[1:3]) >= self._usual_crop
 
     @property
     def _usual_crop(self) -> int:
@@ -223,9 +223,7 @@ class Fit:
         else:
             by_column = self.estimator._scales_columns and self.arguments["loss"] not in NEED_UNIT_RANGE
             sample = Sample.of(targets, by_column=by_column, white=self.pairs.white)
-        network = self.arguments["network"] or PRESETS[self.arguments["preset"]]["network"]
-        kind = network_kind(network)
-        return sample.of_any_size() if kind is not None and kind.takes_any_size and sample.is_image else sample
+        return sample.of_any_size() if sample.is_image and takes_any_size(self.arguments) else sample
 
     def _settings(self, n_samples: int) -> dict[str, Any]:
         has_inputs = self.pairs.inputs is not None

@@ -92,6 +92,12 @@ def network_kind(network: Any) -> type[Network] | None:
     return NETWORKS.get(network) if isinstance(network, str) else None
 
 
+def takes_any_size(arguments: Mapping[str, Any]) -> bool:
+    """Whether the network of an estimator's arguments takes images of any size."""
+    kind = network_kind(arguments["network"] or PRESETS[arguments["preset"]]["network"])
+    return kind is not None and kind.takes_any_size
+
+
 def copies_linearly(settings: Mapping[str, Any], arguments: Mapping[str, Any], sample: Sample, *, has_inputs: bool) -> bool:
     """Whether a linear autoencoder under the mean squared error may train on full batches."""
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import zlib
@@ -25,7 +26,15 @@ from hourglass.objectives import Output
 from hourglass.trained.files import Face, read_model, restore_history, restore_sample, restore_settings, write_model
 from hourglass.trained.inputs import check_codes, checked_input
 from hourglass.trained.windows import Window, windows_of
-from hourglass.training import Threads, as_tensor, exact_convolutions, network_input, ordinary_torch, seeded_globally
+from hourglass.training import (
+    Threads,
+    as_tensor,
+    exact_convolutions,
+    kept_memory,
+    network_input,
+    ordinary_torch,
+    seeded_globally,
+)
 
 _BATCH = 1024  # samples in a forward pass
 _CONVOLUTION_VALUES = 200_000  # values in a forward pass with convolutions, whose activations then fit into the cache
@@ -274,10 +283,11 @@ class Trained:
     def _by_windows(self, module: nn.Module, image: Array, window: int) -> Iterator[tuple[Window, Float32]]:
         """Each window of an image, (h, w) or (h, w, c), and the output of `module` for what is read of it."""
         stride = self.network.code.stride
-        for part in windows_of(image.shape[:2], max(stride, window // stride * stride), self.network.margin):
-            top, bottom, left, right = part.read
-            values = self._network_input(np.ascontiguousarray(image[top:bottom, left:right])[None])
-            yield part, self._forward(module, values)
+        with kept_memory():
+            for part in windows_of(image.shape[:2], max(stride, window // stride * stride), self.network.margin):
+                top, bottom, left, right = part.read
+                values = self._network_input(np.ascontiguousarray(image[top:bottom, left:right])[None])
+                yield part, self._forward(module, values)
 
     def _network_input(self, batch: Array) -> Tensor:
         return network_input(self.sample, as_tensor(batch))
@@ -288,12 +298,15 @@ class Trained:
     def _batchwise(self, step: Callable[[Array], Float32], samples: Array, shape: tuple[int, ...] | None) -> Float32:
         """Apply `step` in batches; concatenate its results, of `shape` or that of the first batch."""
         device, batch = self.device, _BATCH
+        memory: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         if device.type == "cpu" and has_convolution(self.network):
             values = math.prod(samples.shape[1:]) if self.sample.is_any_size else math.prod(self.sample.size)
             batch = min(_BATCH, max(1, _CONVOLUTION_VALUES // values))
+            if len(samples) >= batch:  # less work is not worth returning the memory afterwards
+                memory = kept_memory()
         starts = range(0, len(samples), batch)
         outputs = None if shape is None else np.empty((len(samples), *shape), np.float32)
-        with ordinary_torch(), Threads(device, self.n_threads) as threads:
+        with ordinary_torch(), memory, Threads(device, self.n_threads) as threads:
             for start in threads.over(starts) if len(starts) >= _MIN_BATCHES else starts:
                 part = step(samples[start : start + batch])
                 if outputs is None:

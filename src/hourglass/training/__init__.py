@@ -7,7 +7,7 @@ from hourglass.training.collapse import error_share
 from hourglass.training.distribution import Processes, current, joined, words_of_first
 from hourglass.training.examples import Examples
 from hourglass.training.loop import train
-from hourglass.training.machine import Threads, threads_now, usual_threads
+from hourglass.training.machine import Threads, kept_memory, threads_now, usual_threads
 from hourglass.training.optimizers import OPTIMIZERS, Muon, Optimizer
 from hourglass.training.plan import SCHEDULES, Plan
 from hourglass.training.random_state import exact_convolutions, ordinary_torch, seeded_globally
@@ -40,6 +40,7 @@ __all__ = [
     "error_share",
     "exact_convolutions",
     "joined",
+    "kept_memory",
     "load_checkpoint",
     "network_input",
     "ordinary_torch",

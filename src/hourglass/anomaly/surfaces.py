@@ -1,0 +1,131 @@
+"""Evidence that an image of any size is unusual: what the network restores, and two baselines on thumbnails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hourglass.anomaly.evidence import Evidence, Scores
+from hourglass.anomaly.maps import error_maps
+from hourglass.images import Array, Float32, to_float, to_uint8
+from hourglass.latent import NeighbourIndex
+from hourglass.trained import Trained
+
+_SIDE = 16  # pixels
+_COMPONENTS, _SAMPLES_EACH = 64, 4  # of the principal subspace: at most, and training images for each
+_NEAREST = 5
+_LEAST = 1e-7  # squared error: a hundredth of a grey level squared, which is rounding
+_LEAST_DEVIATION = 0.004  # a grey level: below it, an image is even
+_DEVIATIONS = 8  # of an image within 0..1
+
+
+def standardised(images: Any) -> Any:
+    """Each image with mean 0.5 and a deviation of at most 1/8, so that differences of light do not count: uint8.
+
+    Values beyond four deviations are clipped. An array for an array, a list for a list of images of several sizes.
+    """
+    made = (_standardised(image) for image in images)
+    return list(made) if isinstance(images, list) else np.stack(list(made))
+
+
+def _standardised(image: Array) -> NDArray[np.uint8]:
+    values = to_float(image)
+    mean, deviation = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
+    return to_uint8(np.clip(0.5 + (values - mean) / (_DEVIATIONS * max(deviation, _LEAST_DEVIATION)), 0, 1))
+
+
+class Restoration(Evidence):
+    """Log of the largest error on the smoothed map: a network that learned to undo synthetic defects restores real ones too."""
+
+    def scores(self, samples: Any, model: Trained, *, without_own: bool = False) -> Scores:
+        return np.array([np.log(_LEAST + float(error_maps(part, model)[0].max())) for part in _one_by_one(samples)])
+
+
+class Thumbnails(Evidence):
+    """Evidence from thumbnails of 16 × 16 pixels, each scaled by its own mean and deviation, without the network."""
+
+    thumbnails: Float32
+
+    def fit(self, samples: Any, model: Trained) -> Self:
+        return self.of(thumbnails_of(samples))
+
+    def of(self, thumbnails: Float32) -> Self:
+        """Learn from thumbnails (n, features), and keep them."""
+        self.thumbnails = thumbnails
+        return self
+
+    def state(self) -> dict[str, Array]:
+        return {"thumbnails": self.thumbnails}
+
+    def restore(self, state: dict[str, Array], model: Trained) -> Self:
+        thumbnails = np.asarray(state["thumbnails"], dtype=np.float32)
+        if thumbnails.ndim != 2 or thumbnails.shape[1] != _SIDE**2 * model.sample.channels or not np.isfinite(thumbnails).all():
+            raise ValueError(f"thumbnails {thumbnails.shape}")
+        return self.of(thumbnails)
+
+
+class PrincipalResidual(Thumbnails):
+    """Log of the distance of the thumbnail to the principal subspace of the training images: the residual of a PCA.
+
+    It has at most 64 components, and one for every four images.
+    """
+
+    def of(self, thumbnails: Float32) -> Self:
+        self.mean = thumbnails.mean(0, dtype=np.float64)
+        directions = np.linalg.svd(thumbnails - self.mean, full_matrices=False)[2]
+        self.components = directions[: min(_COMPONENTS, len(thumbnails) // _SAMPLES_EACH)]
+        return super().of(thumbnails)
+
+    def scores(self, samples: Any, model: Trained, *, without_own: bool = False) -> Scores:
+        centred = thumbnails_of(samples) - self.mean
+        residuals = centred - centred @ self.components.T @ self.components
+        return _log_of_root(np.square(residuals).mean(1))
+
+
+class ThumbnailDistance(Thumbnails):
+    """Log of the mean distance of the thumbnail to the five nearest of training images."""
+
+    def of(self, thumbnails: Float32) -> Self:
+        self.reference = NeighbourIndex(thumbnails)
+        return super().of(thumbnails)
+
+    def scores(self, samples: Any, model: Trained, *, without_own: bool = False) -> Scores:
+        own = int(without_own and len(self.reference) > 1)
+        count = min(_NEAREST + own, len(self.reference))
+        distances = self.reference.search(thumbnails_of(samples), count)[0][:, own:]
+        return _log_of_root(np.square(distances.mean(1, dtype=np.float64)) / self.thumbnails.shape[1])
+
+
+SURFACE: dict[str, type[Evidence]] = {
+    "restoration": Restoration,
+    "principal": PrincipalResidual,
+    "thumbnails": ThumbnailDistance,
+}
+
+
+def thumbnails_of(images: Iterable[Array]) -> Float32:
+    """Thumbnails of images of any size, scaled by their own mean and deviation: float32 (n, 256 · channels)."""
+    return np.stack([_thumbnail(image) for image in images])
+
+
+def _thumbnail(image: Array) -> Float32:
+    planes = np.atleast_3d(to_float(image))
+    small = np.stack(
+        [np.asarray(Image.fromarray(plane).resize((_SIDE, _SIDE), Image.Resampling.BOX)) for plane in np.moveaxis(planes, 2, 0)]
+    )
+    scaled: Float32 = (small - small.mean()) / max(float(small.std()), _LEAST_DEVIATION)
+    return scaled.ravel()
+
+
+def _one_by_one(samples: Any) -> Iterable[Any]:
+    """Each sample as a list or array of its own, to bound memory."""
+    return (samples[row : row + 1] for row in range(len(samples)))
+
+
+def _log_of_root(squares: NDArray[np.float64]) -> Scores:
+    logarithms: Scores = 0.5 * np.log(squares + 1e-6)
+    return logarithms

@@ -1,0 +1,154 @@
+"""Base of the anomaly detector: from scores of samples to labels, probabilities and thresholds."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import erf
+from sklearn.base import OutlierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from hourglass.anomaly import Scores
+from hourglass.errors import ParameterError
+from hourglass.estimators.downstream import Downstream
+from hourglass.estimators.fitting import all_or_nothing
+from hourglass.estimators.thresholds import above, between, bound
+from hourglass.options import number
+
+_MIN_FOR_MAXIMUM = 200
+
+
+class OutlierDetector(OutlierMixin, Downstream):
+    """Base of an estimator that scores how normal samples are, and labels those below a threshold.
+
+    `_scores` gives the scores. `_learn` sets `normal_scores_` and `decision_scores_`, and calls `_set_offset`.
+    """
+
+    contamination: float | str | None
+    quantile: float
+    offset_: float
+    labels_: NDArray[np.int64]
+    decision_scores_: Scores
+    normal_scores_: Scores
+
+    @abstractmethod
+    def _scores(self, samples: Any) -> Scores:
+        """How normal each of the checked samples is."""
+
+    def score_samples(self, X: Any) -> Scores:
+        """How normal each sample is: float64 (n,), unbounded, about 0 ± 1 for normal samples, lower for anomalies.
+
+        Raises
+        ------
+        NotFittedError, DataError
+        """
+        check_is_fitted(self)
+        return self._scores(self._check(X))
+
+    def decision_function(self, X: Any) -> Scores:
+        """`score_samples` less the threshold: negative for anomalies. float64 (n,).
+
+        Raises
+        ------
+        NotFittedError, DataError
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """-1 for anomalies, 1 for normal samples: int (n,).
+
+        Raises
+        ------
+        NotFittedError, DataError
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def predict_proba(self, X: Any, method: str = "linear") -> NDArray[np.float64]:
+        """Outlier probability, as in PyOD: float64 (n, 2), columns normal and anomaly, which add up to 1.
+
+        Parameters
+        ----------
+        X : array-like (n, *shape)
+        method : {"linear", "unify"}
+            "linear" scales the anomaly score to the range of the training samples. "unify" takes its probability in a normal
+            distribution with their mean and deviation, above the mean (Kriegel et al. 2011). Neither is calibrated.
+
+        Raises
+        ------
+        NotFittedError, DataError, ParameterError
+        """
+        scores, known = -self.score_samples(X), self.decision_scores_
+        if method == "linear":
+            share = (scores - known.min()) / max(float(np.ptp(known)), 1e-12)
+        elif method == "unify":
+            share = erf((scores - known.mean()) / (max(float(known.std()), 1e-12) * math.sqrt(2)))
+        else:
+            raise ParameterError(f'method={method!r}; allowed: "linear", "unify".')
+        probability = np.clip(share, 0, 1)
+        return np.stack([1 - probability, probability], axis=1)
+
+    def set_threshold(
+        self,
+        offset: float | None = None,
+        *,
+        quantile: float | None = None,
+        contamination: float | None = None,
+        X: Any = None,
+        y: Any = None,
+    ) -> Self:
+        """Reset the threshold without training: `offset_`, and so `predict`, `decision_function` and `labels_`.
+
+        Parameters
+        ----------
+        offset : float, optional
+            The threshold on `score_samples` itself.
+        quantile : float in (0, 1), optional
+            Replaces the constructor's argument.
+        contamination : float in (0, 0.5], optional
+            Replaces the constructor's argument.
+        X : array-like (n, *shape), optional
+            Normal samples that it was not trained on. `quantile` then applies to these, which become `normal_scores_`.
+        y : array-like (n,), optional
+            Labels of `X`, which then holds anomalies too: 1 for anomalies and 0 for normal samples as PyOD's, or -1 and 1 as
+            scikit-learn's. The threshold is the one with the largest difference of true and false positive rates.
+
+        Raises
+        ------
+        NotFittedError, DataError
+        ParameterError
+            For anything but one of `offset`, `quantile`, `contamination`, `X` with or without `quantile`, or `X` and `y`; if
+            `offset` is not finite.
+        """
+        check_is_fitted(self)
+        if y is not None:
+            if X is None or not (offset is quantile is contamination is None):
+                raise ParameterError("set_threshold takes y with X alone: labelled samples.")
+            offset, X = between(self.score_samples(X), y), None
+        if sum(given is not None for given in (offset, quantile, contamination)) + (X is not None and quantile is None) != 1:
+            raise ParameterError("set_threshold takes one of offset, quantile, contamination; X goes with quantile, or alone.")
+        if offset is not None and not number(-math.inf).admits(offset):
+            raise ParameterError(f"offset={offset!r}; allowed: a finite number, on the scale of score_samples.")
+        with all_or_nothing(self):
+            if offset is None:
+                self.quantile, self.contamination = (self.quantile if quantile is None else quantile), contamination
+            self._check_parameters()
+            if X is not None:
+                self.normal_scores_ = np.sort(self.score_samples(X))
+            self._set_offset(offset)
+        return self
+
+    def _set_offset(self, offset: float | None = None) -> None:
+        """Set `offset_`, from arguments and scores unless it is given, and `labels_`."""
+        if offset is not None:
+            self.offset_ = float(offset)
+        elif self.contamination in (None, "auto"):
+            self.offset_ = bound(self.normal_scores_, 1 - self.quantile)
+            if len(self.decision_scores_) >= _MIN_FOR_MAXIMUM:  # at least one anomaly, as with scikit-learn's detectors
+                self.offset_ = max(self.offset_, above(-self.decision_scores_.max()))
+        else:
+            self.offset_ = float(np.percentile(-self.decision_scores_, 100 * float(self.contamination or 0)))
+        self.labels_ = (-self.decision_scores_ < self.offset_).astype(np.int64)
