@@ -125,6 +125,15 @@ def test_crops_are_drawn_anew_from_the_seed() -> None:
     assert torch.equal(torch.cat([halves[0][:5], halves[1][:5]]), epoch(1)[:10])
 
 
+def test_an_epoch_of_many_pixels_takes_some_of_them_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [np.zeros((40, 60), np.uint8), np.zeros((80, 60), np.uint8), np.zeros((5, 5), np.uint8)]
+    monkeypatch.setattr(Crops, "MOST_PIXELS", 3600)
+    source = Crops(Sample((10, 10)), images, (10, 10))
+    assert np.bincount(source._owners).tolist() == [12, 24, 1]
+    with pytest.warns(hg.HourglassWarning, match=r"random crops of 0\.5 of the pixels, 3,600"):
+        hg.Autoencoder(4, **QUICK).fit(images)
+
+
 def test_pairs_are_cropped_at_the_same_place() -> None:
     clean = photographs()
     source = Crops(Sample((None, None)), clean, (8, 8), [255 - image for image in clean])

@@ -389,7 +389,7 @@ def test_the_parsers_choices_are_the_librarys() -> None:
         (NAMES["schedule"], SCHEDULES),
         (options.BACKENDS, BACKENDS),
         (options.METRICS, METRICS),
-        (options.SUITES, ("denoise", "photos", "tables", *FREE_SUITES)),
+        (options.SUITES, ("denoise", "photos", "tables", "surfaces", *FREE_SUITES)),
         (options.PHOTO_USES, PARTS),
         (options.USES, EVALUATIONS),
     ):

@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 import hourglass as hg
 from hourglass.anomaly import standardised
+from hourglass.estimators import presets
 
 SMALL = {"hidden": (8, 16), "learning_rate": 0.02, "epochs": 40, "batch_size": 8, "random_state": 0}
 
@@ -115,8 +116,8 @@ def test_large_images_of_one_size_are_taken_for_surfaces() -> None:
 
 def test_a_given_network_receives_images_as_they_are() -> None:
     images = surfaces(12, 8)
-    with pytest.warns(hg.HourglassWarning):
-        autoencoder = hg.Autoencoder(4, network="maps", hidden=(8,), crop=16, epochs=1, random_state=0).fit(images)
+    autoencoder = hg.Autoencoder(4, network="maps", hidden=(8,), crop=16, epochs=1, random_state=0).fit(images)
+    with pytest.warns(hg.HourglassWarning, match="comes from all 12 samples"):
         given = hg.AnomalyDetector.from_autoencoder(autoencoder, images, quantile=0.9)
     assert not given.standardises_
     expected = np.square(images[0] / 255 - autoencoder.reconstruct(images[:1])[0])
@@ -150,3 +151,24 @@ def test_from_a_folder_to_a_sheet(tmp_path: Path, run: Any) -> None:
     code, out, _ = run("info", tmp_path / "d.hg")
     assert code == 0
     assert "restoration" in out
+
+
+def test_the_suite_stands_beside_baselines(tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOURGLASS_DATA", str(tmp_path))
+    code, _, err = run("evaluate", "--suite", "surfaces")
+    assert code == 2
+    assert "magnetic-tile" in err
+    monkeypatch.setitem(presets.MINIMAL_STEPS, "surface", 100)
+    kinds = {"good": surfaces(40, 1), "scratch": [scratched(image)[0] for image in surfaces(6, 2)], "none": surfaces(30, 5)}
+    for kind, images in kinds.items():
+        (tmp_path / "magnetic-tile" / kind).mkdir(parents=True)
+        for number, image in enumerate(images):
+            Image.fromarray(image).save(tmp_path / "magnetic-tile" / kind / f"{number:02d}.png")
+    code, out, err = run("evaluate", "--suite", "surfaces", "-o", tmp_path / "out", "--seed", 0)
+    assert code == 0, err
+    assert "PCA-32 residual" in out
+    first = json.loads((tmp_path / "out" / "surfaces.json").read_text())["methods"][0]
+    assert first["by_kind"]["scratch"] > 0.8
+    assert 0.2 < first["by_kind"]["none"] < 0.8
+    assert "restoration alone" in (tmp_path / "out" / "surfaces.md").read_text()
+    assert (tmp_path / "out" / "surfaces.png").exists()

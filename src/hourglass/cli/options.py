@@ -123,7 +123,7 @@ TASKS = ("denoiser", "autoencoder", "detector", "generator", "retriever", "compr
 PRESETS = NAMES["preset"]
 BACKENDS = ("exact", "faiss", "ivfpq")
 METRICS = ("cosine", "euclidean")
-SUITES = ("denoise", "uses", "rate", "photos", "tables")
+SUITES = ("denoise", "uses", "rate", "photos", "tables", "surfaces")
 USES = ("detect", "generate", "features", "search", "compress", "enhance")
 PHOTO_USES = ("denoise", "enhance", "jpeg", "documents", "compress")
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from hourglass.data import Dataset
     from hourglass.evaluation import Comparison, Measurement, Setting
 
+_SHOWN = 6  # pictures of each kind
+
 
 def presets_suite(dataset: Dataset, presets: tuple[str, ...], device: str, seed: int) -> Comparison:
     from hourglass.cli.progress import ShowProgress
@@ -109,6 +111,33 @@ def tables(output: Path | None, device: str, seed: int, as_json: bool) -> None:
         print_json(content)
         return
     print_table(f"{len(results)} tables", *anomalies_table(results))
+
+
+def surfaces(output: Path | None, device: str, seed: int, as_json: bool) -> None:
+    """Detection of faults on magnetic tiles beside baselines, as surfaces.md, surfaces.json and surfaces.png."""
+    from hourglass.cli.output import print_json, print_table, write_results
+    from hourglass.cli.progress import ShowProgress
+    from hourglass.data.files import write_image
+    from hourglass.evaluation import machine, magnetic_tiles, measure_surfaces, surfaces_content, surfaces_page, surfaces_table
+    from hourglass.report import contact_sheet, overlay, thumbnail
+
+    tiles = magnetic_tiles()
+    results, detector = measure_surfaces(tiles, seed, device, [ShowProgress("surfaces")])
+    command = click.get_current_context().obj or "hourglass evaluate --suite surfaces"
+    content = surfaces_content(results, command, seed, machine())
+    if output is not None:
+        write_results(output, "surfaces", content, surfaces_page(results, tiles, command, machine()))
+        shown = [(kind, image) for kind, images in {"good": tiles.good, **tiles.faulty}.items() for image in images[:_SHOWN]]
+        maps = detector.error_maps([image for _, image in shown])
+        pictures = [
+            (kind, thumbnail(overlay(image, errors, detector.map_level_)))
+            for (kind, image), errors in zip(shown, maps, strict=True)
+        ]
+        write_image(output / "surfaces.png", contact_sheet(pictures))
+    if as_json:
+        print_json(content)
+        return
+    print_table("magnetic tiles", *surfaces_table(results))
 
 
 FREE_SUITES = {"uses": uses, "rate": rate}

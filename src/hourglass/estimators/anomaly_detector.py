@@ -150,6 +150,18 @@ class AnomalyDetector(OutlierDetector):
         self.contamination = contamination
         self.quantile = quantile
 
+    def evidence_scores(self, X: Any) -> Scores:
+        """What each kind of evidence says: float64 (n, k), in standard deviations of normal samples, greater for anomalies.
+
+        In the order of `evidence_`; `score_samples` is minus their sum weighted by `weights_`.
+
+        Raises
+        ------
+        NotFittedError, DataError
+        """
+        check_is_fitted(self)
+        return self._standard(self._terms(self._check(X)))
+
     def error_maps(self, X: Any, blur: float = BLUR) -> Any:
         """Maps of the squared reconstruction error, averaged over channels.
 
@@ -216,8 +228,8 @@ class AnomalyDetector(OutlierDetector):
         return level_of(samples, self._model) if self._model.sample.is_image else 0.0
 
     def _takes_crops(self, samples: Any) -> bool:
-        is_large = isinstance(samples, np.ndarray) and samples.ndim > 2 and min(samples.shape[1:3]) >= _SURFACE_SIDE
-        return is_large or super()._takes_crops(samples)
+        # Not of a stream: what is learned from its crops, as from thumbnails, would not fit whole images.
+        return isinstance(samples, list) or (_are_images(samples) and min(samples.shape[1:3]) >= _SURFACE_SIDE)
 
     def _arguments(self, samples: Any) -> dict[str, Any]:
         arguments = super()._arguments(samples)
@@ -327,11 +339,14 @@ class AnomalyDetector(OutlierDetector):
         return self._combined(self._terms(samples))
 
     def _combined(self, terms: Scores) -> Scores:
-        means, deviations = self.scale_
-        anomaly = (terms - means) / deviations @ self.weights_
         # Four decimals: beyond, float32 results depend on the other samples in the batch.
-        scores: Scores = -np.round(anomaly, 4)
+        scores: Scores = -np.round(self._standard(terms) @ self.weights_, 4)
         return scores
+
+    def _standard(self, terms: Scores) -> Scores:
+        means, deviations = self.scale_
+        standard: Scores = (terms - means) / deviations
+        return standard
 
     def _terms(self, samples: Any, *, without_own: bool = False) -> Scores:
         """What each kind of evidence says of each sample: float64 (n, k)."""

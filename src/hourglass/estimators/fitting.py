@@ -36,6 +36,7 @@ from hourglass.trained import HeldOut, Trained, as_device, build_network
 from hourglass.training import (
     OPTIMIZERS,
     Callback,
+    Crops,
     Examples,
     FullBatch,
     Plan,
@@ -100,6 +101,9 @@ class Fit:
         self.crop = self._crop()
         self.sample = self._sample()
         self.source = source_of(self.sample, pairs.targets, pairs.inputs, crop=self.crop, turns=estimator._turns_crops)
+        if isinstance(self.source, Crops) and self.source.share < 1:
+            words = f"an epoch takes random crops of {self.source.share:.2g} of the pixels, {Crops.MOST_PIXELS:,}"
+            note(f"{words}; more epochs= see more of them.", 4)
         self.device = as_device(self.arguments["device"])
         self.validation_rows: NDArray[np.int64] = np.empty(0, np.int64)
         self.settings: dict[str, Any] = {}

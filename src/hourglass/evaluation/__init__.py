@@ -14,6 +14,7 @@ from hourglass.evaluation.comparison import (
 )
 from hourglass.evaluation.metrics import Metrics, Quality, image_metrics, image_quality
 from hourglass.evaluation.suites import BARS, denoise_suite, machine
+from hourglass.evaluation.surfaces import magnetic_tiles, measure_surfaces, surfaces_content, surfaces_page, surfaces_table
 from hourglass.evaluation.tables import cells, markdown
 from hourglass.evaluation.tasks import Comparison, compare_autoencoders, compare_denoisers
 from hourglass.evaluation.uses import (
@@ -51,13 +52,18 @@ __all__ = [
     "image_metrics",
     "image_quality",
     "machine",
+    "magnetic_tiles",
     "markdown",
     "mean_of",
+    "measure_surfaces",
     "measure_table",
     "most_different",
     "paired",
     "rate_distortion",
     "read_pair",
+    "surfaces_content",
+    "surfaces_page",
+    "surfaces_table",
     "uses_content",
     "uses_page",
     "uses_suite",

@@ -212,7 +212,8 @@ def shares_of(positions: Tensor, size: int, n_together: int, processes: Processe
 class Crops(Source):
     """Random crops of images of any sizes, rotated by multiples of 90° and flipped, drawn anew in every epoch.
 
-    An epoch has enough crops to cover the images once. Images smaller than a crop are mirrored at their borders.
+    An epoch has enough crops to cover the images once, or `MOST_PIXELS` of them: some minutes of training, after which the
+    learning rate may fall. Images smaller than a crop are mirrored at their borders.
 
     Parameters
     ----------
@@ -225,6 +226,9 @@ class Crops(Source):
         Whether to flip and rotate crops.
     """
 
+    MOST_PIXELS = 2**28
+    """In the crops of an epoch: 65,536 crops of 64 × 64."""
+
     def __init__(
         self,
         sample: Sample,
@@ -236,7 +240,10 @@ class Crops(Source):
     ) -> None:
         self.sample, self.size, self.turns = sample, size, turns
         self.targets, self.inputs = list(targets), None if inputs is None else list(inputs)
-        counts = [max(1, round(image.shape[0] * image.shape[1] / math.prod(size))) for image in self.targets]
+        pixels = [image.shape[0] * image.shape[1] for image in self.targets]
+        self.share = min(1.0, self.MOST_PIXELS / sum(pixels))
+        """Of all pixels, in an epoch."""
+        counts = [max(1, round(self.share * count / math.prod(size))) for count in pixels]
         self._owners = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
 
     def __len__(self) -> int:
