@@ -40,7 +40,7 @@ def detector(table: np.ndarray) -> hg.AnomalyDetector:
 def test_a_detector_weighs_evidence_by_its_power_on_synthetic_anomalies(
     table: np.ndarray, detector: hg.AnomalyDetector
 ) -> None:
-    assert tuple(detector.evidence_) == TABLE
+    assert list(detector.evidence_) == list(TABLE)
     assert detector.weights_.sum() == pytest.approx(1)
     mean = np.mean([*detector.power_.values()], axis=0)
     assert np.argmax(mean) == np.argmax(detector.weights_)

@@ -113,13 +113,13 @@ def test_memory_is_the_contenders_own() -> None:
     assert rounds["200"][0]["ready_mb"] < peaks["200"] - 170
 
 
-@pytest.mark.parametrize("when", ["ready", "round"])
 @pytest.mark.parametrize(
-    ("how", "message"),
+    ("when", "how", "message"),
     [
-        (complain, "ValueError: this is what went wrong"),
-        (refuse, "no such images."),
-        (die, r"its process ended during the measurement .*exit code 3"),
+        ("ready", complain, "ValueError: this is what went wrong"),
+        ("round", refuse, "no such images."),
+        ("ready", die, r"its process ended during the measurement .*exit code 3"),
+        ("round", die, r"its process ended during the measurement .*exit code 3"),
     ],
 )
 def test_an_error_in_a_process_is_reported_in_one_line(

@@ -270,6 +270,15 @@ def test_saved_models_are_measured_without_training(small: Path, run, tmp_path: 
     assert code == 0, err
     assert {row["setting"] for row in json.loads(out)["results"]} == {"Set5 ×2", "Set14 ×2"}
     assert {row["method"] for row in json.loads(out)["results"]} == {"bicubic", "Lanczos", "Enhancer"}
+    colour = hg.Denoiser(4, network="maps", hidden=(4, 6), crop=16, epochs=1, random_state=0)
+    colour.fit(models.training_photographs()).save(tmp_path / "c.hg")
+    for role, name in (("denoise-grey", "m.hg"), ("denoise-colour", "c.hg")):  # what was measured before stays
+        given = f"{role}={tmp_path / name}"
+        assert run("evaluate", "--suite", "photos", "--use", "denoise", "--model", given, "-o", tmp_path / "out")[0] == 0
+    content = json.loads((tmp_path / "out" / "photos.json").read_text())
+    assert {row["setting"].partition(",")[0] for row in content["results"]} == {"BSD68", "Set12", "Kodak"}
+    assert set(content["seconds_to_train"]) == {"denoise-grey", "denoise-colour"}
+    assert len({(row["setting"], row["method"]) for row in content["results"]}) == len(content["results"])
     for arguments, words in (
         (["--model", tmp_path / "m.hg"], "name the role of this denoiser"),
         (["--use", "enhance", "--model", tmp_path / "m.hg"], "needs none of this kind"),

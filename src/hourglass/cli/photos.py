@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from hourglass.evaluation.photos import Photos
+    from hourglass.evaluation.photos import Photos, Result
 
 _PUBLISHED_CURVES = ("Ballé et al. 2018, factorised prior", "Ballé et al. 2018, hyperprior")  # in the figure
 
@@ -26,10 +26,13 @@ def photos(parts: Sequence[str], models: Sequence[str], output: Path | None, dev
     given = _given(models, chosen, device)
     seconds = {role: sum(epoch["seconds"] for epoch in model.history_) for role, model in given.items()}
     setting = Photos(seed, device, lambda role: [ShowProgress(role)], given, seconds=seconds)
-    _take_up(setting, output, chosen)
+    standing = _take_up(setting, output, chosen)
     command = click.get_current_context().obj or "hourglass evaluate --suite photos"
     for part in chosen:  # each is written when it is finished, as the next may take hours
         photos_suite(setting, [part])
+        if given:  # what other models were measured on stays
+            measured = {result.setting for result in setting.results if result.part == part}
+            setting.results += [result for result in standing if result.part == part and result.setting not in measured]
         setting.results.sort(key=lambda result: list(PARTS).index(result.part))
         content = photos_content(setting, command, machine())
         if output is not None:
@@ -64,23 +67,27 @@ def _given(models: Sequence[str], parts: Sequence[str], device: str) -> dict[str
     return given
 
 
-def _take_up(setting: Photos, output: Path | None, chosen: Sequence[str]) -> None:
-    """The results of other parts that stand in photos.json, if the seed is the same."""
+def _take_up(setting: Photos, output: Path | None, chosen: Sequence[str]) -> list[Result]:
+    """Take up the results of other parts that stand in photos.json, if the seed is the same; return those of `chosen` parts."""
     from hourglass.evaluation.photos import Point, Result
 
     file = None if output is None else output / "photos.json"
     if file is None or not file.exists():
-        return
+        return []
     content = json.loads(file.read_text(encoding="utf-8"))
     if content["seed"] != setting.seed:
-        return
-    setting.results += [Result(**result) for result in content["results"] if result["part"] not in chosen]
+        return []
+    results = [Result(**result) for result in content["results"]]
+    setting.results += [result for result in results if result.part not in chosen]
     setting.notes += [note for note in content["notes"] if note.partition(":")[0] not in chosen]
     setting.seconds |= {
-        role: seconds for role, seconds in content["seconds_to_train"].items() if role.partition("-")[0] not in chosen
+        role: seconds
+        for role, seconds in content["seconds_to_train"].items()
+        if role.partition("-")[0] not in chosen or (setting.given and role not in setting.given)
     }
     if "compress" not in chosen:
         setting.curves = {name: [Point(**point) for point in points] for name, points in content["curves"].items()}
+    return [result for result in results if result.part in chosen and not result.is_published]
 
 
 def _write(output: Path, setting: Photos, content: dict[str, Any]) -> None:

@@ -39,14 +39,19 @@ def _pages() -> tuple[list[Array], list[Array]]:
     return pages["train noisy"], pages["train clean"]
 
 
+def _enhancer(factor: int) -> Training:
+    return Enhancer(factor=factor, preset="photo", reduction="bicubic", epochs=3), (luma_of_photographs(),)
+
+
+# The epochs are those of the time that each is allowed: half an hour of two cores, ten minutes for pages.
 ROLES: dict[str, Callable[[], Training]] = {
-    "denoise-grey": lambda: (Denoiser(preset="photo", corruption=_NOISE), (grey_photographs(),)),
-    "denoise-colour": lambda: (Denoiser(preset="photo", corruption=_NOISE), (training_photographs(),)),
-    "enhance-2": lambda: (Enhancer(factor=2, preset="photo", reduction="bicubic"), (luma_of_photographs(),)),
-    "enhance-3": lambda: (Enhancer(factor=3, preset="photo", reduction="bicubic"), (luma_of_photographs(),)),
-    "enhance-4": lambda: (Enhancer(factor=4, preset="photo", reduction="bicubic"), (luma_of_photographs(),)),
-    "jpeg": lambda: (Denoiser(preset="photo", corruption=_JPEG), (luma_of_photographs(),)),
-    "documents": lambda: (Denoiser(preset="photo"), _pages()),
+    "denoise-grey": lambda: (Denoiser(preset="photo", corruption=_NOISE, epochs=8), (grey_photographs(),)),
+    "denoise-colour": lambda: (Denoiser(preset="photo", corruption=_NOISE, epochs=8), (training_photographs(),)),
+    "enhance-2": lambda: _enhancer(2),
+    "enhance-3": lambda: _enhancer(3),
+    "enhance-4": lambda: _enhancer(4),
+    "jpeg": lambda: (Denoiser(preset="photo", corruption=_JPEG, epochs=2), (luma_of_photographs(),)),
+    "documents": lambda: (Denoiser(preset="photo", epochs=25), _pages()),
     "compress": lambda: (Compressor(preset="photo"), (training_photographs(),)),
 }
 """What the suite trains, by what it is for: photographs/train, and the training pages of documents."""
