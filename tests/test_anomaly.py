@@ -190,3 +190,29 @@ def test_regions_of_colour_and_of_deep_images(kind: str, digits: np.ndarray) -> 
     assert detector.map_level_ < 0.5  # of squares in 0..1, in whatever units images come
     assert sum(map(len, detector.regions(images))) > 0
     assert plain.map_level_ == pytest.approx(detector.map_level_, rel=0.5)
+
+
+def test_known_anomalies_choose_weights_and_threshold(table: np.ndarray, tmp_path: Path) -> None:
+    odd = table[:12].copy()
+    odd[:, 1] = 0  # usual in itself; what it goes with is not
+    rows, labels = np.concatenate([table[:500], odd]), np.repeat([0, 1], [500, 12])
+    order = np.insert(np.arange(500), np.arange(12) * 40, np.arange(500, 512))  # among the normal ones, whose order stays
+    with pytest.warns(hg.HourglassWarning, match="12 of 512 samples are labelled as anomalies"):
+        told = hg.AnomalyDetector(quantile=0.95, random_state=0).fit(rows[order], labels[order])
+    untold = hg.AnomalyDetector(quantile=0.95, random_state=0).fit(table[:500])
+    np.testing.assert_array_equal(told.model_.encode(rows[:5]), untold.model_.encode(rows[:5]))  # the same network
+    assert "known" in told.power_
+    assert told.labels_.shape == told.decision_scores_.shape == (512,)
+    assert told.labels_[labels[order] == 1].mean() >= told.labels_[labels[order] == 0].mean()
+    np.testing.assert_allclose(told.decision_scores_, -told.score_samples(rows[order]), atol=2e-4)  # four decimals
+    told.save(tmp_path / "d.hg")
+    loaded = hg.load_model(tmp_path / "d.hg")
+    assert loaded.offset_ == told.offset_
+    np.testing.assert_array_equal(loaded.synthetic_scores_["known"], told.synthetic_scores_["known"])
+    # Other labels are classes, and say nothing.
+    for classes in (np.arange(500) % 2, np.arange(500) % 3, np.array(["a"] * 500)):
+        same = hg.AnomalyDetector(quantile=0.95, random_state=0).fit(table[:500], classes)
+        assert same.offset_ == untold.offset_
+    with pytest.warns(hg.HourglassWarning, match="labelled as anomalies"):
+        signed = hg.AnomalyDetector(quantile=0.95, random_state=0).fit(rows, np.where(labels, -1, 1))
+    assert signed.offset_ == pytest.approx(told.offset_, abs=1.0)

@@ -2,7 +2,7 @@
 
 from hourglass.anomaly.evidence import IMAGE, TABLE, Evidence, Scores
 from hourglass.anomaly.maps import BLUR, error_maps, level_of
-from hourglass.anomaly.power import power_of, weights_by_power
+from hourglass.anomaly.power import KNOWN, power_of, weights_by_power
 from hourglass.anomaly.regions import Region, enlarged, regions_of
 from hourglass.anomaly.surfaces import SURFACE, standardised
 from hourglass.anomaly.synthetic import synthetic_images, synthetic_rows
@@ -13,6 +13,7 @@ __all__ = [
     "BLUR",
     "EVIDENCE",
     "IMAGE",
+    "KNOWN",
     "SURFACE",
     "TABLE",
     "Evidence",

@@ -27,7 +27,16 @@ def power_of(normal: Scores, synthetic: Mapping[str, Scores]) -> dict[str, Score
     return power
 
 
+KNOWN = "known"
+"""The kind of real anomalies, beside the kinds of synthetic ones."""
+
+
 def weights_by_power(power: Mapping[str, Scores]) -> Scores:
-    """Weights (k,) in proportion to the mean AUROC less 0.5, that of random scores; equal ones if none is above it."""
-    gain = np.maximum(np.mean(list(power.values()), axis=0) - 0.5, 0)
+    """Weights (k,) in proportion to the mean AUROC less 0.5, that of random scores; equal ones if none is above it.
+
+    Known anomalies count as much as all kinds of synthetic ones together.
+    """
+    sides = [[area for kind, area in power.items() if (kind == KNOWN) == is_known] for is_known in (False, True)]
+    mean = np.mean([np.mean(side, axis=0) for side in sides if side], axis=0)
+    gain = np.maximum(mean - 0.5, 0)
     return gain / gain.sum() if gain.sum() > 0 else np.full(len(gain), 1 / len(gain))

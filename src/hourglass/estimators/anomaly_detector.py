@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Self, Unpack
 
 import numpy as np
@@ -15,6 +16,7 @@ from hourglass.anomaly import (
     BLUR,
     EVIDENCE,
     IMAGE,
+    KNOWN,
     SURFACE,
     TABLE,
     Evidence,
@@ -30,16 +32,18 @@ from hourglass.anomaly import (
     weights_by_power,
 )
 from hourglass.corruption import GaussianNoise
+from hourglass.data import Stream
 from hourglass.errors import DataError
-from hourglass.estimators.checks import Pairs
-from hourglass.estimators.documentation import documented
-from hourglass.estimators.fitting import Fit
+from hourglass.estimators.checks import Pairs, as_given
+from hourglass.estimators.documentation import documented, documented_fit
+from hourglass.estimators.fitting import Fit, all_or_nothing
 from hourglass.estimators.outliers import OutlierDetector
 from hourglass.estimators.settings import Circumstances, takes_any_size
-from hourglass.estimators.thresholds import supports
+from hourglass.estimators.thresholds import between, known_anomalies, supports
 from hourglass.images import Array, Float32, Sample
 from hourglass.notes import note
 from hourglass.options import Option, TrainingOptions, number, one_of
+from hourglass.training import Callback
 
 _IMAGE_WEIGHTS = (1.0, 0.5)  # of error and code; chosen on held-out normal digits, with other digits as anomalies
 # For tables: at most one standard deviation, as on digits, and no masks, as zeros are outliers in a column.
@@ -74,6 +78,11 @@ class AnomalyDetector(OutlierDetector):
     For these and for tables, weights follow from how well each kind of evidence tells held-out normal samples from synthetic
     anomalies that are made from them. Signs are scikit-learn's: greater is more normal.
 
+    Where some anomalies are known, `fit(X, y)` with labels `y` (1 for anomalies and 0 for normal samples, or -1 and 1) does not
+    train on them; they have half of the say in the weights, and the threshold is the one between them and held-out normal
+    samples with the largest difference of true and false positive rates, unless `contamination` is set. Labels in which
+    anomalies are not fewer than half are taken for classes, as those of more than two values, and ignored.
+
     Parameters
     ----------
     contamination : float in (0, 0.5] or "auto", optional
@@ -100,10 +109,10 @@ class AnomalyDetector(OutlierDetector):
     weights_ : ndarray (k,), float64
         Of each kind of evidence, standardised over normal samples.
     power_ : dict of str to ndarray (k,), float64
-        AUROC of each kind of evidence between normal samples and synthetic anomalies, by kind of anomaly; empty for images of
-        one size that are not taken for surfaces.
+        AUROC of each kind of evidence between normal samples and synthetic anomalies, by kind of anomaly, and "known" ones;
+        of small images only these.
     synthetic_scores_ : dict of str to ndarray (m,), float64
-        `score_samples` of these synthetic anomalies.
+        `score_samples` of these anomalies.
     map_level_ : float
         Level of `error_maps` that one in a thousand pixels of the images of `normal_scores_` exceeds; 0 for features, NaN if
         the detector was saved by a version that had no such level.
@@ -126,6 +135,8 @@ class AnomalyDetector(OutlierDetector):
     power_: dict[str, Scores]
     synthetic_scores_: dict[str, Scores]
     map_level_: float
+    _known: Any = None
+    """Known anomalies, during `fit`."""
     standardises_: bool
     """Whether each image is first standardised: those of any size, if the network was trained on such."""
     _learned = ("evidence_", "scale_", "offset_")
@@ -149,6 +160,49 @@ class AnomalyDetector(OutlierDetector):
         super().__init__(n_components, preset=preset, **options)
         self.contamination = contamination
         self.quantile = quantile
+
+    @documented_fit
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        callbacks: Sequence[Callback] = (),
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+    ) -> Self:
+        """Train a network on the normal samples of `X`, unless `from_autoencoder` gave one, and learn the evidence.
+
+        If it is interrupted or fails, the estimator keeps its earlier state.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features), list of images of several sizes, or Stream
+            Normal samples, uint8 in 0..255 or float in 0..1; features in any units.
+        y : array-like (n,), optional
+            1 for known anomalies and 0 for normal samples, or -1 and 1; see the class.
+        {fit_parameters}
+
+        Raises
+        ------
+        DataError, ParameterError, ModelError, DivergenceError
+        """
+        options: dict[str, Any] = {"callbacks": callbacks, "checkpoint": checkpoint, "resume": resume}
+        given = as_given(X)
+        is_known = None if isinstance(given, Stream) or not hasattr(given, "__len__") else known_anomalies(y, len(given))
+        if is_known is None:
+            return super().fit(X, y, **options)
+        words = f"{is_known.sum()} of {len(is_known)} samples are labelled as anomalies: they are not trained on"
+        note(f"{words}, and choose weights and threshold.")
+        with all_or_nothing(self):
+            self._known = _at(given, np.flatnonzero(is_known))
+            super().fit(_at(given, np.flatnonzero(~is_known)), **options)
+            self._known = None
+            scores = np.empty(len(is_known))
+            scores[~is_known], scores[is_known] = self.decision_scores_, -self.synthetic_scores_[KNOWN]
+            self.decision_scores_ = scores
+            self._set_offset(self.offset_)
+        return self
 
     def evidence_scores(self, X: Any) -> Scores:
         """What each kind of evidence says: float64 (n, k), in standard deviations of normal samples, greater for anomalies.
@@ -270,13 +324,19 @@ class AnomalyDetector(OutlierDetector):
             terms = self._terms(apart, without_own=not is_apart)
             synthetic = self._synthetic_terms(apart, _N_SYNTHETIC, 0)
             self.map_level_ = self._level_of(apart)
+        if self._known is not None:
+            synthetic[KNOWN] = self._terms(self._check(self._known))
         self.scale_ = np.stack([terms.mean(0), terms.std(0) + 1e-3])  # a thousandth avoids division by 0
         self.power_ = power_of(terms, synthetic)
         self.weights_ = weights_by_power(self.power_) if self.power_ else np.array(_IMAGE_WEIGHTS)
         self.normal_scores_ = np.sort(self._combined(terms))
         self.synthetic_scores_ = {kind: self._combined(scores) for kind, scores in synthetic.items()}
         self.decision_scores_ = -self._scores(samples)
-        self._set_offset()
+        offset = None
+        if self._known is not None and self.contamination is None:
+            both = np.concatenate([self.normal_scores_, self.synthetic_scores_[KNOWN]])
+            offset = between(both, np.arange(len(both)) >= len(self.normal_scores_))
+        self._set_offset(offset)
 
     def _evidence_from(self, trained: Any) -> dict[str, Evidence]:
         """Evidence learned from the samples that the network was trained on."""
@@ -364,10 +424,12 @@ class AnomalyDetector(OutlierDetector):
             "normal_scores": self.normal_scores_,
             "power_kinds": ", ".join(self.power_),
             "power": np.array([*self.power_.values()]).reshape(len(self.power_), len(self.evidence_)),
-            "synthetic_scores": np.array([*self.synthetic_scores_.values()]),
+            "synthetic_scores": np.array([scores for kind, scores in self.synthetic_scores_.items() if kind != KNOWN]),
         }
         if self.standardises_:
             state["standardises"] = True
+        if KNOWN in self.synthetic_scores_:
+            state["known_scores"] = self.synthetic_scores_[KNOWN]
         if not math.isnan(self.map_level_):
             state["map_level"] = self.map_level_
         for kind in self.evidence_.values():
@@ -385,7 +447,9 @@ class AnomalyDetector(OutlierDetector):
         self.weights_ = state.get("weights", np.array(_IMAGE_WEIGHTS))
         kinds = [kind for kind in state.get("power_kinds", "").split(", ") if kind]
         self.power_ = dict(zip(kinds, state["power"], strict=True)) if kinds else {}
-        self.synthetic_scores_ = dict(zip(kinds, state["synthetic_scores"], strict=True)) if kinds else {}
+        known = [state["known_scores"]] if KNOWN in kinds else []
+        scores = [*state["synthetic_scores"], *known] if kinds else []
+        self.synthetic_scores_ = dict(zip(kinds, scores, strict=True))
         self.decision_scores_ = state["decision_scores"]
         self.normal_scores_ = state.get("normal_scores", -np.sort(self.decision_scores_)[::-1])  # missing in earlier models
 
@@ -397,4 +461,6 @@ def _are_images(samples: Any) -> bool:
 
 def _at(samples: Any, rows: NDArray[np.intp]) -> Any:
     """These rows of an array, or of a list of images."""
-    return [samples[row] for row in rows] if isinstance(samples, list) else samples[rows]
+    if isinstance(samples, list):
+        return [samples[row] for row in rows]
+    return samples.iloc[rows] if hasattr(samples, "iloc") else samples[rows]

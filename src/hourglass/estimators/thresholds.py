@@ -43,6 +43,24 @@ def bound(scores: Scores, rate: float) -> float:
     return min(float(scores[0]), float(scores.mean() + reach))
 
 
+def known_anomalies(labels: Any, count: int) -> NDArray[np.bool_] | None:
+    """Which of `count` training samples are labelled as anomalies, if fewer than half are; None for any other labels.
+
+    Labels as in `between`. Others are those of classes, which scikit-learn's pipelines pass.
+    """
+    found = None if labels is None else _anomalies(labels, count)
+    return found if found is not None and 2 * found.sum() < count else None
+
+
+def _anomalies(labels: Any, count: int) -> NDArray[np.bool_] | None:
+    """Which labels stand for anomalies; None unless there are `count` of both kinds, 0 and 1 or -1 and 1."""
+    given = np.asarray(labels)
+    if given.shape != (count,) or given.dtype.kind not in "biuf":
+        return None
+    values = set(np.unique(given).tolist())
+    return given == (1 if 0 in values else -1) if values in ({0, 1}, {-1, 1}) else None
+
+
 def between(scores: Scores, labels: Any) -> float:
     """The threshold that best separates labelled samples: the largest difference of the rates of true and false positives.
 
@@ -60,14 +78,14 @@ def between(scores: Scores, labels: Any) -> float:
     DataError
         For other labels, or if all samples are of one kind.
     """
-    given = np.asarray(labels)
-    values = set(np.unique(given).tolist()) if given.shape == scores.shape else set()
-    if values not in ({0, 1}, {-1, 1}):
+    is_anomaly = _anomalies(labels, len(scores))
+    if is_anomaly is None:
+        given = np.asarray(labels)
+        values = np.unique(given).tolist() if given.shape == scores.shape else []
         raise DataError(
             f"y must hold {len(scores)} labels of both kinds: 1 for anomalies and 0 for normal samples, or -1 and 1; it has "
-            f"shape {given.shape}" + (f" and holds {sorted(values)[:5]}." if values else ".")
+            f"shape {given.shape}" + (f" and holds {values[:5]}." if values else ".")
         )
-    is_anomaly = given == (1 if 0 in values else -1)
     order = np.argsort(scores, kind="stable")
     ranked, hits = scores[order], is_anomaly[order]
     gain = np.cumsum(hits / hits.sum() - ~hits / (~hits).sum())
