@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, Self
 
@@ -15,9 +16,12 @@ from hourglass.images import Array, Float32, to_float, to_uint8
 from hourglass.latent import NeighbourIndex
 from hourglass.trained import Trained
 
-_SIDE = 16  # pixels
-_COMPONENTS, _SAMPLES_EACH = 64, 4  # of the principal subspace: at most, and training images for each
+# Chosen by the power on synthetic defects on good magnetic tiles.
+_SIDE = 24  # pixels
+_COMPONENTS = 128  # of the principal subspace, at most,
+_IMAGES_EACH = 4  # and training images for each
 _NEAREST = 5
+_PIXELS = 4_000_000  # to restore at once
 _LEAST = 1e-7  # squared error: a hundredth of a grey level squared, which is rounding
 _LEAST_DEVIATION = 0.004  # a grey level: below it, an image is even
 _DEVIATIONS = 8  # of an image within 0..1
@@ -41,13 +45,17 @@ def _standardised(image: Array) -> NDArray[np.uint8]:
 class Restoration(Evidence):
     """Log of the largest error on the smoothed map: a network that learned to undo synthetic defects restores real ones too."""
 
+    is_two_sided = True
+
     def scores(self, samples: Any, model: Trained, *, without_own: bool = False) -> Scores:
-        return np.array([np.log(_LEAST + float(error_maps(part, model)[0].max())) for part in _one_by_one(samples)])
+        maps = (errors for part in _parts(samples) for errors in error_maps(part, model))
+        return np.array([np.log(_LEAST + float(errors.max())) for errors in maps])
 
 
 class Thumbnails(Evidence):
-    """Evidence from thumbnails of 16 × 16 pixels, each scaled by its own mean and deviation, without the network."""
+    """Evidence from thumbnails of 24 × 24 pixels, each scaled by its own mean and deviation, without the network."""
 
+    is_two_sided = True
     thumbnails: Float32
 
     def fit(self, samples: Any, model: Trained) -> Self:
@@ -69,21 +77,21 @@ class Thumbnails(Evidence):
 
 
 class PrincipalResidual(Thumbnails):
-    """Log of the distance of the thumbnail to the principal subspace of the training images: the residual of a PCA.
+    """Log of the largest residual of a pixel of the thumbnail under a PCA of training images.
 
-    It has at most 64 components, and one for every four images.
+    It has one component for every four images, and 128 at most.
     """
 
     def of(self, thumbnails: Float32) -> Self:
         self.mean = thumbnails.mean(0, dtype=np.float64)
         directions = np.linalg.svd(thumbnails - self.mean, full_matrices=False)[2]
-        self.components = directions[: min(_COMPONENTS, len(thumbnails) // _SAMPLES_EACH)]
+        self.components = directions[: min(_COMPONENTS, len(thumbnails) // _IMAGES_EACH)]
         return super().of(thumbnails)
 
     def scores(self, samples: Any, model: Trained, *, without_own: bool = False) -> Scores:
         centred = thumbnails_of(samples) - self.mean
         residuals = centred - centred @ self.components.T @ self.components
-        return _log_of_root(np.square(residuals).mean(1))
+        return _log_of_root(np.square(residuals).max(1))
 
 
 class ThumbnailDistance(Thumbnails):
@@ -108,7 +116,7 @@ SURFACE: dict[str, type[Evidence]] = {
 
 
 def thumbnails_of(images: Iterable[Array]) -> Float32:
-    """Thumbnails of images of any size, scaled by their own mean and deviation: float32 (n, 256 · channels)."""
+    """Thumbnails of images of any size, scaled by their own mean and deviation: float32 (n, 576 · channels)."""
     return np.stack([_thumbnail(image) for image in images])
 
 
@@ -121,9 +129,10 @@ def _thumbnail(image: Array) -> Float32:
     return scaled.ravel()
 
 
-def _one_by_one(samples: Any) -> Iterable[Any]:
-    """Each sample as a list or array of its own, to bound memory."""
-    return (samples[row : row + 1] for row in range(len(samples)))
+def _parts(images: Any) -> Iterable[Any]:
+    """Some images at once, to bound memory; of a list each alone."""
+    count = 1 if isinstance(images, list) else max(1, _PIXELS // math.prod(images.shape[1:3]))
+    return (images[start : start + count] for start in range(0, len(images), count))
 
 
 def _log_of_root(squares: NDArray[np.float64]) -> Scores:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self, Unpack
 
 import numpy as np
@@ -32,18 +31,16 @@ from hourglass.anomaly import (
     weights_by_power,
 )
 from hourglass.corruption import GaussianNoise
-from hourglass.data import Stream
 from hourglass.errors import DataError
-from hourglass.estimators.checks import Pairs, as_given
-from hourglass.estimators.documentation import documented, documented_fit
-from hourglass.estimators.fitting import Fit, all_or_nothing
-from hourglass.estimators.outliers import OutlierDetector
+from hourglass.estimators.checks import Pairs
+from hourglass.estimators.documentation import documented
+from hourglass.estimators.fitting import Fit
+from hourglass.estimators.outliers import OutlierDetector, rows_of
 from hourglass.estimators.settings import Circumstances, takes_any_size
-from hourglass.estimators.thresholds import between, known_anomalies, supports
+from hourglass.estimators.thresholds import supports
 from hourglass.images import Array, Float32, Sample
 from hourglass.notes import note
 from hourglass.options import Option, TrainingOptions, number, one_of
-from hourglass.training import Callback
 
 _IMAGE_WEIGHTS = (1.0, 0.5)  # of error and code; chosen on held-out normal digits, with other digits as anomalies
 # For tables: at most one standard deviation, as on digits, and no masks, as zeros are outliers in a column.
@@ -54,6 +51,7 @@ _MIN_HELD_OUT = 20  # held-out samples to set the scale
 _FOLDS = 5
 _SYNTHETIC_IMAGES = 40  # of each kind, of any size
 _HELD_OUT_IMAGES = 40  # of any size, or half of all if there are fewer than twice as many
+_LOWEST = 3.0  # standard deviations below the mean: beyond, two-sided evidence counts as above it
 _FEWEST_IMAGES = 4  # of any size, held out
 _SURFACE_SIDE = 64  # pixels
 _NOT_APART = (
@@ -135,8 +133,6 @@ class AnomalyDetector(OutlierDetector):
     power_: dict[str, Scores]
     synthetic_scores_: dict[str, Scores]
     map_level_: float
-    _known: Any = None
-    """Known anomalies, during `fit`."""
     standardises_: bool
     """Whether each image is first standardised: those of any size, if the network was trained on such."""
     _learned = ("evidence_", "scale_", "offset_")
@@ -160,49 +156,6 @@ class AnomalyDetector(OutlierDetector):
         super().__init__(n_components, preset=preset, **options)
         self.contamination = contamination
         self.quantile = quantile
-
-    @documented_fit
-    def fit(
-        self,
-        X: Any,
-        y: Any = None,
-        *,
-        callbacks: Sequence[Callback] = (),
-        checkpoint: str | Path | None = None,
-        resume: bool = False,
-    ) -> Self:
-        """Train a network on the normal samples of `X`, unless `from_autoencoder` gave one, and learn the evidence.
-
-        If it is interrupted or fails, the estimator keeps its earlier state.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features), list of images of several sizes, or Stream
-            Normal samples, uint8 in 0..255 or float in 0..1; features in any units.
-        y : array-like (n,), optional
-            1 for known anomalies and 0 for normal samples, or -1 and 1; see the class.
-        {fit_parameters}
-
-        Raises
-        ------
-        DataError, ParameterError, ModelError, DivergenceError
-        """
-        options: dict[str, Any] = {"callbacks": callbacks, "checkpoint": checkpoint, "resume": resume}
-        given = as_given(X)
-        is_known = None if isinstance(given, Stream) or not hasattr(given, "__len__") else known_anomalies(y, len(given))
-        if is_known is None:
-            return super().fit(X, y, **options)
-        words = f"{is_known.sum()} of {len(is_known)} samples are labelled as anomalies: they are not trained on"
-        note(f"{words}, and choose weights and threshold.")
-        with all_or_nothing(self):
-            self._known = _at(given, np.flatnonzero(is_known))
-            super().fit(_at(given, np.flatnonzero(~is_known)), **options)
-            self._known = None
-            scores = np.empty(len(is_known))
-            scores[~is_known], scores[is_known] = self.decision_scores_, -self.synthetic_scores_[KNOWN]
-            self.decision_scores_ = scores
-            self._set_offset(self.offset_)
-        return self
 
     def evidence_scores(self, X: Any) -> Scores:
         """What each kind of evidence says: float64 (n, k), in standard deviations of normal samples, greater for anomalies.
@@ -312,7 +265,7 @@ class AnomalyDetector(OutlierDetector):
 
     def _learn(self, samples: Any, y: Any) -> None:
         held_out, trained = self._held_out(samples)
-        self.evidence_ = self._evidence_from(_at(samples, trained))
+        self.evidence_ = self._evidence_from(rows_of(samples, trained))
         is_apart = len(held_out) + len(trained) == len(samples)
         is_settled = self._model.sample.is_any_size or (is_apart and supports(1 - self.quantile, len(held_out)))
         if self._given is None and len(samples) > 1 and not is_settled:
@@ -320,7 +273,7 @@ class AnomalyDetector(OutlierDetector):
         else:
             if not is_apart:
                 note(_NOT_APART.format(len(samples)), 4)
-            apart = _at(samples, held_out)
+            apart = rows_of(samples, held_out)
             terms = self._terms(apart, without_own=not is_apart)
             synthetic = self._synthetic_terms(apart, _N_SYNTHETIC, 0)
             self.map_level_ = self._level_of(apart)
@@ -332,11 +285,7 @@ class AnomalyDetector(OutlierDetector):
         self.normal_scores_ = np.sort(self._combined(terms))
         self.synthetic_scores_ = {kind: self._combined(scores) for kind, scores in synthetic.items()}
         self.decision_scores_ = -self._scores(samples)
-        offset = None
-        if self._known is not None and self.contamination is None:
-            both = np.concatenate([self.normal_scores_, self.synthetic_scores_[KNOWN]])
-            offset = between(both, np.arange(len(both)) >= len(self.normal_scores_))
-        self._set_offset(offset)
+        self._set_offset(self._offset_by_known())
 
     def _evidence_from(self, trained: Any) -> dict[str, Evidence]:
         """Evidence learned from the samples that the network was trained on."""
@@ -406,7 +355,8 @@ class AnomalyDetector(OutlierDetector):
     def _standard(self, terms: Scores) -> Scores:
         means, deviations = self.scale_
         standard: Scores = (terms - means) / deviations
-        return standard
+        is_too_low = np.array([kind.is_two_sided for kind in self.evidence_.values()]) & (standard < -_LOWEST)
+        return np.where(is_too_low, -standard, standard)
 
     def _terms(self, samples: Any, *, without_own: bool = False) -> Scores:
         """What each kind of evidence says of each sample: float64 (n, k)."""
@@ -457,10 +407,3 @@ class AnomalyDetector(OutlierDetector):
 def _are_images(samples: Any) -> bool:
     """Whether `samples` are images in memory."""
     return isinstance(samples, list) or (isinstance(samples, np.ndarray) and samples.ndim > 2)
-
-
-def _at(samples: Any, rows: NDArray[np.intp]) -> Any:
-    """These rows of an array, or of a list of images."""
-    if isinstance(samples, list):
-        return [samples[row] for row in rows]
-    return samples.iloc[rows] if hasattr(samples, "iloc") else samples[rows]

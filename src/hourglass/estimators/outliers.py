@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -12,12 +14,17 @@ from scipy.special import erf
 from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from hourglass.anomaly import Scores
+from hourglass.anomaly import KNOWN, Scores
+from hourglass.data import Stream
 from hourglass.errors import ParameterError
+from hourglass.estimators.checks import as_given
+from hourglass.estimators.documentation import documented_fit
 from hourglass.estimators.downstream import Downstream
 from hourglass.estimators.fitting import all_or_nothing
-from hourglass.estimators.thresholds import above, between, bound
+from hourglass.estimators.thresholds import above, between, bound, known_anomalies
+from hourglass.notes import note
 from hourglass.options import number
+from hourglass.training import Callback
 
 _MIN_FOR_MAXIMUM = 200
 
@@ -34,10 +41,56 @@ class OutlierDetector(OutlierMixin, Downstream):
     labels_: NDArray[np.int64]
     decision_scores_: Scores
     normal_scores_: Scores
+    synthetic_scores_: dict[str, Scores]
+    _known: Any = None
+    """Known anomalies, during `fit`."""
 
     @abstractmethod
     def _scores(self, samples: Any) -> Scores:
         """How normal each of the checked samples is."""
+
+    @documented_fit
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        callbacks: Sequence[Callback] = (),
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+    ) -> Self:
+        """Train a network on the normal samples of `X`, unless `from_autoencoder` gave one, and learn the evidence.
+
+        If it is interrupted or fails, the estimator keeps its earlier state.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features), list of images of several sizes, or Stream
+            Normal samples, uint8 in 0..255 or float in 0..1; features in any units.
+        y : array-like (n,), optional
+            1 for known anomalies and 0 for normal samples, or -1 and 1; see the class.
+        {fit_parameters}
+
+        Raises
+        ------
+        DataError, ParameterError, ModelError, DivergenceError
+        """
+        options: dict[str, Any] = {"callbacks": callbacks, "checkpoint": checkpoint, "resume": resume}
+        given = as_given(X)
+        is_known = None if isinstance(given, Stream) or not hasattr(given, "__len__") else known_anomalies(y, len(given))
+        if is_known is None:
+            return super().fit(X, y, **options)
+        words = f"{is_known.sum()} of {len(is_known)} samples are labelled as anomalies: they are not trained on"
+        note(f"{words}, and choose weights and threshold.")
+        with all_or_nothing(self):
+            self._known = rows_of(given, np.flatnonzero(is_known))
+            super().fit(rows_of(given, np.flatnonzero(~is_known)), **options)
+            self._known = None
+            scores = np.empty(len(is_known))
+            scores[~is_known], scores[is_known] = self.decision_scores_, -self.synthetic_scores_[KNOWN]
+            self.decision_scores_ = scores
+            self._set_offset(self.offset_)
+        return self
 
     def score_samples(self, X: Any) -> Scores:
         """How normal each sample is: float64 (n,), unbounded, about 0 ± 1 for normal samples, lower for anomalies.
@@ -141,6 +194,13 @@ class OutlierDetector(OutlierMixin, Downstream):
             self._set_offset(offset)
         return self
 
+    def _offset_by_known(self) -> float | None:
+        """The threshold between held-out normal samples and known anomalies, unless `contamination` sets it."""
+        if self._known is None or self.contamination is not None:
+            return None
+        both = np.concatenate([self.normal_scores_, self.synthetic_scores_[KNOWN]])
+        return between(both, np.arange(len(both)) >= len(self.normal_scores_))
+
     def _set_offset(self, offset: float | None = None) -> None:
         """Set `offset_`, from arguments and scores unless it is given, and `labels_`."""
         if offset is not None:
@@ -152,3 +212,10 @@ class OutlierDetector(OutlierMixin, Downstream):
         else:
             self.offset_ = float(np.percentile(-self.decision_scores_, 100 * float(self.contamination or 0)))
         self.labels_ = (-self.decision_scores_ < self.offset_).astype(np.int64)
+
+
+def rows_of(samples: Any, rows: NDArray[np.intp]) -> Any:
+    """These rows of an array, or of a list of images."""
+    if isinstance(samples, list):
+        return [samples[row] for row in rows]
+    return samples.iloc[rows] if hasattr(samples, "iloc") else samples[rows]

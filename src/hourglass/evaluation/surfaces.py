@@ -186,7 +186,7 @@ def surfaces_page(results: Sequence[SurfaceResult], surfaces: Surfaces, command:
                 "faulty ones test. The detector has its default arguments; synthetic defects alone weigh its evidence.\n",
                 *("| " + " | ".join(line) + " |" for line in [headings, rules, *rows]),
                 "\nThe set holds several pictures of each tile: good test images are further pictures of tiles that trained, "
-                "faulty ones are of other tiles. What compares thumbnails of 16 × 16 pixels recognises the tile, not the "
+                "faulty ones are of other tiles. What compares thumbnails of 24 × 24 pixels recognises the tile, not the "
                 "fault, which so few pixels hardly show. What is to be expected on a new part is the row of the restoration "
                 "alone.",
             ]
