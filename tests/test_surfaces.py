@@ -129,7 +129,8 @@ def test_a_given_network_receives_images_as_they_are() -> None:
     np.testing.assert_allclose(given.error_maps(images[:1], blur=0)[0], expected, atol=1e-5)
 
 
-def test_from_a_folder_to_a_sheet(tmp_path: Path, run: Any) -> None:
+def test_from_a_folder_to_a_sheet(tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hourglass.estimators.anomaly_detector._SYNTHETIC_IMAGES", 10)
     good, mixed = tmp_path / "good", tmp_path / "mixed"
     for folder in (good, mixed):
         folder.mkdir()
@@ -138,7 +139,7 @@ def test_from_a_folder_to_a_sheet(tmp_path: Path, run: Any) -> None:
     marked, (top, left) = scratched(surface(90, 130, 77))
     Image.fromarray(marked).save(mixed / "scratched.png")
     Image.fromarray(surface(70, 80, 78)).save(mixed / "fine.png")
-    options = ["--hidden", "8,16", "--epochs", "40", "--batch-size", "8", "--learning-rate", "0.02", "--seed", "0"]
+    options = ["--hidden", "8,16", "--epochs", "25", "--batch-size", "8", "--learning-rate", "0.02", "--seed", "0"]
     code, _, err = run("train", "--task", "detector", "--data", good, "-o", tmp_path / "d.hg", *options)
     assert code == 0, err
     assert 'preset="surface"' in err
@@ -163,7 +164,8 @@ def test_the_suite_stands_beside_baselines(tmp_path: Path, run: Any, monkeypatch
     code, _, err = run("evaluate", "--suite", "surfaces")
     assert code == 2
     assert "magnetic-tile" in err
-    monkeypatch.setitem(presets.MINIMAL_STEPS, "surface", 100)
+    monkeypatch.setitem(presets.MINIMAL_STEPS, "surface", 60)
+    monkeypatch.setattr("hourglass.estimators.anomaly_detector._SYNTHETIC_IMAGES", 10)
     kinds = {"good": surfaces(40, 1), "scratch": [scratched(image)[0] for image in surfaces(6, 2)], "none": surfaces(30, 5)}
     for kind, images in kinds.items():
         (tmp_path / "magnetic-tile" / kind).mkdir(parents=True)

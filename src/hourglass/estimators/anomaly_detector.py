@@ -51,7 +51,7 @@ _MIN_HELD_OUT = 20  # held-out samples to set the scale
 _FOLDS = 5
 _SYNTHETIC_IMAGES = 40  # of each kind, of any size
 _HELD_OUT_IMAGES = 40  # of any size, or half of all if there are fewer than twice as many
-_LOWEST = 3.0  # standard deviations below the mean: beyond, two-sided evidence counts as above it
+_LOWEST = 3.0  # standard deviations below the mean: if any two-sided evidence lies beyond, all of it counts as above the mean
 _FEWEST_IMAGES = 4  # of any size, held out
 _SURFACE_SIDE = 64  # pixels
 _NOT_APART = (
@@ -355,8 +355,9 @@ class AnomalyDetector(OutlierDetector):
     def _standard(self, terms: Scores) -> Scores:
         means, deviations = self.scale_
         standard: Scores = (terms - means) / deviations
-        is_too_low = np.array([kind.is_two_sided for kind in self.evidence_.values()]) & (standard < -_LOWEST)
-        return np.where(is_too_low, -standard, standard)
+        is_two_sided = np.array([kind.is_two_sided for kind in self.evidence_.values()])
+        is_strange = (is_two_sided & (standard < -_LOWEST)).any(1, keepdims=True)
+        return np.where(is_two_sided & is_strange, np.abs(standard), standard)
 
     def _terms(self, samples: Any, *, without_own: bool = False) -> Scores:
         """What each kind of evidence says of each sample: float64 (n, k)."""

@@ -40,7 +40,8 @@ def _pages() -> tuple[list[Array], list[Array]]:
 
 
 def _enhancer(factor: int) -> Training:
-    return Enhancer(factor=factor, preset="photo", reduction="bicubic", epochs=3), (luma_of_photographs(),)
+    epochs = 3 if factor == 2 else 2
+    return Enhancer(factor=factor, preset="photo", reduction="bicubic", epochs=epochs), (luma_of_photographs(),)
 
 
 # The epochs are those of the time that each is allowed: half an hour of two cores, ten minutes for pages.
