@@ -16,11 +16,10 @@ from hourglass.images import Array, Float32, to_float, to_uint8
 from hourglass.latent import NeighbourIndex
 from hourglass.trained import Trained
 
-# Chosen by the power on synthetic defects on good magnetic tiles.
+# Chosen by the power on synthetic defects on good magnetic tiles, as the one nearest neighbour.
 _SIDE = 24  # pixels
 _COMPONENTS = 128  # of the principal subspace, at most,
 _IMAGES_EACH = 4  # and training images for each
-_NEAREST = 5
 _PIXELS = 4_000_000  # to restore at once
 _LEAST = 1e-7  # squared error: a hundredth of a grey level squared, which is rounding
 _LEAST_DEVIATION = 0.004  # a grey level: below it, an image is even
@@ -55,7 +54,6 @@ class Restoration(Evidence):
 class Thumbnails(Evidence):
     """Evidence from thumbnails of 24 × 24 pixels, each scaled by its own mean and deviation, without the network."""
 
-    is_two_sided = True
     thumbnails: Float32
 
     def fit(self, samples: Any, model: Trained) -> Self:
@@ -82,6 +80,8 @@ class PrincipalResidual(Thumbnails):
     It has one component for every four images, and 128 at most.
     """
 
+    is_two_sided = True
+
     def of(self, thumbnails: Float32) -> Self:
         self.mean = thumbnails.mean(0, dtype=np.float64)
         directions = np.linalg.svd(thumbnails - self.mean, full_matrices=False)[2]
@@ -95,7 +95,7 @@ class PrincipalResidual(Thumbnails):
 
 
 class ThumbnailDistance(Thumbnails):
-    """Log of the mean distance of the thumbnail to the five nearest of training images."""
+    """Log of the distance of the thumbnail to the nearest one of training images."""
 
     def of(self, thumbnails: Float32) -> Self:
         self.reference = NeighbourIndex(thumbnails)
@@ -103,9 +103,8 @@ class ThumbnailDistance(Thumbnails):
 
     def scores(self, samples: Any, model: Trained, *, without_own: bool = False) -> Scores:
         own = int(without_own and len(self.reference) > 1)
-        count = min(_NEAREST + own, len(self.reference))
-        distances = self.reference.search(thumbnails_of(samples), count)[0][:, own:]
-        return _log_of_root(np.square(distances.mean(1, dtype=np.float64)) / self.thumbnails.shape[1])
+        distances = self.reference.search(thumbnails_of(samples), 1 + own)[0][:, own]
+        return _log_of_root(np.square(distances, dtype=np.float64) / self.thumbnails.shape[1])
 
 
 SURFACE: dict[str, type[Evidence]] = {
