@@ -40,7 +40,7 @@ def _pages() -> tuple[list[Array], list[Array]]:
 
 
 def _enhancer(factor: int) -> Training:
-    epochs = 3 if factor == 2 else 2
+    epochs = 3 if factor == 2 else 1
     return Enhancer(factor=factor, preset="photo", reduction="bicubic", epochs=epochs), (luma_of_photographs(),)
 
 
