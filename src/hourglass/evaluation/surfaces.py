@@ -193,7 +193,7 @@ def surfaces_page(results: Sequence[SurfaceResult], surfaces: Surfaces, command:
                 "\nThe set holds several pictures of each tile: good test images are further pictures of tiles that trained, "
                 "faulty ones are of other tiles. What compares thumbnails of 24 × 24 pixels recognises the tile, not the "
                 "fault, which so few pixels hardly show. What is to be expected on a new part is the row of the restoration "
-                "alone.",
+                "alone.\n\n![The first images of each kind, the error in red](surfaces.png)",
             ]
         )
         + "\n"
