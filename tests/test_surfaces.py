@@ -122,6 +122,8 @@ def test_large_images_of_one_size_are_taken_for_surfaces() -> None:
 def test_a_given_network_receives_images_as_they_are() -> None:
     images = surfaces(12, 8)
     autoencoder = hg.Autoencoder(4, network="maps", hidden=(8,), crop=16, epochs=1, random_state=0).fit(images)
+    before = hg.AnomalyDetector.from_autoencoder(autoencoder)  # not fitted itself
+    np.testing.assert_array_equal(before.reconstruct(images[:1])[0], autoencoder.reconstruct(images[:1])[0])
     with pytest.warns(hg.HourglassWarning, match="comes from all 12 samples"):
         given = hg.AnomalyDetector.from_autoencoder(autoencoder, images, quantile=0.9)
     assert not given.standardises_

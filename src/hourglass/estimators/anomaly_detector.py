@@ -133,7 +133,7 @@ class AnomalyDetector(OutlierDetector):
     power_: dict[str, Scores]
     synthetic_scores_: dict[str, Scores]
     map_level_: float
-    standardises_: bool
+    standardises_: bool = False
     """Whether each image is first standardised: those of any size, if the network was trained on such."""
     _learned = ("evidence_", "scale_", "offset_")
     _photo_preset = "surface"

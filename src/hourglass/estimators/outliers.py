@@ -77,7 +77,8 @@ class OutlierDetector(OutlierMixin, Downstream):
         """
         options: dict[str, Any] = {"callbacks": callbacks, "checkpoint": checkpoint, "resume": resume}
         given = as_given(X)
-        is_known = None if isinstance(given, Stream) or not hasattr(given, "__len__") else known_anomalies(y, len(given))
+        shape = getattr(given, "shape", None) or (len(given) if isinstance(given, list) else 0,)
+        is_known = None if isinstance(given, Stream) else known_anomalies(y, shape[0])
         if is_known is None:
             return super().fit(X, y, **options)
         words = f"{is_known.sum()} of {len(is_known)} samples are labelled as anomalies: they are not trained on"
