@@ -31,6 +31,7 @@ from hourglass.training.run import Loss, Run
 # An Enhancer takes images alone, never tables, which is all that these checks have.
 # Small and short, for there are hundreds of fits.
 @pytest.mark.filterwarnings("ignore:.*support a false positive rate:hourglass.HourglassWarning")  # of 20 samples or so
+@pytest.mark.filterwarnings("ignore:.*labelled as anomalies:hourglass.HourglassWarning")  # random labels of two values
 @parametrize_with_checks([kind(hidden=(16,), epochs=3) for kind in ESTIMATORS.values() if kind is not hg.Enhancer])
 def test_scikit_learns_conventions(estimator, check) -> None:
     check(estimator)
