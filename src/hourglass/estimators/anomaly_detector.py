@@ -217,7 +217,8 @@ class AnomalyDetector(OutlierDetector):
         maps = self.error_maps(X)
         if math.isnan(self.map_level_):
             raise DataError(
-                "this detector was saved without map_level_, by an earlier version. Set it: detector.level_of(normal_images)."
+                "this detector was saved without map_level_, by an earlier version. Set it: "
+                "detector.map_level_ = detector.level_of(normal_images)."
             )
         return [regions_of(errors, self.map_level_) for errors in maps]
 

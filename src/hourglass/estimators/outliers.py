@@ -197,7 +197,7 @@ class OutlierDetector(OutlierMixin, Downstream):
 
     def _offset_by_known(self) -> float | None:
         """The threshold between held-out normal samples and known anomalies, unless `contamination` sets it."""
-        if self._known is None or self.contamination is not None:
+        if self._known is None or self.contamination not in (None, "auto"):
             return None
         both = np.concatenate([self.normal_scores_, self.synthetic_scores_[KNOWN]])
         return between(both, np.arange(len(both)) >= len(self.normal_scores_))
