@@ -15,7 +15,7 @@ from scipy import ndimage, stats
 
 import hourglass as hg
 from hourglass.corruption import CORRUPTIONS, Combination, enlarge, from_config, reduce, seeded, to_config
-from hourglass.corruption.defects import KINDS
+from hourglass.corruption.defects import DEFECTS
 
 PHOTOGRAPHS = Path(os.environ.get("HOURGLASS_DATA", "")) / "photographs"
 NEED_GEOMETRY = (
@@ -162,7 +162,7 @@ def test_photons_are_poissons(rate: float) -> None:
     assert abs(counts.var(dtype=np.float64) - rate) <= 4 * ((rate + 2 * rate**2) / counts.size) ** 0.5 + 1e-4 * rate
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DEFECTS)
 def test_defects_are_small_marks_of_their_kind(kind: str) -> None:
     images = np.clip(np.random.default_rng(0).normal(0.5, 0.02, (60, 64, 64)), 0, 1).astype(np.float32)
     marked = hg.Defects(1, (4, 12), kinds=(kind,))(images, 0)

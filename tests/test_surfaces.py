@@ -100,6 +100,9 @@ def test_weights_follow_from_the_power_on_synthetic_defects(detector: hg.Anomaly
     np.testing.assert_allclose(detector.weights_, gain / gain.sum())
     assert detector.weights_.argmax() == 0
     assert len(detector.normal_scores_) == 20  # half of 40
+    trained = np.setdiff1d(np.arange(40), detector.validation_rows_)
+    held_out = detector.decision_scores_[detector.validation_rows_]
+    assert abs(np.median(detector.decision_scores_[trained]) - np.median(held_out)) < 2  # none is its own neighbour
 
 
 def test_large_images_of_one_size_are_taken_for_surfaces() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +34,6 @@ class Evidence(ABC):
 
     `fit` learns from normal samples that the network was trained on.
     """
-
-    is_two_sided: ClassVar[bool] = False
-    """Whether what is far less unusual than all normal samples is unusual too, as an empty image among textures."""
 
     def fit(self, samples: Array, model: Trained) -> Self:
         """Learn from normal `samples`; by default the network knows enough."""

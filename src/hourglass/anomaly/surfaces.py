@@ -44,11 +44,9 @@ def _standardised(image: Array) -> NDArray[np.uint8]:
 class Restoration(Evidence):
     """Log of the largest error on the smoothed map: a network that learned to undo synthetic defects restores real ones too."""
 
-    is_two_sided = True
-
     def scores(self, samples: Any, model: Trained, *, without_own: bool = False) -> Scores:
-        maps = (errors for part in _parts(samples) for errors in error_maps(part, model))
-        return np.array([np.log(_LEAST + float(errors.max())) for errors in maps])
+        pairs = (pair for part in _parts(samples) for pair in zip(part, error_maps(part, model), strict=True))
+        return np.array([np.log(_LEAST + _largest(image, errors)) for image, errors in pairs])
 
 
 class Thumbnails(Evidence):
@@ -79,8 +77,6 @@ class PrincipalResidual(Thumbnails):
 
     It has one component for every four images, and 128 at most.
     """
-
-    is_two_sided = True
 
     def of(self, thumbnails: Float32) -> Self:
         self.mean = thumbnails.mean(0, dtype=np.float64)
@@ -126,6 +122,11 @@ def _thumbnail(image: Array) -> Float32:
     )
     scaled: Float32 = (small - small.mean()) / max(float(small.std()), _LEAST_DEVIATION)
     return scaled.ravel()
+
+
+def _largest(image: Array, errors: Float32) -> float:
+    """The largest error; 1, the largest possible, for an even image, which has nothing to restore."""
+    return 1.0 if image.min() == image.max() else float(errors.max())
 
 
 def _parts(images: Any) -> Iterable[Any]:

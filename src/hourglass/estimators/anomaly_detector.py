@@ -51,7 +51,7 @@ _MIN_HELD_OUT = 20  # held-out samples to set the scale
 _FOLDS = 5
 _SYNTHETIC_IMAGES = 40  # of each kind, of any size
 _HELD_OUT_IMAGES = 40  # of any size, or half of all if there are fewer than twice as many
-_LOWEST = 3.0  # standard deviations below the mean: if any two-sided evidence lies beyond, all of it counts as above the mean
+_LOWEST = 3.0  # standard deviations: no evidence that an image is usual outweighs more of that it is not
 _FEWEST_IMAGES = 4  # of any size, held out
 _SURFACE_SIDE = 64  # pixels
 _NOT_APART = (
@@ -286,6 +286,9 @@ class AnomalyDetector(OutlierDetector):
         self.normal_scores_ = np.sort(self._combined(terms))
         self.synthetic_scores_ = {kind: self._combined(scores) for kind, scores in synthetic.items()}
         self.decision_scores_ = -self._scores(samples)
+        if self._model.sample.is_any_size and is_apart:  # a thumbnail is the nearest to itself
+            own = self._terms(rows_of(samples, trained), without_own=True)
+            self.decision_scores_[trained] = -self._combined(own)
         self._set_offset(self._offset_by_known())
 
     def _evidence_from(self, trained: Any) -> dict[str, Evidence]:
@@ -356,9 +359,7 @@ class AnomalyDetector(OutlierDetector):
     def _standard(self, terms: Scores) -> Scores:
         means, deviations = self.scale_
         standard: Scores = (terms - means) / deviations
-        is_two_sided = np.array([kind.is_two_sided for kind in self.evidence_.values()])
-        is_strange = (is_two_sided & (standard < -_LOWEST)).any(1, keepdims=True)
-        return np.where(is_two_sided & is_strange, np.abs(standard), standard)
+        return np.maximum(standard, -_LOWEST) if self._model.sample.is_any_size else standard
 
     def _terms(self, samples: Any, *, without_own: bool = False) -> Scores:
         """What each kind of evidence says of each sample: float64 (n, k)."""
