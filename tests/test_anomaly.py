@@ -203,7 +203,8 @@ def test_known_anomalies_choose_weights_and_threshold(table: np.ndarray, tmp_pat
     np.testing.assert_array_equal(told.model_.encode(rows[:5]), untold.model_.encode(rows[:5]))  # the same network
     assert "known" in told.power_
     assert told.labels_.shape == told.decision_scores_.shape == (512,)
-    assert told.labels_[labels[order] == 1].mean() >= told.labels_[labels[order] == 0].mean()
+    assert told.labels_[labels[order] == 1].mean() > told.labels_[labels[order] == 0].mean()
+    assert set(told.validation_rows_) <= set(np.flatnonzero(labels[order] == 0))
     np.testing.assert_allclose(told.decision_scores_, -told.score_samples(rows[order]), atol=2e-4)  # four decimals
     told.save(tmp_path / "d.hg")
     loaded = hg.load_model(tmp_path / "d.hg")
@@ -215,4 +216,10 @@ def test_known_anomalies_choose_weights_and_threshold(table: np.ndarray, tmp_pat
         assert same.offset_ == untold.offset_
     with pytest.warns(hg.HourglassWarning, match="labelled as anomalies"):
         signed = hg.AnomalyDetector(quantile=0.95, random_state=0).fit(rows, np.where(labels, -1, 1))
-    assert signed.offset_ == pytest.approx(told.offset_, abs=1.0)
+    assert signed.offset_ == pytest.approx(told.offset_, abs=1e-3)
+    with pytest.warns(hg.HourglassWarning, match="labelled as anomalies"):
+        verdicts = hg.AnomalyDetector(quantile=0.95, random_state=0).fit_predict(rows[order], labels[order])
+    np.testing.assert_array_equal(verdicts == -1, told.labels_ == 1)
+    with pytest.warns(hg.HourglassWarning, match="labelled as anomalies"):
+        shared = hg.AnomalyDetector(contamination=0.08, random_state=0).fit(rows[order], labels[order])
+    assert shared.labels_.mean() == pytest.approx(0.08, abs=0.01)  # of all, known ones included

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any, Self
 
@@ -16,11 +15,10 @@ from hourglass.images import Array, Float32, to_float, to_uint8
 from hourglass.latent import NeighbourIndex
 from hourglass.trained import Trained
 
-# Chosen by the power on synthetic defects on good magnetic tiles, as the one nearest neighbour.
+# Chosen by the power on synthetic defects on good magnetic tiles; so was one neighbour, rather than several.
 _SIDE = 24  # pixels
 _COMPONENTS = 128  # of the principal subspace, at most,
 _IMAGES_EACH = 4  # and training images for each
-_PIXELS = 4_000_000  # to restore at once
 _LEAST = 1e-7  # squared error: a hundredth of a grey level squared, which is rounding
 _LEAST_DEVIATION = 0.004  # a grey level: below it, an image is even
 _DEVIATIONS = 8  # of an image within 0..1
@@ -45,7 +43,7 @@ class Restoration(Evidence):
     """Log of the largest error on the smoothed map: a network that learned to undo synthetic defects restores real ones too."""
 
     def scores(self, samples: Any, model: Trained, *, without_own: bool = False) -> Scores:
-        pairs = (pair for part in _parts(samples) for pair in zip(part, error_maps(part, model), strict=True))
+        pairs = zip(samples, error_maps(samples, model), strict=True)
         return np.array([np.log(_LEAST + _largest(image, errors)) for image, errors in pairs])
 
 
@@ -127,12 +125,6 @@ def _thumbnail(image: Array) -> Float32:
 def _largest(image: Array, errors: Float32) -> float:
     """The largest error; 1, the largest possible, for an even image, which has nothing to restore."""
     return 1.0 if image.min() == image.max() else float(errors.max())
-
-
-def _parts(images: Any) -> Iterable[Any]:
-    """Some images at once, to bound memory; of a list each alone."""
-    count = 1 if isinstance(images, list) else max(1, _PIXELS // math.prod(images.shape[1:3]))
-    return (images[start : start + count] for start in range(0, len(images), count))
 
 
 def _log_of_root(squares: NDArray[np.float64]) -> Scores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,8 @@ def synthetic_rows(rows: Array, count: int, seed: int) -> dict[str, Rows]:
     }
 
 
-def synthetic_images(images: Any, sample: Sample, count: int, seed: int) -> dict[str, list[Array]]:
-    """Images with one synthetic defect each, uint8: {kind of `Defects`: list of `count` images}.
+def synthetic_images(images: Any, sample: Sample, count: int, seed: int) -> Iterator[tuple[str, list[Array]]]:
+    """Yield images with one synthetic defect each, uint8: (kind of `Defects`, list of `count` images).
 
     Parameters
     ----------
@@ -69,8 +70,9 @@ def synthetic_images(images: Any, sample: Sample, count: int, seed: int) -> dict
     """
     generator = seeded(seed)
 
-    def damaged(image: Array, kind: str) -> Array:
+    def corrupted(image: Array, kind: str) -> Array:
         values = torch.from_numpy(sample.to_network(image[None]))
         return to_uint8(sample.from_network(Defects(1, kinds=(kind,)).corrupt(values, generator).numpy())[0])
 
-    return {kind: [damaged(images[number % len(images)], kind) for number in range(count)] for kind in DEFECTS}
+    for kind in DEFECTS:
+        yield kind, [corrupted(images[number % len(images)], kind) for number in range(count)]

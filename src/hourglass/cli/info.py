@@ -74,18 +74,23 @@ def info(model: Path | None, figure: Path | None, as_json: bool) -> None:
 
 
 def _describe_evidence(detector: AnomalyDetector) -> None:
+    from hourglass.anomaly import KNOWN
     from hourglass.cli.output import print_table
 
     rows = zip(detector.evidence_, detector.weights_, zip(*detector.power_.values(), strict=True), strict=False)
     if detector.power_:
         print_table(
-            "AUROC of each kind of evidence on synthetic anomalies",
+            "AUROC of each kind of evidence, by kind of anomaly",
             ["evidence", "weight", *detector.power_],
             [[name, f"{weight:.2f}", *(f"{value:.3f}" for value in power)] for name, weight, power in rows],
         )
         scores = detector.synthetic_scores_.items()
-        found = ", ".join(f"{100 * (given < detector.offset_).mean():.0f} % of {kind}" for kind, given in scores)
-        click.echo(f"Synthetic anomalies found at its threshold: {found}.")
+        found = {kind: f"{100 * (given < detector.offset_).mean():.0f} % of {kind}" for kind, given in scores}
+        known = found.pop(KNOWN, None)
+        if found:
+            click.echo(f"Synthetic anomalies found at its threshold: {', '.join(found.values())}.")
+        if known is not None:
+            click.echo(f"Of the anomalies that it was given: {known} ones.")
 
 
 def _describe_installation(figure: Path | None, as_json: bool) -> None:

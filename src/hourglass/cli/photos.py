@@ -24,6 +24,8 @@ def photos(parts: Sequence[str], models: Sequence[str], output: Path | None, dev
 
     chosen = parts or tuple(PARTS)
     given = _given(models, chosen, device)
+    if given:
+        chosen = tuple(part for part in chosen if any(role.partition("-")[0] == part for role in given))
     seconds = {role: sum(epoch["seconds"] for epoch in model.history_) for role, model in given.items()}
     setting = Photos(seed, device, lambda role: [ShowProgress(role)], given, seconds=seconds)
     standing = _take_up(setting, output, chosen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any, ClassVar, Self, Unpack
 
 import numpy as np
@@ -51,7 +51,7 @@ _MIN_HELD_OUT = 20  # held-out samples to set the scale
 _FOLDS = 5
 _SYNTHETIC_IMAGES = 40  # of each kind, of any size
 _HELD_OUT_IMAGES = 40  # of any size, or half of all if there are fewer than twice as many
-_LOWEST = 3.0  # standard deviations: no evidence that an image is usual outweighs more of that it is not
+_LOWEST = 3.0  # standard deviations below the mean: a common thumbnail must not outweigh a fault
 _FEWEST_IMAGES = 4  # of any size, held out
 _SURFACE_SIDE = 64  # pixels
 _NOT_APART = (
@@ -76,10 +76,11 @@ class AnomalyDetector(OutlierDetector):
     For these and for tables, weights follow from how well each kind of evidence tells held-out normal samples from synthetic
     anomalies that are made from them. Signs are scikit-learn's: greater is more normal.
 
-    Where some anomalies are known, `fit(X, y)` with labels `y` (1 for anomalies and 0 for normal samples, or -1 and 1) does not
-    train on them; they have half of the say in the weights, and the threshold is the one between them and held-out normal
-    samples with the largest difference of true and false positive rates, unless `contamination` is set. Labels in which
-    anomalies are not fewer than half are taken for classes, as those of more than two values, and ignored.
+    Where some anomalies are known, label them: `fit(X, y)` with `y` of 1 for anomalies and 0 for normal samples, or -1 and 1.
+    They are not trained on. In the weights they count as much as all synthetic anomalies together, and of small images alone.
+    The threshold is the one between them and held-out normal samples with the largest difference of true and false positive
+    rates, unless `contamination` is set. Other labels are taken for classes and ignored, also those by which half of the
+    samples or more would be anomalies.
 
     Parameters
     ----------
@@ -193,7 +194,7 @@ class AnomalyDetector(OutlierDetector):
         samples = self._check(X)
         if not self.sample_.is_image:
             raise DataError("error_maps needs images; this detector was fitted on flat features.")
-        maps = error_maps(samples, self._model, blur)
+        maps = list(error_maps(samples, self._model, blur))
         return maps if isinstance(samples, list) else np.stack(maps)
 
     def regions(self, X: Any) -> list[list[Region]]:
@@ -279,7 +280,7 @@ class AnomalyDetector(OutlierDetector):
             synthetic = self._synthetic_terms(apart, _N_SYNTHETIC, 0)
             self.map_level_ = self._level_of(apart)
         if self._known is not None:
-            synthetic[KNOWN] = self._terms(self._check(self._known))
+            synthetic[KNOWN] = self._terms(self._known)
         self.scale_ = np.stack([terms.mean(0), terms.std(0) + 1e-3])  # a thousandth avoids division by 0
         self.power_ = power_of(terms, synthetic)
         self.weights_ = weights_by_power(self.power_) if self.power_ else np.array(_IMAGE_WEIGHTS)
@@ -289,7 +290,7 @@ class AnomalyDetector(OutlierDetector):
         if self._model.sample.is_any_size and is_apart:  # a thumbnail is the nearest to itself
             own = self._terms(rows_of(samples, trained), without_own=True)
             self.decision_scores_[trained] = -self._combined(own)
-        self._set_offset(self._offset_by_known())
+        self._set_offset(self._join_known())
 
     def _evidence_from(self, trained: Any) -> dict[str, Evidence]:
         """Evidence learned from the samples that the network was trained on."""
@@ -319,16 +320,16 @@ class AnomalyDetector(OutlierDetector):
         return in_order, {kind: np.concatenate(scores) for kind, scores in synthetic.items()}, float(np.mean(levels))
 
     def _synthetic_terms(self, held_out: Any, count: int, seed: int) -> dict[str, Scores]:
-        """`_terms` of synthetic anomalies from samples that were held out, by kind; none where the weights are fixed."""
+        """`_terms` of synthetic anomalies from samples that were held out, by kind; none where the weights are fixed.
+
+        Of rows `count` of each kind are made, of images always the same number.
+        """
         sample = self._model.sample
-        if sample.is_image and not sample.is_any_size:
-            return {}
-        made: Mapping[str, Any]
-        if sample.is_image:
-            made = synthetic_images(held_out, sample, _SYNTHETIC_IMAGES, seed)
+        if sample.is_any_size:
+            made: Iterable[tuple[str, Any]] = synthetic_images(held_out, sample, _SYNTHETIC_IMAGES, seed)
         else:
-            made = synthetic_rows(held_out, count, seed)
-        return {kind: self._terms(anomalies) for kind, anomalies in made.items()}
+            made = () if sample.is_image else synthetic_rows(held_out, count, seed).items()
+        return {kind: self._terms(anomalies) for kind, anomalies in made}
 
     def _use(self, blank: Float32) -> None:
         count = len(self.evidence_)

@@ -175,7 +175,7 @@ class ImageEstimator(BaseEstimator):
             X = X.unturned()
         with all_or_nothing(self), ordinary_torch():
             given = self._given
-            pairs = self._pairs(X, y, None if given is None else given.sample)
+            pairs = self._without_known(self._pairs(X, y, None if given is None else given.sample), y)
             targets = pairs.targets
             if isinstance(targets, list) and not self._takes_many_sizes:
                 raise ParameterError(f"X has images of several sizes; {type(self).__name__} takes one. Resize or tile them.")
@@ -240,6 +240,10 @@ class ImageEstimator(BaseEstimator):
         """Checked inputs and targets of the network, each a `sample` if it is given."""
         targets, white = check_samples(self, X, sample, self._level)
         return Pairs(targets, None, white)
+
+    def _without_known(self, pairs: Pairs, y: Any) -> Pairs:
+        """What of `pairs` to train on: all, unless `y` says of some that they are anomalies."""
+        return pairs
 
     @property
     def _level(self) -> float | None:

@@ -194,6 +194,7 @@ class Fit:
             side = min(self._usual_crop, max(min(image.shape[:2]) for image in targets))
             crop = side, side
         else:
+            self._note_chosen(None)
             return None
         self._note_chosen(crop if given is None else None)
         return crop
@@ -201,7 +202,7 @@ class Fit:
     def _are_photographs(self, targets: Array) -> bool:
         """Whether to crop an array of images, as they are large and the preset is for crops."""
         has_crop = "crop" in PRESETS[self.arguments["preset"]]
-        return has_crop and targets.ndim > 2 and min(targets.shape[1:3]) >= self._usual_crop
+        return has_crop and targets.ndim > 2 and min(targets.shape[1:3]) > self._usual_crop
 
     @property
     def _usual_crop(self) -> int:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -17,14 +15,12 @@ from sklearn.utils.validation import check_is_fitted
 from hourglass.anomaly import KNOWN, Scores
 from hourglass.data import Stream
 from hourglass.errors import ParameterError
-from hourglass.estimators.checks import as_given
-from hourglass.estimators.documentation import documented_fit
+from hourglass.estimators.checks import Pairs
 from hourglass.estimators.downstream import Downstream
 from hourglass.estimators.fitting import all_or_nothing
 from hourglass.estimators.thresholds import above, between, bound, known_anomalies
 from hourglass.notes import note
 from hourglass.options import number
-from hourglass.training import Callback
 
 _MIN_FOR_MAXIMUM = 200
 
@@ -32,7 +28,8 @@ _MIN_FOR_MAXIMUM = 200
 class OutlierDetector(OutlierMixin, Downstream):
     """Base of an estimator that scores how normal samples are, and labels those below a threshold.
 
-    `_scores` gives the scores. `_learn` sets `normal_scores_` and `decision_scores_`, and calls `_set_offset`.
+    `_scores` gives the scores. `_learn` sets `normal_scores_`, `decision_scores_` and `synthetic_scores_`, then calls
+    `_set_offset(self._join_known())`.
     """
 
     contamination: float | str | None
@@ -42,56 +39,22 @@ class OutlierDetector(OutlierMixin, Downstream):
     decision_scores_: Scores
     normal_scores_: Scores
     synthetic_scores_: dict[str, Scores]
+    _is_known: NDArray[np.bool_] | None = None
     _known: Any = None
-    """Known anomalies, during `fit`."""
+    """Which training samples are known anomalies, and these; during `fit`."""
 
     @abstractmethod
     def _scores(self, samples: Any) -> Scores:
         """How normal each of the checked samples is."""
 
-    @documented_fit
-    def fit(
-        self,
-        X: Any,
-        y: Any = None,
-        *,
-        callbacks: Sequence[Callback] = (),
-        checkpoint: str | Path | None = None,
-        resume: bool = False,
-    ) -> Self:
-        """Train a network on the normal samples of `X`, unless `from_autoencoder` gave one, and learn the evidence.
-
-        If it is interrupted or fails, the estimator keeps its earlier state.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features), list of images of several sizes, or Stream
-            Normal samples, uint8 in 0..255 or float in 0..1; features in any units.
-        y : array-like (n,), optional
-            1 for known anomalies and 0 for normal samples, or -1 and 1; see the class.
-        {fit_parameters}
+    def fit_predict(self, X: Any, y: Any = None, **options: Any) -> NDArray[np.int64]:
+        """`fit`, then `predict` on the same samples: int (n,).
 
         Raises
         ------
         DataError, ParameterError, ModelError, DivergenceError
         """
-        options: dict[str, Any] = {"callbacks": callbacks, "checkpoint": checkpoint, "resume": resume}
-        given = as_given(X)
-        shape = getattr(given, "shape", None) or (len(given) if isinstance(given, list) else 0,)
-        is_known = None if isinstance(given, Stream) else known_anomalies(y, shape[0])
-        if is_known is None:
-            return super().fit(X, y, **options)
-        words = f"{is_known.sum()} of {len(is_known)} samples are labelled as anomalies: they are not trained on"
-        note(f"{words}, and choose weights and threshold.")
-        with all_or_nothing(self):
-            self._known = rows_of(given, np.flatnonzero(is_known))
-            super().fit(rows_of(given, np.flatnonzero(~is_known)), **options)
-            self._known = None
-            scores = np.empty(len(is_known))
-            scores[~is_known], scores[is_known] = self.decision_scores_, -self.synthetic_scores_[KNOWN]
-            self.decision_scores_ = scores
-            self._set_offset(self.offset_)
-        return self
+        return self.fit(X, y, **options).predict(X)
 
     def score_samples(self, X: Any) -> Scores:
         """How normal each sample is: float64 (n,), unbounded, about 0 ± 1 for normal samples, lower for anomalies.
@@ -195,12 +158,38 @@ class OutlierDetector(OutlierMixin, Downstream):
             self._set_offset(offset)
         return self
 
-    def _offset_by_known(self) -> float | None:
-        """The threshold between held-out normal samples and known anomalies, unless `contamination` sets it."""
-        if self._known is None or self.contamination not in (None, "auto"):
+    def _without_known(self, pairs: Pairs, y: Any) -> Pairs:
+        targets = pairs.targets
+        self._is_known = None if isinstance(targets, Stream) else known_anomalies(y, len(targets))
+        if self._is_known is None:
+            return pairs
+        words = f"{self._is_known.sum()} of {len(targets)} samples are labelled as anomalies: they are not trained on"
+        note(f"{words}, and choose weights and threshold.", 4)
+        self._known = rows_of(targets, np.flatnonzero(self._is_known))
+        return pairs._replace(targets=rows_of(targets, np.flatnonzero(~self._is_known)))
+
+    def _join_known(self) -> float | None:
+        """Give known anomalies their places among the training samples; return the threshold that they set.
+
+        It is the one between them and held-out normal samples, unless `contamination` sets it, or they look most normal.
+        """
+        if self._is_known is None:
             return None
-        both = np.concatenate([self.normal_scores_, self.synthetic_scores_[KNOWN]])
-        return between(both, np.arange(len(both)) >= len(self.normal_scores_))
+        known = self.synthetic_scores_[KNOWN]
+        scores = np.empty(len(self._is_known))
+        scores[~self._is_known], scores[self._is_known] = self.decision_scores_, -known
+        self.decision_scores_ = scores
+        if self._given is None:
+            self.validation_rows_ = np.flatnonzero(~self._is_known)[self.validation_rows_]
+        self._known = self._is_known = None
+        if self.contamination not in (None, "auto"):
+            return None
+        both = np.concatenate([self.normal_scores_, known])
+        offset = between(both, np.arange(len(both)) >= len(self.normal_scores_))
+        if offset > both.max():
+            note("the known anomalies score as normal as any sample, so they do not set the threshold: quantile does.")
+            return None
+        return offset
 
     def _set_offset(self, offset: float | None = None) -> None:
         """Set `offset_`, from arguments and scores unless it is given, and `labels_`."""
@@ -217,6 +206,4 @@ class OutlierDetector(OutlierMixin, Downstream):
 
 def rows_of(samples: Any, rows: NDArray[np.intp]) -> Any:
     """These rows of an array, or of a list of images."""
-    if isinstance(samples, list):
-        return [samples[row] for row in rows]
-    return samples.iloc[rows] if hasattr(samples, "iloc") else samples[rows]
+    return [samples[row] for row in rows] if isinstance(samples, list) else samples[rows]

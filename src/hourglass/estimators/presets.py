@@ -116,7 +116,7 @@ _PHOTO: dict[str, Any] = _WELL | {
     "crop": 64,
 }
 
-# Surfaces and parts, of any size. Half as wide as for photographs: scoring is four times as fast.
+# Surfaces and parts, of any size. Half as wide as for photographs: a quarter of the operations.
 _SURFACE: dict[str, Any] = _PHOTO | {"hidden": (16, 32, 64), "corruption": Defects((0, 2))}
 
 PRESETS: dict[str, Mapping[str, Any]] = {

@@ -40,7 +40,7 @@ _is_forked = False
 
 
 def _use_one_thread() -> None:
-    """A forked process has none of OpenMP's threads, and waiting for them would never end; nor the thread that holds a lock."""
+    """A forked process has neither OpenMP's threads nor the one that may hold a lock: waiting for them would never end."""
     global _is_forked, _keeping_lock
     _is_forked, _keeping_lock = True, threading.Lock()
     torch.set_num_threads(1)

@@ -212,8 +212,8 @@ def shares_of(positions: Tensor, size: int, n_together: int, processes: Processe
 class Crops(Source):
     """Random crops of images of any sizes, rotated by multiples of 90° and flipped, drawn anew in every epoch.
 
-    An epoch has enough crops to cover the images once, or `MOST_PIXELS` of them: some minutes of training, after which the
-    learning rate may fall. Images smaller than a crop are mirrored at their borders.
+    An epoch has as many pixels as the images, and `MOST_PIXELS` at most. Images smaller than a crop are mirrored at their
+    borders.
 
     Parameters
     ----------
