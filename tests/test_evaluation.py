@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
 import hourglass as hg
-from hourglass.evaluation import cells, compare_autoencoders, compare_denoisers, image_metrics, image_quality, markdown
+from hourglass.evaluation import (
+    cells,
+    compare_autoencoders,
+    compare_denoisers,
+    image_metrics,
+    image_quality,
+    markdown,
+    per_region_overlap,
+    pixel_auroc,
+)
 from hourglass.evaluation.baselines import LinearDenoiser, MeanImage, MedianDenoiser, PrincipalComponents
 
 
@@ -168,3 +179,45 @@ def test_tables() -> None:
     assert headings == ["", "MSE", "seconds to fit", "bar, MSE"]
     assert body == [["a", "0.0123", "", "≤ 0.0260"], ["b", "0.5000", "1.3", ""]]
     assert markdown(rows).splitlines()[1] == "| --- | ---: | ---: | ---: |"
+
+
+def overlap_by_definition(maps: list[np.ndarray], masks: list[np.ndarray], limit: float) -> float:
+    """PRO at every threshold by itself, integrated up to `limit`: Bergmann et al. 2021."""
+    from scipy.ndimage import label
+
+    thresholds = np.unique(np.concatenate([one.ravel() for one in maps]))[::-1]
+    rates, overlaps = [0.0], [0.0]
+    for threshold in thresholds:
+        shares, false, normal = [], 0, 0
+        for errors, mask in zip(maps, masks, strict=True):
+            numbers, count = label(mask, np.ones((3, 3)))
+            shares += [(errors[numbers == one] >= threshold).mean() for one in range(1, count + 1)]
+            false, normal = false + (errors[~mask] >= threshold).sum(), normal + (~mask).sum()
+        rates.append(false / normal)
+        overlaps.append(float(np.mean(shares)))
+    area = 0.0
+    for (left, low), (right, high) in itertools.pairwise(zip(rates, overlaps, strict=True)):
+        end = min(right, limit)
+        if end > left:
+            area += (end - left) * (low + (low + (high - low) * (end - left) / (right - left))) / 2
+    return area / limit
+
+
+def test_overlap_of_regions_by_its_definition() -> None:
+    rng = np.random.default_rng(0)
+    masks = [np.zeros((12, 9), bool) for _ in range(3)]
+    masks[0][2:4, 3:7] = masks[0][8:, :2] = masks[1][5:, 5:] = True  # the third image has no defect
+    maps = [np.round(rng.uniform(size=mask.shape) + 0.4 * mask, 2).astype(np.float32) for mask in masks]  # with ties
+    for limit in (0.1, 0.3, 1.0):
+        assert per_region_overlap(maps, masks, limit) == pytest.approx(overlap_by_definition(maps, masks, limit))
+    assert 0.6 < pixel_auroc(maps, masks) < 0.95
+    perfect = [mask.astype(np.float32) for mask in masks]
+    assert per_region_overlap(perfect, masks) == pytest.approx(1)
+    assert pixel_auroc(perfect, masks) == 1
+    assert per_region_overlap([-one for one in perfect], masks) < 0.01
+    halves = [one[::2, ::2] for one in perfect]
+    assert 0.7 < pixel_auroc(halves, masks) < 1  # resized to the masks
+    with pytest.raises(hg.DataError, match="2 maps and 3 masks"):
+        pixel_auroc(maps[:2], masks)
+    with pytest.raises(hg.DataError, match="masks must show"):
+        per_region_overlap(maps[2:], masks[2:])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
@@ -134,6 +135,52 @@ def test_a_given_network_receives_images_as_they_are() -> None:
     assert not given.standardises_
     expected = np.square(images[0] / 255 - autoencoder.reconstruct(images[:1])[0])
     np.testing.assert_allclose(given.error_maps(images[:1], blur=0)[0], expected, atol=1e-5)
+
+
+def test_features_of_a_network_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hourglass.estimators.anomaly_detector._SYNTHETIC_IMAGES", 10)
+    images = surfaces(24, 8)
+    photos = [photo.mean(2).astype(np.uint8) for photo in hg.load("sample-photos").train.images]
+    trained = hg.Autoencoder(8, network="maps", hidden=(8,), crop=32, epochs=10, random_state=0).fit(photos)
+    backbone = trained.encoder_.train()
+    settings = SMALL | {"preset": "surface", "crop": 64, "quantile": 0.9, "epochs": 2}
+    fitted = hg.AnomalyDetector(features=backbone, **settings).fit(images)
+    assert backbone.training
+    assert list(fitted.evidence_) == ["restoration", "principal", "thumbnails", "features"]
+    assert len(fitted.weights_) == 4
+    faulty = [scratched(image, number)[0] for number, image in enumerate(surfaces(20, 9))]
+    column = np.concatenate([fitted.evidence_scores(surfaces(20, 9)), fitted.evidence_scores(faulty)])[:, 3]
+    assert roc_auc_score(np.repeat([0, 1], 20), column) > 0.85
+    fitted.save(tmp_path / "d.hg")
+    with pytest.raises(hg.ParameterError, match="load_model\\(path, features=module\\)"):
+        hg.load_model(tmp_path / "d.hg")
+    other = hg.Autoencoder(8, network="maps", hidden=(8,), crop=32, epochs=1, random_state=1).fit(images).encoder_
+    with pytest.raises(hg.ParameterError, match="not the module"):
+        hg.load_model(tmp_path / "d.hg", features=other)
+    loaded = hg.load_model(tmp_path / "d.hg", features=backbone)
+    np.testing.assert_array_equal(loaded.score_samples(faulty), fitted.score_samples(faulty))
+    several = hg.AnomalyDetector(features=Several(backbone), **settings).fit(images)  # maps of two sizes
+    assert several.evidence_["features"].mean.shape == (11,)
+    wrong = {"must return feature maps": torch.nn.Flatten(), "fails on float32 images": torch.nn.Conv2d(5, 2, 3)}
+    for words, module in wrong.items():
+        with pytest.raises(hg.ModelError, match=words):
+            hg.AnomalyDetector(features=module, **settings).fit(images)
+    with pytest.raises(hg.ParameterError, match="features needs images"):
+        hg.AnomalyDetector(features=backbone, epochs=1).fit(hg.load("digits").train.images[:200])
+    trained.save(tmp_path / "a.hg")
+    with pytest.raises(hg.ParameterError, match="features is for an AnomalyDetector"):
+        hg.load_model(tmp_path / "a.hg", features=backbone)
+
+
+class Several(torch.nn.Module):
+    """Features at two sizes."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        return [self.network(images), images.expand(-1, 3, -1, -1)]
 
 
 def test_from_a_folder_to_a_sheet(tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

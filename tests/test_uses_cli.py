@@ -76,6 +76,17 @@ def test_detect_lists_regions_in_pixels_of_the_file_and_draws_its_scores(run, tm
     left, top, width, height = (int(first[name]) for name in ("left", "top", "width", "height"))
     edges = np.array([left, top, left + width, top + height])
     assert (np.abs(edges - [30, 8, 48, 16]) <= 6).all()  # three pixels of the model: errors are smoothed
+    mask = np.zeros((40, 60), np.uint8)
+    mask[8:16, 30:48] = 1
+    write_image(tmp_path / "masks" / "marked\nin two lines_mask.png", mask)
+    code, out, err = run("detect", model, new, "-o", found, "--overlays", 0, "--masks", tmp_path / "masks", "--json")
+    assert code == 0, err
+    assert json.loads(out)["pixel_auroc"] > 0.9
+    assert 0.5 < json.loads(out)["pro"] <= 1
+    for wrong, reason in ((good, "needs a lossless format"), (found, "no image of"), (tmp_path / "none", "files of a folder")):
+        (good / "0.png").rename(good / "0.jpg") if wrong == good else None
+        code, _, err = run("detect", model, new, "-o", found, "--masks", wrong)
+        assert (code, reason in err) == (2, True), err
     assert not (found / "overlays").exists()
     assert read_image(found / "sheet.png").shape == (160 + 20 + 2 * 8, 4 * (160 + 8) + 8, 3)
 

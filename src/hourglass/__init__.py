@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         Warp,
         neighbour_pairs,
     )
-    from hourglass.data import Dataset, Split, Stream, load, load_pairs, over_time, stream, windows
+    from hourglass.data import Dataset, Split, Stream, load, load_pairs, over_time, stream, table_encoder, windows
     from hourglass.errors import (
         DataError,
         DivergenceError,
@@ -91,7 +91,7 @@ _HOMES = {
         "Warp",
         "neighbour_pairs",
     ),
-    "hourglass.data": ("Dataset", "Split", "Stream", "load", "load_pairs", "over_time", "stream", "windows"),
+    "hourglass.data": ("Dataset", "Split", "Stream", "load", "load_pairs", "over_time", "stream", "table_encoder", "windows"),
     "hourglass.errors": (
         "DataError",
         "DivergenceError",
@@ -183,6 +183,7 @@ __all__ = [
     "over_time",
     "register",
     "stream",
+    "table_encoder",
     "to_float",
     "to_uint8",
     "windows",

@@ -205,6 +205,7 @@ def _is_seed(value: Any) -> bool:
 FLAG = Rule("flag", "a bool", lambda value: type(value).__name__ in ("bool", "bool_"))
 TEXT = Rule("other", "a str", lambda value: isinstance(value, str))
 LEVEL = Rule("other", "a bool or an int in [0, ∞)", lambda value: isinstance(value, Integral) and int(value) >= 0)
+FEATURES = Rule("other", "a torch module or a name in timm", lambda value: callable(value) or isinstance(value, str))
 RANDOM_STATE = Rule("other", "an int in [0, 2³²), a numpy RandomState", _is_seed)
 
 

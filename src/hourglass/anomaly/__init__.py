@@ -1,6 +1,7 @@
 """How unusual a sample is: evidence learned from normal samples, and synthetic anomalies to weigh it by."""
 
 from hourglass.anomaly.evidence import IMAGE, TABLE, Evidence, Scores
+from hourglass.anomaly.features import FeatureDistance
 from hourglass.anomaly.maps import BLUR, error_maps, level_of
 from hourglass.anomaly.power import KNOWN, power_of, weights_by_power
 from hourglass.anomaly.regions import Region, enlarged, regions_of
@@ -17,6 +18,7 @@ __all__ = [
     "SURFACE",
     "TABLE",
     "Evidence",
+    "FeatureDistance",
     "Region",
     "Scores",
     "enlarged",

@@ -26,6 +26,7 @@ _SHRINKAGE = 0.05
 _BATCH = 1024
 _LEAST = 0.01  # standard deviations: distances below it are rounding
 _DEVIATIONS = 6.0  # of a column within 0..1
+_VARIANCE = 0.9  # kept by PCA
 _MOST_ROWS = 10_000  # of a table that are kept
 
 
@@ -202,6 +203,23 @@ class RankDistance(RowDistance):
         return scaled
 
 
+class PrincipalRows(RowEvidence):
+    """Log of the residual of standardised rows under a PCA of normal rows that keeps 90 % of their variance."""
+
+    def of(self, rows: NDArray[np.float64]) -> Self:
+        self.rows, self.mean = rows, rows.mean(0)
+        deviation = rows.std(0)
+        self.deviation = np.where(deviation > 0, deviation, 1.0)
+        _, values, directions = np.linalg.svd((rows - self.mean) / self.deviation, full_matrices=False)
+        share = np.cumsum(values**2) / max(float(np.sum(values**2)), 1e-300)
+        self.components = directions[: int(np.searchsorted(share, _VARIANCE)) + 1]
+        return self
+
+    def _of_rows(self, rows: NDArray[np.float64], without_own: bool) -> Scores:
+        standard = (rows - self.mean) / self.deviation
+        return _log_of_root(np.square(standard - standard @ self.components.T @ self.components).mean(1))
+
+
 class Tails(RowEvidence):
     """Sum over columns of the negative log of the tail probability, as ECOD (Li et al. 2022).
 
@@ -229,6 +247,7 @@ TABLE: dict[str, type[Evidence]] = {
     "rows": RowDistance,
     "ranks": RankDistance,
     "tails": Tails,
+    "principal rows": PrincipalRows,
 }
 
 

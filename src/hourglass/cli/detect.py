@@ -13,6 +13,10 @@ from hourglass.cli.job import MEMORY, Job, job_options, run
 from hourglass.cli.options import output_option
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hourglass.data import Split
     from hourglass.estimators import AnomalyDetector
 
 
@@ -36,8 +40,14 @@ _ON_SHEET = 24  # thumbnails
     metavar="FILE",
     help="Draw a histogram of the scores with the threshold: a .png, .svg or .pdf.",
 )
+@click.option(
+    "--masks",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Masks of the defects, under the names of the images or with _mask at the end: reports pixel AUROC and PRO.",
+)
 @job_options
-def detect(job: Job, overlays: int, figure: Path | None) -> None:
+def detect(job: Job, overlays: int, figure: Path | None, masks: Path | None) -> None:
     """Score the images in SOURCE (a folder or DATA) with MODEL (of --task detector, trained on normal images alone).
 
     Writes anomalies.csv, highest score first: path, score (above 0 is an anomaly), verdict. For anomalies, regions.csv lists
@@ -45,12 +55,14 @@ def detect(job: Job, overlays: int, figure: Path | None) -> None:
     as a multiple of the level that one in a thousand pixels of normal images exceeds. Overlays show the error in red for the
     highest scores, and sheet.png thumbnails of 24 of them. If DATA has a test split, that split is scored.
 
+    With --masks, images without one are taken to be without defects.
+
     For each shard (see --stream), it writes a Parquet file with key, score, verdict.
     """
-    run(job, {MEMORY: partial(_detect, n_overlays=overlays, figure=figure)})
+    run(job, {MEMORY: partial(_detect, n_overlays=overlays, figure=figure, masks=masks)})
 
 
-def _detect(job: Job, detector: AnomalyDetector, n_overlays: int, figure: Path | None) -> None:
+def _detect(job: Job, detector: AnomalyDetector, n_overlays: int, figure: Path | None, masks: Path | None) -> None:
     import numpy as np
 
     from hourglass.anomaly import Region, enlarged, regions_of
@@ -65,6 +77,7 @@ def _detect(job: Job, detector: AnomalyDetector, n_overlays: int, figure: Path |
     output = job.target
     split, names = read_splits(detector, job.source, **job.reading)[-1]
     write_rejects(output / "rejects.csv", split.rejects)
+    truth = None if masks is None else _masks(split, job.source, masks)
     scores = -detector.decision_function(split.images)
     order = np.argsort(-scores, kind="stable")
     rows = [[names[row], f"{scores[row]:.6g}", "anomaly" if scores[row] > 0 else "normal"] for row in order]
@@ -90,15 +103,40 @@ def _detect(job: Job, detector: AnomalyDetector, n_overlays: int, figure: Path |
             thumbnails.append((f"{scores[row]:.3g} {Path(names[row]).name}", thumbnail(picture)))
     write_csv(output / "regions.csv", regions)
     write_image(output / "sheet.png", contact_sheet(thumbnails))
-    drawn = ""
+    located = {} if truth is None else _localisation(detector, split, truth)
+    drawn = "".join(f" {name} {value:.3f}." for name, value in located.items())
     if figure is not None:
         save(score_histogram(scores, detector.offset_ - detector.normal_scores_), figure)
-        drawn = f" Figure written to {figure}."
+        drawn += f" Figure written to {figure}."
     report(
-        {"images": len(scores), "anomalies": found, "output": str(output), **({"figure": str(figure)} if figure else {})},
+        {
+            "images": len(scores),
+            "anomalies": found,
+            "output": str(output),
+            **({"figure": str(figure)} if figure else {}),
+            **{name.lower().replace(" ", "_"): value for name, value in located.items()},
+        },
         f"{found} of {len(scores)} images are anomalies; {output}/anomalies.csv, regions.csv, {shown} overlays.{drawn}",
         job.as_json,
     )
+
+
+def _masks(split: Split, source: str, folder: Path) -> list[NDArray[np.bool_] | None]:
+    from hourglass.data.masks import load_masks
+    from hourglass.errors import ParameterError
+
+    if split.paths is None:
+        raise ParameterError("--masks needs SOURCE to be image files, as masks go by their names.")
+    return load_masks(folder, split.paths, Path(source))
+
+
+def _localisation(detector: AnomalyDetector, split: Split, masks: list[NDArray[np.bool_] | None]) -> dict[str, float]:
+    """Pixel AUROC and PRO of the error maps."""
+    from hourglass.evaluation import per_region_overlap, pixel_auroc
+
+    maps = detector.error_maps(split.images)
+    truth = [errors > math.inf if mask is None else mask for errors, mask in zip(maps, masks, strict=True)]
+    return {"pixel AUROC": pixel_auroc(maps, truth), "PRO": per_region_overlap(maps, truth)}
 
 
 def _check_figure(figure: Path | None, source: str) -> None:

@@ -49,7 +49,7 @@ def load_pairs(inputs: str | Path, targets: str | Path, *, factor: int = 1, **re
         if len(given) != len(clean):
             raise DataError(f"{inputs} has {len(given)} images and {targets} {len(clean)}; pairs need as many of both.")
         return given, clean
-    names = [[_below(path, Path(root)) for path in split.paths or ()] for split, root in ((given, inputs), (clean, targets))]
+    names = [[below(path, Path(root)) for path in split.paths or ()] for split, root in ((given, inputs), (clean, targets))]
     rows, alone = paired(*names)
     if not rows:
         raise DataError(f"no image of {inputs} has the name of one of {targets}: there are {names[0][0]} and {names[1][0]}.")
@@ -101,7 +101,8 @@ def without_suffix(path: Path) -> Path:
     return path.with_name(f"{Path(stem).stem}#{page}") if is_page else path.with_suffix("")
 
 
-def _below(path: Path, root: Path) -> Path:
+def below(path: Path, root: Path) -> Path:
+    """`path` relative to `root`, or its name alone if it lies elsewhere."""
     return path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
 
 

@@ -12,35 +12,32 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from hourglass.anomaly import (
-    BLUR,
     EVIDENCE,
     IMAGE,
     KNOWN,
     SURFACE,
     TABLE,
     Evidence,
-    Region,
+    FeatureDistance,
     Scores,
-    error_maps,
-    level_of,
     power_of,
-    regions_of,
     standardised,
     synthetic_images,
     synthetic_rows,
     weights_by_power,
 )
 from hourglass.corruption import GaussianNoise
-from hourglass.errors import DataError
+from hourglass.errors import ParameterError
 from hourglass.estimators.checks import Pairs
 from hourglass.estimators.documentation import documented
 from hourglass.estimators.fitting import Fit
-from hourglass.estimators.outliers import OutlierDetector, rows_of
+from hourglass.estimators.localiser import Localiser
+from hourglass.estimators.outliers import rows_of
 from hourglass.estimators.settings import Circumstances, takes_any_size
 from hourglass.estimators.thresholds import supports
 from hourglass.images import Array, Float32, Sample
 from hourglass.notes import note
-from hourglass.options import Option, TrainingOptions, number, one_of
+from hourglass.options import FEATURES, Option, TrainingOptions, number, one_of
 
 _IMAGE_WEIGHTS = (1.0, 0.5)  # of error and code; chosen on held-out normal digits, with other digits as anomalies
 # For tables: at most one standard deviation, as on digits, and no masks, as zeros are outliers in a column.
@@ -52,6 +49,7 @@ _FOLDS = 5
 _SYNTHETIC_IMAGES = 40  # of each kind, of any size
 _HELD_OUT_IMAGES = 40  # of any size, or half of all if there are fewer than twice as many
 _LOWEST = 3.0  # standard deviations below the mean: a common thumbnail must not outweigh a fault
+_FEATURES = "features"  # the kind of evidence from a module of the user's
 _FEWEST_IMAGES = 4  # of any size, held out
 _SURFACE_SIDE = 64  # pixels
 _NOT_APART = (
@@ -61,14 +59,14 @@ _NOT_APART = (
 
 
 @documented
-class AnomalyDetector(OutlierDetector):
+class AnomalyDetector(Localiser):
     """Detects anomalies; trained on normal samples only.
 
     The network learns to undo the corruption of normal samples. The score is a weighted sum of several kinds of evidence, each
     standardised over held-out normal samples. Of small images: the log of the reconstruction error, smoothed and relative to
     the image's contrast; and, with half the weight, of the distance of the code to the nearest codes of training samples. Of
-    rows of a table also the distance to the nearest normal rows, scaled robustly and by rank, and tail probabilities by column
-    (ECOD; Li et al. 2022).
+    rows of a table also the distance to the nearest normal rows, scaled robustly and by rank, the residual of a PCA, and tail
+    probabilities by column (ECOD; Li et al. 2022).
 
     Images of several sizes, or of at least 64 × 64 pixels, are taken for surfaces or parts (preset="surface"): a U-Net learns
     to undo synthetic defects (`Defects`) on random crops. Each image is first standardised by its own mean and deviation. The
@@ -93,6 +91,12 @@ class AnomalyDetector(OutlierDetector):
         without a fifth of the samples, and score that fifth. If there are still too few, the threshold assumes a normal
         distribution, and a warning reports which rate the samples support. `from_autoencoder` trains no networks: it uses
         the samples that its network was not trained on, or if it does not know these, all, with a warning.
+
+    features : torch module or str, optional
+        For images of several sizes, or of at least 64 × 64 pixels: a pretrained network, whose feature maps are one more kind
+        of evidence, by a linear autoencoder of the features at a place (DFR; Shi et al. 2021). A module from
+        float32 Tensor (1, c, h, w), standardised, in 0..1 to maps (1, d, h', w') or a list of such; or the name of a model in
+        timm. It is not trained and not saved: pass it to `load_model` again, `load_model(path, features=module)`.
 
     {shared}
     offset_ : float
@@ -133,7 +137,6 @@ class AnomalyDetector(OutlierDetector):
     weights_: Scores
     power_: dict[str, Scores]
     synthetic_scores_: dict[str, Scores]
-    map_level_: float
     standardises_: bool = False
     """Whether each image is first standardised: those of any size, if the network was trained on such."""
     _learned = ("evidence_", "scale_", "offset_")
@@ -143,6 +146,7 @@ class AnomalyDetector(OutlierDetector):
     _own_options: ClassVar = {
         "contamination": Option((number(0, 0.5, "(]"), one_of("auto"))),
         "quantile": Option(number(0, 1, "()"), default=0.99),
+        "features": Option(FEATURES),
     }
 
     def __init__(
@@ -151,12 +155,14 @@ class AnomalyDetector(OutlierDetector):
         *,
         contamination: float | str | None = None,
         quantile: float = 0.99,
+        features: Any = None,
         preset: str = "detect",
         **options: Unpack[TrainingOptions],
     ) -> None:
         super().__init__(n_components, preset=preset, **options)
         self.contamination = contamination
         self.quantile = quantile
+        self.features = features
 
     def evidence_scores(self, X: Any) -> Scores:
         """What each kind of evidence says: float64 (n, k), in standard deviations of normal samples, greater for anomalies.
@@ -169,72 +175,6 @@ class AnomalyDetector(OutlierDetector):
         """
         check_is_fitted(self)
         return self._standard(self._terms(self._check(X)))
-
-    def error_maps(self, X: Any, blur: float = BLUR) -> Any:
-        """Maps of the squared reconstruction error, averaged over channels.
-
-        Parameters
-        ----------
-        X : array-like (n, h, w) or (n, h, w, c), or list of images of several sizes, for which a list is returned
-        blur : float
-            Standard deviation in pixels of a Gaussian filter; 0 for none.
-
-        Returns
-        -------
-        ndarray (n, h, w), float32, in squared units of 0..1
-            Of images of any size after they are standardised: a deviation of the image is 1/8.
-
-        Raises
-        ------
-        NotFittedError
-        DataError
-            If it was fitted on features.
-        """
-        check_is_fitted(self)
-        samples = self._check(X)
-        if not self.sample_.is_image:
-            raise DataError("error_maps needs images; this detector was fitted on flat features.")
-        maps = list(error_maps(samples, self._model, blur))
-        return maps if isinstance(samples, list) else np.stack(maps)
-
-    def regions(self, X: Any) -> list[list[Region]]:
-        """Regions of each image whose smoothed reconstruction error exceeds `map_level_`.
-
-        Parameters
-        ----------
-        X : array-like (n, h, w) or (n, h, w, c), or list of images of several sizes
-
-        Returns
-        -------
-        list of n lists of Region
-            Of each its box and area, in pixels of the model's input, and its largest error; that of the largest error first.
-
-        Raises
-        ------
-        NotFittedError
-        DataError
-            If it was fitted on features, or `map_level_` is NaN.
-        """
-        maps = self.error_maps(X)
-        if math.isnan(self.map_level_):
-            raise DataError(
-                "this detector was saved without map_level_, by an earlier version. Set it: "
-                "detector.map_level_ = detector.level_of(normal_images)."
-            )
-        return [regions_of(errors, self.map_level_) for errors in maps]
-
-    def level_of(self, X: Any) -> float:
-        """The level that one in a thousand pixels of the error maps of normal images exceeds; 0 for features.
-
-        Raises
-        ------
-        NotFittedError, DataError
-        """
-        check_is_fitted(self)
-        return self._level_of(self._check(X))
-
-    def _level_of(self, samples: Any) -> float:
-        return level_of(samples, self._model) if self._model.sample.is_image else 0.0
 
     def _takes_crops(self, samples: Any) -> bool:
         # Not of a stream: what is learned from its crops, as from thumbnails, would not fit whole images.
@@ -296,7 +236,12 @@ class AnomalyDetector(OutlierDetector):
         """Evidence learned from the samples that the network was trained on."""
         sample = self._model.sample
         kinds = SURFACE if sample.is_any_size else IMAGE if sample.is_image else TABLE
-        return {name: kind().fit(trained, self._model) for name, kind in kinds.items()}
+        learned = {name: kind().fit(trained, self._model) for name, kind in kinds.items()}
+        if self.features is None:
+            return learned
+        if not sample.is_any_size:
+            raise ParameterError("features needs images of several sizes, or of at least 64 × 64 pixels (preset='surface').")
+        return learned | {_FEATURES: FeatureDistance(self.features).fit(trained, self._model)}
 
     def _cross_fitted(self, samples: Array) -> tuple[Scores, dict[str, Scores], float]:
         """`_terms` of each sample, `_synthetic_terms` from it, and `level_of` all, by networks trained on the other folds."""
@@ -392,9 +337,12 @@ class AnomalyDetector(OutlierDetector):
 
     def _restore(self, state: dict[str, Any]) -> None:
         names = state.get("evidence", ", ".join(IMAGE)).split(", ")  # missing in earlier models
-        if not set(names) <= set(EVIDENCE):
+        if not set(names) <= {*EVIDENCE, _FEATURES}:
             raise ValueError(f"evidence {names}")
-        self.evidence_ = {name: EVIDENCE[name]().restore(state, self._model) for name in names}
+        if _FEATURES in names and self.features is None:
+            raise ParameterError("the detector needs the module it was fitted with: load_model(path, features=module).")
+        made = {name: FeatureDistance(self.features) if name == _FEATURES else EVIDENCE[name]() for name in names}
+        self.evidence_ = {name: kind.restore(state, self._model) for name, kind in made.items()}
         self.scale_, self.offset_, self.labels_ = state["scale"], state["offset"], state["labels"]
         self.map_level_ = float(state.get("map_level", math.nan))  # missing in earlier models
         self.standardises_ = bool(state.get("standardises", False))

@@ -101,7 +101,7 @@ _OWN: set[tuple[str, str]] = set()
 """(kind, name) of registered parts."""
 
 
-def load_model(path: str | Path, *, network: Any = None, device: str = "auto") -> Any:
+def load_model(path: str | Path, *, network: Any = None, features: Any = None, device: str = "auto") -> Any:
     """Load a saved model.
 
     Parameters
@@ -111,6 +111,8 @@ def load_model(path: str | Path, *, network: Any = None, device: str = "auto") -
     network : (encoder, decoder), optional
         For a model trained with your own torch modules, of which only weights are saved: new modules with the same
         parameters.
+    features : torch module, optional
+        For an `AnomalyDetector` that was fitted with `features`, which are not saved: the same module.
     device : str
         Device of the model: "auto", "cpu", "cuda", …
 
@@ -123,7 +125,7 @@ def load_model(path: str | Path, *, network: Any = None, device: str = "auto") -
     FormatError
         If it is damaged, of another version, or not a model.
     ParameterError
-        If it needs `network`, or `device` cannot be used.
+        If it needs `network` or `features`, or these are others than in `fit`; if `device` cannot be used.
     """
     path = Path(os.path.expanduser(path))
     parts = read_model(path)
@@ -132,7 +134,10 @@ def load_model(path: str | Path, *, network: Any = None, device: str = "auto") -
     with untrusted(f"{path}: config.json does not describe a model that this version knows"), ordinary_torch():
         if parts.name not in ESTIMATORS:
             raise FormatError(f"{path}: unknown estimator {parts.name!r}; known: {', '.join(ESTIMATORS)}.")
-        parameters = parts.parameters | {"device": device} | ({} if network is None else {"network": network})
+        given = {name: part for name, part in (("network", network), ("features", features)) if part is not None}
+        if features is not None and parts.name != AnomalyDetector.saved_as:
+            raise ParameterError(f"{path}: features is for an AnomalyDetector; this is {parts.name!r}.")
+        parameters = parts.parameters | {"device": device} | given
         model = ESTIMATORS[parts.name](**parameters)
         settings = restore_settings(parts.fitted) | ({} if network is None else {"network": network})
         if settings["network"] is None:

@@ -46,8 +46,11 @@ def bound(scores: Scores, rate: float) -> float:
 def known_anomalies(labels: Any, count: int) -> NDArray[np.bool_] | None:
     """Which of `count` training samples are labelled as anomalies, if fewer than half are; None for any other labels.
 
-    Labels as in `between`. Others are those of classes, which scikit-learn's pipelines pass.
+    Labels as in `between`. Others are those of classes, which scikit-learn's pipelines pass. Raises DataError for more labels
+    or fewer than samples.
     """
+    if labels is not None and np.shape(labels)[:1] != (count,):
+        raise DataError(f"y has shape {np.shape(labels)}; {count} samples need {count} labels, or none.")
     found = None if labels is None else _anomalies(labels, count)
     return found if found is not None and 2 * found.sum() < count else None
 
@@ -55,6 +58,7 @@ def known_anomalies(labels: Any, count: int) -> NDArray[np.bool_] | None:
 def _anomalies(labels: Any, count: int) -> NDArray[np.bool_] | None:
     """Which labels stand for anomalies; None unless there are `count` of both kinds, 0 and 1 or -1 and 1."""
     given = np.asarray(labels)
+    given = given.ravel() if given.shape == (count, 1) else given
     if given.shape != (count,) or given.dtype.kind not in "biuf":
         return None
     values = set(np.unique(given).tolist())

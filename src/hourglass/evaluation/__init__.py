@@ -12,6 +12,7 @@ from hourglass.evaluation.comparison import (
     paired,
     read_pair,
 )
+from hourglass.evaluation.localisation import per_region_overlap, pixel_auroc
 from hourglass.evaluation.metrics import Metrics, Quality, image_metrics, image_quality
 from hourglass.evaluation.suites import BARS, denoise_suite, machine
 from hourglass.evaluation.surfaces import magnetic_tiles, measure_surfaces, surfaces_content, surfaces_page, surfaces_table
@@ -59,6 +60,8 @@ __all__ = [
     "measure_table",
     "most_different",
     "paired",
+    "per_region_overlap",
+    "pixel_auroc",
     "rate_distortion",
     "read_pair",
     "surfaces_content",
