@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FixedLocator, LogLocator, NullLocator
 
-from hourglass.report.figures import COLOURS, MUTED
+from hourglass.plot.figures import COLOURS, MUTED
 
 
 def growth_curves(curves: Mapping[str, Sequence[tuple[float, float]]], slopes: Mapping[str, float]) -> Figure:

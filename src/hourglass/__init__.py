@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from hourglass._version import __version__
 
 if TYPE_CHECKING:
+    from hourglass import plot
     from hourglass.corruption import (
         JPEG,
         Blur,
@@ -121,6 +122,7 @@ _HOMES = {
     "hourglass.training": ("Callback", "Optimizer", "Run"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_MODULES = ("plot",)
 
 __all__ = [
     "JPEG",
@@ -181,6 +183,7 @@ __all__ = [
     "load_pairs",
     "neighbour_pairs",
     "over_time",
+    "plot",
     "register",
     "stream",
     "table_encoder",
@@ -191,6 +194,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'hourglass' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME_OF[name]), name)

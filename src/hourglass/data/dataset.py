@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hourglass.data.thumbnails import thumbnails_html
 from hourglass.errors import DataError
 from hourglass.images import Array, ImageSet, as_list, check_images, overlapping_tiles, with_channels
 
@@ -58,6 +60,10 @@ class Split(ImageSet):
     def __repr__(self) -> str:
         labelled = "" if self.labels is None else ", labelled"
         return f"<{len(self):,} images of {self.size_text}, {self.images[0].dtype}{labelled}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what these images are, and the first of them."""
+        return f"<div>{escape(repr(self))}</div>{thumbnails_html(self.images)}"
 
     @property
     def has_many_sizes(self) -> bool:
@@ -173,6 +179,10 @@ class Dataset(ImageSet):
     def __repr__(self) -> str:
         validation = "" if self.validation_split is None else f", validation {self.validation_split!r}"
         return f"<{self.name} from {self.source}: train {self.train!r}, test {self.test_split!r}{validation}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what this data set is, and the first training images."""
+        return f"<div>{escape(self.summary)}</div>{thumbnails_html(self.train.images)}"
 
     @property
     def summary(self) -> str:

@@ -19,6 +19,7 @@ from hourglass.errors import ParameterError
 from hourglass.estimators.checks import Pairs, check_samples, has_many_sizes
 from hourglass.estimators.documentation import documented_fit
 from hourglass.estimators.fitting import Fit, all_or_nothing, n_threads_of, seeds_of
+from hourglass.estimators.notebook import NotebookView
 from hourglass.estimators.settings import Circumstances, settle
 from hourglass.images import Float32, Sample, to_float
 from hourglass.networks import Network
@@ -32,7 +33,7 @@ _LEARNED_FROM = 20_000
 """Images of a stream to learn from after the network is trained."""
 
 
-class ImageEstimator(BaseEstimator):
+class ImageEstimator(NotebookView, BaseEstimator):
     """Base of all estimators: trains an autoencoder, encodes and decodes with it, and saves it.
 
     A subclass adapts training by the class attributes below, and by `_pairs`, `_settle` and `_learn`.
@@ -105,12 +106,6 @@ class ImageEstimator(BaseEstimator):
         return self.model_.sample
 
     @property
-    def layout_(self) -> Sample:
-        """The former name of `sample_`."""
-        note("layout_ is called sample_ now; the old name will be removed.")
-        return self.sample_
-
-    @property
     def settings_(self) -> dict[str, Any]:
         """The settings of training: the preset's values, updated by arguments."""
         return self.model_.settings
@@ -124,6 +119,13 @@ class ImageEstimator(BaseEstimator):
     def n_iter_(self) -> int:
         """Epochs trained."""
         return len(self.history_)
+
+    def __getattr__(self, name: str) -> Any:
+        # Not a property: scikit-learn's diagram in notebooks reads every one, and would warn each time.
+        if name == "layout_":
+            note("layout_ is called sample_ now; the old name will be removed.")
+            return self.sample_
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __sklearn_is_fitted__(self) -> bool:
         return all(hasattr(self, name) for name in ("model_", *self._learned))

@@ -16,8 +16,8 @@ from PIL import Image
 
 from hourglass.evaluation.comparison import ImagePair, PairFigures, most_different
 from hourglass.images import Array, to_uint8
+from hourglass.plot.pictures import crop_sheet
 from hourglass.report.page import document
-from hourglass.report.pictures import crop_sheet
 
 CROP = 192
 """Height and width of a crop, in pixels."""

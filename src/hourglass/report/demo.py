@@ -9,7 +9,8 @@ from pathlib import Path
 from hourglass.data import Dataset
 from hourglass.data.write import replace_file
 from hourglass.evaluation import Comparison, denoise_suite, machine
-from hourglass.report.figures import image_rows, learning_curves, save
+from hourglass.plot.figures import save
+from hourglass.report.figures import image_rows, learning_curves
 from hourglass.training import Callback, WriteHistory
 
 NAMES = {"chapter": "autoencoder, chapter", "default": "autoencoder, default"}

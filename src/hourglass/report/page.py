@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 
-from hourglass.report.figures import inline_svg
+from hourglass.plot.figures import inline_svg
 from hourglass.report.sections import Picture, Section, Table, duration, is_numeric, numbered
 
 

@@ -13,8 +13,8 @@ from matplotlib.ticker import FixedLocator, LogLocator, NullLocator, ScalarForma
 from numpy.typing import NDArray
 
 from hourglass.images import Array, Float32
-from hourglass.report.figures import COLOURS
-from hourglass.report.pictures import sheet
+from hourglass.plot.figures import COLOURS
+from hourglass.plot.pictures import sheet
 
 
 def curves(

@@ -20,9 +20,9 @@ from hourglass.evaluation.uses.features import accuracies
 from hourglass.evaluation.uses.search import rank_metrics, unit_vectors
 from hourglass.images import Array, to_float, to_uint8
 from hourglass.objectives import Rate
+from hourglass.plot.pictures import overlay
 from hourglass.report.chapter.laboratory import PRESET_NAMES, Findings, Laboratory, Topic, flatten
 from hourglass.report.figures import image_rows
-from hourglass.report.pictures import overlay
 from hourglass.report.sections import Picture, Table
 
 _CLAIM = """The chapter names six things that an autoencoder is good for: to denoise, to detect anomalies, to generate, to \

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from hourglass.networks import Network, build, describe
+from hourglass.plot.structure import structure
 from hourglass.report.chapter.laboratory import Findings, Laboratory, Topic
 from hourglass.report.sections import Picture
-from hourglass.report.structure import structure
 
 _CLAIM = """An autoencoder is two networks in a row. The *encoder* makes a code y of the input x, the *decoder* makes an \
 output z of the code, and training asks that z be like x. The code in the middle is the bottleneck: whatever the \

@@ -11,6 +11,7 @@ from typing import Any
 from hourglass.data.write import replace_file
 from hourglass.errors import ParameterError
 from hourglass.evaluation import machine
+from hourglass.plot.figures import save
 from hourglass.report.chapter.applications import APPLICATIONS
 from hourglass.report.chapter.denoising import DENOISING
 from hourglass.report.chapter.laboratory import Laboratory, Topic
@@ -19,7 +20,6 @@ from hourglass.report.chapter.linear import LINEAR
 from hourglass.report.chapter.parts import PARTS
 from hourglass.report.chapter.penalties import REGULARISED
 from hourglass.report.chapter.transformations import TRANSFORMATIONS
-from hourglass.report.figures import save
 from hourglass.report.markdown import markdown
 from hourglass.report.page import html
 from hourglass.report.sections import Picture, Section

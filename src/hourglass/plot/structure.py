@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from hourglass.networks import describe
 from hourglass.networks.base import Network
-from hourglass.report.figures import COLOURS, MUTED
+from hourglass.plot.figures import COLOURS, MUTED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
