@@ -86,7 +86,8 @@ class AnomalyDetector(Localiser):
         Share of anomalies in the training samples, which sets the threshold. The false positive rate on new samples is
         higher, as the network has seen the training samples. "auto" or None: `quantile` sets the threshold.
     quantile : float in (0, 1)
-        Share of held-out normal samples above the threshold: the expected false positive rate is 1 - quantile. If the
+        Share of held-out normal samples above the threshold: the expected false positive rate is 1 - quantile; with some 300
+        to 1,000 training samples up to five times that, so that one of them is an anomaly, as scikit-learn expects. If the
         validation split is too small (fewer than some 1,000 samples, or 200 at any quantile), five networks are each trained
         without a fifth of the samples, and score that fifth. If there are still too few, the threshold assumes a normal
         distribution, and a warning reports which rate the samples support. `from_autoencoder` trains no networks: it uses

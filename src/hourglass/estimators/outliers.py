@@ -22,7 +22,8 @@ from hourglass.estimators.thresholds import above, between, bound, known_anomali
 from hourglass.notes import note
 from hourglass.options import number
 
-_MIN_FOR_MAXIMUM = 200
+_EXPECTED = 3  # anomalies among the training samples: none of them is one with a probability of e⁻³, or 5 %
+_MOST_RAISED = 5  # times the promised false positive rate
 
 
 class OutlierDetector(OutlierMixin, Downstream):
@@ -196,9 +197,12 @@ class OutlierDetector(OutlierMixin, Downstream):
         if offset is not None:
             self.offset_ = float(offset)
         elif self.contamination in (None, "auto"):
-            self.offset_ = bound(self.normal_scores_, 1 - self.quantile)
-            if len(self.decision_scores_) >= _MIN_FOR_MAXIMUM:  # at least one anomaly, as with scikit-learn's detectors
-                self.offset_ = max(self.offset_, above(-self.decision_scores_.max()))
+            rate = 1 - self.quantile
+            self.offset_ = bound(self.normal_scores_, rate)
+            if rate * len(self.decision_scores_) >= _EXPECTED:
+                # At least one anomaly, as scikit-learn expects of a detector; but the promised rate comes first.
+                most = bound(self.normal_scores_, min(_MOST_RAISED * rate, 0.5 + rate / 2))
+                self.offset_ = max(self.offset_, min(most, above(-self.decision_scores_.max())))
         else:
             self.offset_ = float(np.percentile(-self.decision_scores_, 100 * float(self.contamination or 0)))
         self.labels_ = (-self.decision_scores_ < self.offset_).astype(np.int64)

@@ -49,8 +49,8 @@ def known_anomalies(labels: Any, count: int) -> NDArray[np.bool_] | None:
     Labels as in `between`. Others are those of classes, which scikit-learn's pipelines pass. Raises DataError for more labels
     or fewer than samples.
     """
-    if labels is not None and np.shape(labels)[:1] != (count,):
-        raise DataError(f"y has shape {np.shape(labels)}; {count} samples need {count} labels, or none.")
+    if labels is not None and np.asarray(labels).shape[:1] != (count,):
+        raise DataError(f"y has shape {np.asarray(labels).shape}; {count} samples need {count} labels, or none.")
     found = None if labels is None else _anomalies(labels, count)
     return found if found is not None and 2 * found.sum() < count else None
 
