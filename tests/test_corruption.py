@@ -20,6 +20,7 @@ from hourglass.corruption.defects import DEFECTS
 PHOTOGRAPHS = Path(os.environ.get("HOURGLASS_DATA", "")) / "photographs"
 NEED_GEOMETRY = (
     hg.Warp,
+    hg.Lighting,
     hg.Stripes,
     hg.MissingBlocks,
     hg.Defects,
@@ -403,6 +404,8 @@ def test_corruptions_do_what_they_say() -> None:
         lambda: hg.Downscale(method="lanczos"),
         lambda: hg.Downscale(smooth=2),
         lambda: hg.Warp(scale=1.0),
+        lambda: hg.Lighting(gain=1.5),
+        lambda: hg.Lighting(offset=-0.1),
         lambda: hg.Warp(shift=float("nan")),
         lambda: hg.Masking(cell=float("inf")),
         lambda: hg.Rotation(float("nan")),

@@ -17,8 +17,10 @@ from hourglass.estimators import ESTIMATORS
 from hourglass.estimators.downstream import Downstream
 from hourglass.estimators.refinement import refine
 from hourglass.estimators.tiles import join_tiles, split_tiles
-from hourglass.images import overlapping_tiles, with_channels
+from hourglass.estimators.views import neighbours_of
+from hourglass.images import Sample, overlapping_tiles, with_channels
 from hourglass.latent.inverted_file import InvertedFile
+from hourglass.training import Rows
 
 DOWNSTREAM = [kind for kind in ESTIMATORS.values() if issubclass(kind, Downstream)]
 
@@ -175,6 +177,53 @@ def test_the_features_preset_tells_digits_apart(n_components: int, split: hg.Spl
     model = hg.Autoencoder(n_components, preset="features", epochs=60, batch_size=256, random_state=0).fit(split.images)
     reader = KNeighborsClassifier(5).fit(model.transform(split.images), split.labels)
     assert reader.score(model.transform(test.images), test.labels) > (0.75 if n_components == 2 else 0.93)
+
+
+def mean_average_precision(codes: np.ndarray, labels: np.ndarray) -> float:
+    """Of ranking all other images by distance, for each image as a query."""
+    distances = np.square(codes[:, None] - codes).sum(2)
+    np.fill_diagonal(distances, -1)
+    hits = (labels[np.argsort(distances, axis=1)] == labels[:, None])[:, 1:]
+    precision = np.cumsum(hits, axis=1) / np.arange(1, hits.shape[1] + 1)
+    return float(((precision * hits).sum(1) / hits.sum(1)).mean())
+
+
+def test_features_of_few_images_lose_nothing_to_principal_components(split: hg.Split) -> None:
+    from sklearn.decomposition import PCA
+
+    few, labels = split.images[:200], split.known_labels[:200]
+    codes = hg.Autoencoder(preset="features", epochs=100, random_state=0).fit_transform(few)
+    principal = PCA(32, random_state=0).fit_transform(few.reshape(200, -1))
+    assert mean_average_precision(codes, labels) > mean_average_precision(principal, labels) + 0.02
+
+
+@pytest.mark.parametrize(("darkest", "is_strong"), [(1.0, False), (0.3, True)])
+def test_changes_of_light_are_as_strong_as_those_among_the_images(darkest: float, is_strong: bool, split: hg.Split) -> None:
+    generator = np.random.default_rng(0)
+    alike = np.repeat(split.images[:60] / 255, 10, axis=0) * 0.9 + generator.uniform(0, 0.02, (600, 8, 8))
+    images = (alike * generator.uniform(darkest, 1, (600, 1, 1))).astype(np.float32)
+    _, lighting = hg.Autoencoder(preset="features", epochs=1, random_state=0).fit(images).settings_["corruption"].corruptions
+    assert (lighting.gain >= 0.2) == is_strong
+
+
+def test_contrast_draws_the_other_view_from_the_nearest_images(split: hg.Split) -> None:
+    images = np.concatenate([split.images[:50], split.images[:50]])  # each has its equal, which is no less another image
+    found = neighbours_of(Rows(Sample.of(images), images), 2)
+    assert np.array_equal(found[:, 0], np.roll(np.arange(100), 50))
+    assert not (found == np.arange(100)[:, None]).any()
+
+    def neighbours(model: hg.Autoencoder, images: Any) -> int | None:
+        return model.fit(images).settings_["penalty"][0].n_neighbours
+
+    def fresh(**arguments: Any) -> hg.Autoencoder:
+        return hg.Autoencoder(preset="features", epochs=1, random_state=0, **arguments)
+
+    assert neighbours(fresh(), split.images[:100]) == 5
+    assert neighbours(fresh(validation_fraction=0), split.images[:1000]) == 10
+    assert neighbours(fresh(validation_fraction=0), split.images[:4]) == 3
+    assert neighbours(fresh(crop=6), split.images[:40]) == 0  # crops of one image are as near as those of others
+    with pytest.raises(hg.ParameterError, match="n_neighbours=0"):
+        fresh(crop=6, penalty=hg.Contrast(n_neighbours=4)).fit(split.images[:40])
 
 
 def test_a_retriever_finds_names_and_takes_more(split: hg.Split) -> None:

@@ -8,7 +8,7 @@ from hourglass.corruption.geometry import Flip, Permutation, Rotation, Warp
 from hourglass.corruption.jpeg import JPEG
 from hourglass.corruption.neighbours import neighbour_pairs
 from hourglass.corruption.noise import GaussianNoise, Masking, PoissonNoise, SaltAndPepper, SensorNoise
-from hourglass.corruption.optics import Blur, MotionBlur
+from hourglass.corruption.optics import Blur, Lighting, MotionBlur
 from hourglass.corruption.registry import CORRUPTIONS, from_config, to_config
 from hourglass.corruption.resolution import Downscale, enlarge, reduce
 
@@ -25,6 +25,7 @@ __all__ = [
     "Downscale",
     "Flip",
     "GaussianNoise",
+    "Lighting",
     "Masking",
     "MissingBlocks",
     "MotionBlur",

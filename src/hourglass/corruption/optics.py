@@ -1,4 +1,4 @@
-"""Blur of lenses and of motion."""
+"""Blur of lenses and of motion, and changes of light."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hourglass.corruption.base import Corruption, Range, check_range, column, draw
+from hourglass.corruption.base import Corruption, Range, check_fraction, check_range, column, draw, draw_fractions
 
 _TRUNCATE = 4.0  # standard deviations
 _SHARP = 1e-3  # pixels; as good as no blur
@@ -43,6 +43,37 @@ class Blur(Corruption):
         kernels = torch.exp(-0.5 * (_offsets(radius, images) / sigma).square())
         kernels /= kernels.sum(1, keepdim=True)
         return filtered(filtered(images, kernels[:, None]), kernels[:, :, None])
+
+
+@dataclass(frozen=True)
+class Lighting(Corruption):
+    """Change of light: (1 + g) x + o, clipped to 0..1, with g and o drawn for each image. Rows of features stay unchanged.
+
+    Parameters
+    ----------
+    gain : float
+        Maximum of |g|, 0..1.
+    offset : float
+        Maximum of |o|, 0..1.
+    """
+
+    gain: float = 0.2
+    offset: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_fraction("gain", self.gain)
+        check_fraction("offset", self.offset)
+
+    @property
+    def clips(self) -> bool:
+        return True
+
+    def corrupt(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        if images.ndim < 4:
+            return images.clone()
+        gain = 1 + self.gain * (2 * draw_fractions(images, generator) - 1)
+        offset = self.offset * (2 * draw_fractions(images, generator) - 1)
+        return (gain * images).add_(offset).clamp_(0, 1)
 
 
 @dataclass(frozen=True)

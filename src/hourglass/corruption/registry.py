@@ -12,7 +12,7 @@ from hourglass.corruption.faults import MissingBlocks, Stripes
 from hourglass.corruption.geometry import Flip, Permutation, Rotation, Warp
 from hourglass.corruption.jpeg import JPEG
 from hourglass.corruption.noise import GaussianNoise, Masking, PoissonNoise, SaltAndPepper, SensorNoise
-from hourglass.corruption.optics import Blur, MotionBlur
+from hourglass.corruption.optics import Blur, Lighting, MotionBlur
 from hourglass.corruption.resolution import Downscale
 from hourglass.errors import FormatError, ParameterError
 
@@ -28,6 +28,7 @@ CORRUPTIONS: dict[str, type[Corruption]] = {
     "jpeg": JPEG,
     "blur": Blur,
     "motion_blur": MotionBlur,
+    "lighting": Lighting,
     "downscale": Downscale,
     "warp": Warp,
     "permutation": Permutation,

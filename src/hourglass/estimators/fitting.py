@@ -23,11 +23,13 @@ from hourglass.estimators.presets import PRESETS
 from hourglass.estimators.settings import (
     Circumstances,
     copies_linearly,
+    n_neighbours_of,
     n_views_of,
     objective_of,
     spread_of,
     takes_any_size,
 )
+from hourglass.estimators.views import admitted, neighbours_of
 from hourglass.images import Array, Sample
 from hourglass.networks import center, has_convolution, to_device
 from hourglass.notes import note
@@ -39,6 +41,7 @@ from hourglass.training import (
     Crops,
     Examples,
     FullBatch,
+    Neighbouring,
     Plan,
     PrintEpochs,
     Processes,
@@ -148,7 +151,7 @@ class Fit:
         """
         self.settings = model.settings if model is not None else self._settings(len(self.source))
         corruption = self.settings["corruption"] if self.pairs.inputs is None else None
-        examples = Examples(self.source, corruption, n_views_of(self.settings))
+        examples = Examples(self._paired(self.source), corruption, n_views_of(self.settings))
         if run is None:
             run = self._new_run(examples)
             if model is not None:  # from `fit` or load_model: no optimiser state
@@ -232,7 +235,19 @@ class Fit:
 
     def _settings(self, n_samples: int) -> dict[str, Any]:
         has_inputs = self.pairs.inputs is not None
-        return self.estimator._settle(Circumstances(self.arguments, self.sample, n_samples, has_inputs, self._spread))
+        has_neighbours = isinstance(self.source, Rows) and not has_inputs
+        given = Circumstances(self.arguments, self.sample, n_samples, has_inputs, self._spread, has_neighbours)
+        settings = self.estimator._settle(given)
+        if self.arguments["corruption"] is None:
+            settings["corruption"] = admitted(settings["corruption"], self.source)
+        return settings
+
+    def _paired(self, training: Source) -> Source:
+        """`training`, each sample with those near it, if a penalty asks for them."""
+        count = n_neighbours_of(self.settings)
+        if not count or not isinstance(training, Rows):
+            return training
+        return Neighbouring(self.sample, training.array, training.rows.numpy(), neighbours_of(training, count))
 
     @functools.cached_property
     def _spread(self) -> float:
@@ -250,6 +265,7 @@ class Fit:
             full = FullBatch(self.sample, self.pairs.targets, rows=training.rows.numpy())
             return Examples(full), None if validation is None else Examples(validation)
         corruption, n_views = settings["corruption"], n_views_of(settings)
+        training = self._paired(training)
         if corruption is not None and not settings["redraw"]:
             inputs = self._corrupted_once(training, corruption)
             training = training.corrupted(inputs)  # type: ignore[attr-defined]  # checked by `_corrupted_once`

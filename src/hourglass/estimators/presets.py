@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hourglass.corruption import Compose, Defects, GaussianNoise, Masking, Warp
+from hourglass.corruption import Compose, Defects, GaussianNoise, Lighting, Masking, Warp
 from hourglass.objectives import Contrast, Neighbours, Rate
 
 # As in the chapter: fixed corruption of the training images, torch's initial weights, Adam.
@@ -65,8 +65,9 @@ _FEATURES: dict[str, Any] = _WELL | {
     "hidden": (24, 48, 96),
     "epochs": 4,
     "batch_size": 512,
-    "corruption": Warp(rotation=15, scale=0.15, shear=0.15, shift=0.07, elastic=0.05),
-    "penalty": (Contrast(0.02), Neighbours(0.02)),
+    # The most of each change of light; `admitted` takes what the images allow.
+    "corruption": Compose((Warp(rotation=15, scale=0.15, shear=0.15, shift=0.07, elastic=0.05), Lighting(0.4, 0.2))),
+    "penalty": (Contrast(0.02, n_neighbours=None), Neighbours(0.02)),
 }
 _DETECT: dict[str, Any] = _WELL | {
     "hidden": (512, 256),

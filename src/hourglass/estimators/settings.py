@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from hourglass.errors import ParameterError
 from hourglass.estimators.presets import PRESETS, resolve
 from hourglass.images import Sample
 from hourglass.networks import NETWORKS, Network
-from hourglass.objectives import LOSSES, NEED_IMAGES, NEED_UNIT_RANGE, Objective, Penalty, Rate
+from hourglass.objectives import LOSSES, NEED_IMAGES, NEED_UNIT_RANGE, Contrast, Objective, Penalty, Rate
 from hourglass.training import FullBatch, Source
 
 _USUAL_VARIANCE = 0.067  # of MNIST's pixels around their mean, on which the strengths of `Rate` were chosen
@@ -36,6 +36,8 @@ class Circumstances:
         Whether the user passes inputs; these are not corrupted.
     spread : float
         See `spread_of`.
+    has_neighbours : bool
+        Whether each sample can be paired with those near it: all are in memory, without inputs.
     """
 
     arguments: Mapping[str, Any]
@@ -43,6 +45,7 @@ class Circumstances:
     n_samples: int
     has_inputs: bool = False
     spread: float = 1.0
+    has_neighbours: bool = False
 
 
 def settle(given: Circumstances, *, decodes_codes: bool, owner: str) -> dict[str, Any]:
@@ -70,8 +73,23 @@ def settle(given: Circumstances, *, decodes_codes: bool, owner: str) -> dict[str
         settings["penalty"] = Rate()
     if arguments["penalty"] is None and isinstance(settings["penalty"], Rate):
         settings["penalty"] = Rate(settings["penalty"].strength * given.spread)
+    settings["penalty"] = _with_neighbours(settings["penalty"], given)
     _check_loss(settings, sample)
     return settings
+
+
+def _with_neighbours(penalty: Any, given: Circumstances) -> Any:
+    """`penalty`, or each of several, with as many neighbours as there can be. Raises ParameterError if there can be none."""
+    if isinstance(penalty, tuple):
+        return tuple(_with_neighbours(one, given) for one in penalty)
+    if not isinstance(penalty, Contrast) or penalty.n_neighbours == 0:
+        return penalty
+    wanted = penalty.n_neighbours
+    if wanted and not given.has_neighbours:
+        words = "needs samples of one size in memory, without inputs of their own"
+        raise ParameterError(f"Contrast(n_neighbours={wanted}) {words}; use n_neighbours=0.")
+    chosen = min(max(given.n_samples // 100, 5), 15) if wanted is None else wanted
+    return replace(penalty, n_neighbours=min(chosen, given.n_samples - 1) if given.has_neighbours else 0)
 
 
 def _check_loss(settings: Mapping[str, Any], sample: Sample) -> None:
@@ -121,6 +139,11 @@ def objective_of(settings: Mapping[str, Any]) -> Objective:
         if not isinstance(penalty, Penalty):
             raise ParameterError(f"penalty={given!r}; allowed: penalties like L1(1e-3), or a sequence of them.")
     return Objective(LOSSES[settings["loss"]], penalties)
+
+
+def n_neighbours_of(settings: Mapping[str, Any]) -> int:
+    """Neighbours among which contrast draws the other view of a sample; 0 if that is the sample itself."""
+    return max((one.n_neighbours or 0 for one in objective_of(settings).penalties if isinstance(one, Contrast)), default=0)
 
 
 def n_views_of(settings: Mapping[str, Any]) -> int:

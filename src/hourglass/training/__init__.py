@@ -8,6 +8,7 @@ from hourglass.training.distribution import Processes, current, joined, words_of
 from hourglass.training.examples import Examples
 from hourglass.training.loop import train
 from hourglass.training.machine import Threads, kept_memory, threads_now, usual_threads
+from hourglass.training.neighbouring import Neighbouring
 from hourglass.training.optimizers import OPTIMIZERS, Muon, Optimizer
 from hourglass.training.plan import SCHEDULES, Plan
 from hourglass.training.random_state import exact_convolutions, ordinary_torch, seeded_globally
@@ -23,6 +24,7 @@ __all__ = [
     "Examples",
     "FullBatch",
     "Muon",
+    "Neighbouring",
     "Optimizer",
     "Plan",
     "PrintEpochs",

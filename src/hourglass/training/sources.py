@@ -11,7 +11,7 @@ import math
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -148,8 +148,13 @@ class Rows(Source):
     def some(self, count: int) -> Rows:
         return self._of(self.rows[spread_over(len(self), count)].numpy())
 
-    def _of(self, rows: NDArray[np.int64]) -> Self:
-        return type(self)(self.sample, *self._arrays, rows=rows)
+    def _of(self, rows: NDArray[np.int64]) -> Rows:
+        return Rows(self.sample, *self._arrays, rows=rows)
+
+    @property
+    def array(self) -> Array:
+        """The array of which these are rows."""
+        return self._arrays[0]
 
     def corrupted(self, inputs: Array) -> Rows:
         """The same rows with `inputs`, which has one for each row of the array."""
