@@ -51,6 +51,7 @@ def detect(setting: Setting) -> list[Measurement]:
             seed,
             max(seconds),
             bars.get(word),
+            True,
         )
         for word, aggregate in (("mean", np.mean), ("least", np.min))
     ]

@@ -37,7 +37,7 @@ def enhance(setting: Setting) -> list[Measurement]:
     bar = ("≥", 25.5) if setting.has_bars else None
     value = _psnr(ours.transform(low), test)
     sizes = " to ".join("×".join(map(str, images.shape[1:3])) for images in (low, test))
-    return [Measurement("enhance", f"PSNR in dB, {sizes}", value, ".2f", baselines, setting.seed, seconds, bar)]
+    return [Measurement("enhance", f"PSNR in dB, {sizes}", value, ".2f", baselines, setting.seed, seconds, bar, True)]
 
 
 def resize(low: Float32, size: tuple[int, ...], kernel: Image.Resampling) -> Float32:

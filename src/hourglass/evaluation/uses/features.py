@@ -47,7 +47,7 @@ def features(setting: Setting) -> list[Measurement]:
             baselines = {name: values[classifier] for name, values in results.items() if name != "ours"}
             words = classifier if classifier == _PRECISION else f"accuracy of {classifier}"
             measure = f"{words} on {n_components} codes"
-            rows.append(Measurement("features", measure, value, ".4f", baselines, setting.seed, seconds, bar))
+            rows.append(Measurement("features", measure, value, ".4f", baselines, setting.seed, seconds, bar, True))
     return rows
 
 

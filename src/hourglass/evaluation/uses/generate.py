@@ -58,7 +58,7 @@ def generate(setting: Setting) -> list[Measurement]:
         best = min if sign == "≤" else max
         bar = (sign, best(value for name, value in values.items() if name.endswith("prior"))) if setting.has_bars else None
         baselines = {name: value for name, value in values.items() if name != "ours"}
-        rows.append(Measurement("generate", measure, values["ours"], ".3f", baselines, seed, seconds, bar))
+        rows.append(Measurement("generate", measure, values["ours"], ".3f", baselines, seed, seconds, bar, sign == "≥"))
     bar, real_images = (("≥", 0.97) if setting.has_bars else None), {"real test images": accuracy}
     rows.append(Measurement("generate", "sample(label=k) read as k", share, ".3f", real_images, seed, seconds, bar))
     return rows

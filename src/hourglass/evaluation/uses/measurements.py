@@ -34,6 +34,8 @@ class Measurement:
         Time to fit our estimator.
     bar : (sign, float), optional
         The required value on MNIST, such as ("≥", 0.975).
+    greater_is_better : bool, optional
+        If it is known, baselines that are better are marked.
     """
 
     use: str
@@ -44,6 +46,7 @@ class Measurement:
     seed: int
     seconds: float
     bar: tuple[str, float] | None = None
+    greater_is_better: bool | None = None
 
     @property
     def is_reached(self) -> bool | None:
@@ -56,8 +59,14 @@ class Measurement:
         bar = "" if self.bar is None else f"{self.bar[0]} {self.bar[1]:{self.form}}"
         mark = "" if self.is_reached is not False else " (missed)"
         value = f"{self.value:{self.form}}{mark}"
-        baselines = "; ".join(f"{name} {value:{self.form}}" for name, value in self.baselines.items())
+        baselines = "; ".join(f"{name} {self._beside(value)}" for name, value in self.baselines.items())
         return [self.use, self.measure, bar, value, baselines, str(self.seed), f"{self.seconds:.0f}"]
+
+    def _beside(self, baseline: float) -> str:
+        """A baseline's value, with a mark if it is better in the digits that are shown."""
+        ours, theirs = f"{self.value:{self.form}}", f"{baseline:{self.form}}"
+        is_better = self.greater_is_better is not None and (baseline > self.value) == self.greater_is_better
+        return f"{theirs} (better)" if is_better and ours != theirs else theirs
 
     @classmethod
     def from_content(cls, content: dict[str, Any]) -> Measurement:

@@ -55,7 +55,7 @@ def search(setting: Setting) -> list[Measurement]:
     for measure in results["ours"]:
         baselines = {name: values[measure] for name, values in results.items() if name != "ours"}
         bar = ("≥", max(baselines.values())) if setting.has_bars else None
-        rows.append(Measurement("search", measure, results["ours"][measure], ".4f", baselines, seed, seconds, bar))
+        rows.append(Measurement("search", measure, results["ours"][measure], ".4f", baselines, seed, seconds, bar, True))
     time_bar = ("≤", 1.0) if setting.has_bars else None
     measure = f"seconds for {len(queries):,} queries over {len(retriever.index_):,} images"
     rows.append(Measurement("search", measure, query_seconds, ".2f", {}, seed, seconds, time_bar))
