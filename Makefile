@@ -47,7 +47,7 @@ scaling: .venv/.dev
 	$(BIN)/python tools/scaling.py
 
 # docs/performance.md: about twenty minutes on two cores that do nothing else.
-performance: .venv/.demo
+performance: .venv/.dev
 	$(BIN)/python -m benchmarks --data mnist --rounds 3 -o docs
 
 .venv/bin/python:

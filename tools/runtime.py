@@ -1,9 +1,9 @@
 """Exported models in an environment of their own: `python tools/runtime.py [FOLDER]`.
 
 Installs the distribution in runtime/ into a new environment (in FOLDER, or a temporary one), exports a denoiser and a detector,
-and holds what `hourglass run` writes there to what `hourglass denoise` and `detect` write here. Rounding may differ: by a level in
-one of a thousand pixels, and in the fourth digit of scores. Prints the environment's size and the time to start. Returns 1 if
-files differ, torch or scikit-learn is there, or the size is above its limit.
+and holds what `hourglass run` writes there to what `hourglass denoise` and `detect` write here. Rounding may differ by a level
+in one of a thousand pixels, and in the fourth digit of scores. Prints the environment's size and the time to start. Returns 1
+if files differ, torch or scikit-learn is there, or the size is above its limit.
 """
 
 from __future__ import annotations

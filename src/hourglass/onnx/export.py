@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
+import dataclasses
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +19,8 @@ from hourglass.errors import ModelError, ParameterError
 from hourglass.estimators import ImageEstimator, load_model
 from hourglass.images import Array
 from hourglass.notes import quiet
+from hourglass.onnx.int8 import SCOPES, Loss, Pair, in_int8, loss_of, pairs_of
+from hourglass.onnx.logs import silent
 from hourglass.onnx.probes import probes_of
 from hourglass.onnx.uses import DTYPES, Use, use_of
 from hourglass.runtime import Exported, load_onnx
@@ -33,6 +34,21 @@ _LEAST_RANGE = {"reconstructions": 1.0, "scores": 1.0}  # 0..1 of images; about 
 _EXAMPLES = 3  # samples to trace with: not 1, which torch would take for a constant
 
 
+class Report(NamedTuple):
+    """What an export found.
+
+    Attributes
+    ----------
+    differences : dict of str to Difference
+        For each output.
+    int8 : Loss, optional
+        What 8 bits cost, if they were asked for.
+    """
+
+    differences: dict[str, Difference]
+    int8: Loss | None
+
+
 class Difference(NamedTuple):
     """The largest difference of an output from the estimator's over all probes, and the range that it stands against."""
 
@@ -41,8 +57,14 @@ class Difference(NamedTuple):
 
 
 def export_onnx(
-    model: ImageEstimator | str | Path, path: str | Path, *, part: str = "whole", dtype: str | None = None
-) -> dict[str, Difference]:
+    model: ImageEstimator | str | Path,
+    path: str | Path,
+    *,
+    part: str = "whole",
+    dtype: str | None = None,
+    calibrate: Any = None,
+    max_loss: float = 0.05,
+) -> Report:
     """Write a fitted estimator, or its encoder or decoder, as an ONNX file that needs nothing beside it.
 
     The graph holds the whole use: conversion of integers and white level, a table's scales, padding to the network's stride and
@@ -61,11 +83,17 @@ def export_onnx(
     dtype : {"uint8", "uint16", "float32", "float64"}, optional
         Of the graph's input: for images "float32" in 0..1 (the default), "uint8", or "uint16" up to the white level; for tables
         "float64" (the default) or "float32".
+    calibrate : array-like (n, *shape), or list of images of several sizes, optional
+        Samples as for `fit`, clean if the estimator corrupts or reduces them itself. The network's layers are then stored and
+        run in 8 bits: half of some 500 samples set the ranges of activations, and `Loss` is measured on the other half.
+    max_loss : float >= 0
+        The largest `Loss.share` that 8 bits may cost.
 
     Returns
     -------
-    dict of str to Difference
-        For each output its largest difference from the estimator's, in its own units, and its range.
+    Report
+        For each output its largest difference from the estimator's, before 8 bits, in its own units, and its range; and what 8
+        bits cost.
 
     Raises
     ------
@@ -73,7 +101,10 @@ def export_onnx(
     ParameterError
         For another part or dtype, or if onnx, onnxscript or onnxruntime are not installed.
     ModelError
-        If a part of the model has no form in ONNX, or the graph does not give what the estimator gives. No file is left then.
+        If a part of the model has no form in ONNX, the graph does not give what the estimator gives, or 8 bits cost more than
+        `max_loss`. No file is left then.
+    DataError
+        If the estimator does not take the samples of `calibrate`, or they are fewer than 8.
 
     Examples
     --------
@@ -82,20 +113,52 @@ def export_onnx(
     >>> digits = hg.load("digits").train.images
     >>> denoiser = hg.Denoiser(8, epochs=1, random_state=0).fit(digits)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     differences = hg.export_onnx(denoiser, f"{folder}/denoiser.onnx")
+    ...     report = hg.export_onnx(denoiser, f"{folder}/denoiser.onnx")
     ...     clean = hg.load_onnx(f"{folder}/denoiser.onnx").transform(digits[:3])
-    >>> clean.shape, differences["reconstructions"].largest < 1e-4
+    >>> clean.shape, report.differences["reconstructions"].largest < 1e-4
     ((3, 8, 8), True)
     """
     check_installed()
     path = Path(os.path.expanduser(path))
     estimator, checksum = _loaded(model)
+    if not max_loss >= 0:
+        raise ParameterError(f"max_loss={max_loss!r}; allowed: 0 or more, a share of the error.")
     use = use_of(estimator, part)
     taken = dtype_of(use, dtype)
+    pairs = None if calibrate is None else pairs_of(use, calibrate, taken)
+    facts = facts_of(use, estimator, part, taken, checksum)
     with ordinary_torch(), replace_file(path) as beside:
-        content = graph_of(use, taken, facts_of(use, estimator, part, taken, checksum))
+        content = graph_of(use, taken, facts)
         beside.write_bytes(content)
-        return compared(load_onnx(beside, n_threads=1), use, taken)
+        differences = compared(load_onnx(beside, n_threads=1), use, taken)
+        return Report(differences, None if pairs is None else _reduced(beside, use, facts, pairs, max_loss))
+
+
+def _reduced(path: Path, use: Use, facts: Facts, pairs: Sequence[Pair], max_loss: float) -> Loss:
+    """Rewrite the file in 8 bits; what that costs. Raises ModelError if it is more than `max_loss`."""
+    exact, content = load_onnx(path, n_threads=1), path.read_bytes()
+    coarse = in_int8(content, use, pairs[::2])
+    path.write_bytes(coarse)
+    loss = loss_of(exact, load_onnx(path, n_threads=1), use, pairs[1::2])
+    if not loss.share <= max_loss:
+        raise ModelError(
+            f"8 bits cost {loss.share:.2g} of the error on {loss.images} held-out samples; at most {max_loss:g} is allowed "
+            "(max_loss=, --max-loss). Not exported."
+        )
+    told = dataclasses.replace(facts, use={**facts.use, "int8": loss._asdict()})
+    path.write_bytes(with_facts(coarse, told))
+    return loss
+
+
+def with_facts(content: bytes, facts: Facts) -> bytes:
+    """The graph with other metadata."""
+    import onnx
+
+    proto = onnx.load_from_string(content)
+    del proto.metadata_props[:]
+    proto.metadata_props.add(key=KEY, value=facts.to_json())
+    changed: bytes = proto.SerializeToString()
+    return changed
 
 
 def check_installed() -> None:
@@ -152,14 +215,14 @@ def graph_of(use: Use, dtype: str, facts: Facts) -> bytes:
     example, is_open = _example(use, dtype)
     dynamic = torch.export.Dim.DYNAMIC
     try:
-        with quiet(), _silent(), torch.no_grad():
+        with quiet(), silent(), torch.no_grad():
             program = torch.onnx.export(
                 use,
                 (example,),
                 dynamo=True,
                 external_data=False,
                 verbose=False,
-                input_names=["codes" if use.takes_codes else "samples"],
+                input_names=[use.input_name],
                 output_names=list(use.outputs),
                 dynamic_shapes=(dict.fromkeys(is_open, dynamic),),
             )
@@ -169,8 +232,13 @@ def graph_of(use: Use, dtype: str, facts: Facts) -> bytes:
     assert program is not None
     proto = program.model_proto
     proto.doc_string = f"{facts.task} ({facts.part}) by hourglass {facts.hourglass}"
-    entry = proto.metadata_props.add()
-    entry.key, entry.value = KEY, facts.to_json()
+    del proto.metadata_props[:]
+    proto.metadata_props.add(key=KEY, value=facts.to_json())
+    for node in proto.graph.node:  # the exporter adds the sources' paths and lines
+        scopes = [(one.key, one.value) for one in node.metadata_props if one.key == SCOPES]
+        del node.metadata_props[:]
+        for key, value in scopes:
+            node.metadata_props.add(key=key, value=value)
     content: bytes = proto.SerializeToString()
     return content
 
@@ -224,15 +292,3 @@ def _example(use: Use, dtype: str) -> tuple[torch.Tensor, list[int]]:
         return torch.zeros((_EXAMPLES, *use.sample.size), dtype=DTYPES[dtype]), [0]
     height, width = 2 * code.stride + 5, 3 * code.stride + 4
     return torch.zeros((_EXAMPLES, height, width, *sample.shape[2:]), dtype=DTYPES[dtype]), [0, 1, 2]  # type: ignore[arg-type]
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Without what torch's exporter logs of operators that are not needed."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -95,6 +95,10 @@ class Use(nn.Module):
     def expected(self, samples: Array) -> tuple[Any, ...]:
         return (self.estimator.reconstruct(samples),)
 
+    @property
+    def input_name(self) -> str:
+        return "codes" if self.takes_codes else "samples"
+
     def facts(self) -> dict[str, Any]:
         """What a file says of this use alone."""
         return {}
