@@ -80,6 +80,17 @@ def test_every_use_of_every_network_is_a_module(task: str, network: str, few: np
                 assert_equal(use, tuple(one.numpy() for one in use(torch.from_numpy(probe))), probe)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "uint16"])
+def test_a_white_level_is_in_the_graph(dtype: str, few: np.ndarray) -> None:
+    deep = few.astype(np.uint16) * 16  # up to 4,080 of 12 bits
+    use = use_of(fitted("autoencoder", deep, "mlp", white=4095.0))
+    for probe in probes_of(use, dtype):
+        with torch.inference_mode():
+            assert_equal(use, (use(torch.from_numpy(probe))[0].numpy(),), probe)
+    bright = np.full((1, 8, 8), 5000, np.uint16)  # above the white level: clipped
+    assert torch.equal(use.intake(torch.from_numpy(bright)), torch.ones(1, 1, 8, 8))
+
+
 def test_every_estimator_has_a_use() -> None:
     assert set(USES) == set(ESTIMATORS)
 
@@ -128,8 +139,10 @@ ALONE = {"maps": "enhancer", "unet": "denoiser", "codec": "retriever", "quantise
 
 
 @pytest.mark.parametrize(("network", "task"), ALONE.items())
-def test_exported_files_give_what_estimators_give(network: str, task: str, few: np.ndarray, tmp_path: Path) -> None:
-    estimator = fitted(task, few, network)
+def test_exported_files_give_what_estimators_give(
+    network: str, task: str, few: np.ndarray, colours: np.ndarray, tmp_path: Path
+) -> None:
+    estimator = fitted(task, colours[:20] if task == "denoiser" else few, network)
     use = use_of(estimator)
     model = exported(estimator, tmp_path)
     assert len(list(in_batches(model, use, "float32"))) >= 3

@@ -77,6 +77,7 @@ def export_onnx(
     Parameters
     ----------
     model : fitted estimator, or path of a saved one
+        One of the library's own classes; its network may be yours.
     path : path
         The file, by convention named *.onnx; replaced atomically.
     part : {"whole", "encoder", "decoder"}
