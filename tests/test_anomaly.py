@@ -140,6 +140,8 @@ def test_regions_are_connected_at_corners_too_and_that_of_the_largest_error_come
     assert regions_of(errors, 2.0) == [(3, 2, 4, 3, 7, 5.0), (0, 8, 1, 1, 1, 1.5)]
     assert regions_of(errors, 20.0) == []
     assert regions_of(np.ones((1, 1)), 0.0)[0][:5] == (0, 0, 1, 1, 1)
+    assert enlarged(Region(3, 2, 4, 3, 7, 5.0), (10, 12), (20, 30)) == (7, 4, 11, 6, 35, 5.0)
+    assert enlarged(Region(0, 8, 1, 1, 1, 1.5), (10, 12), (5, 6)) == (0, 4, 1, 1, 1, 1.5)
 
 
 def test_regions_are_those_that_scipy_labels() -> None:
@@ -161,8 +163,6 @@ def test_regions_are_those_that_scipy_labels() -> None:
             for rows, columns, inside in boxes
         }
         assert {tuple(region) for region in regions_of(errors, level)} == expected
-    assert enlarged(Region(3, 2, 4, 3, 7, 5.0), (10, 12), (20, 30)) == (7, 4, 11, 6, 35, 5.0)
-    assert enlarged(Region(0, 8, 1, 1, 1, 1.5), (10, 12), (5, 6)) == (0, 4, 1, 1, 1, 1.5)
 
 
 def test_one_in_a_thousand_normal_pixels_is_above_the_level_of_maps(digits: np.ndarray, tmp_path: Path) -> None:
