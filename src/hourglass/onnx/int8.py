@@ -82,7 +82,11 @@ def pairs_of(use: Use, samples: Any, dtype: str) -> list[Pair]:
 
 
 def in_int8(content: bytes, use: Use, pairs: Sequence[Pair]) -> bytes:
-    """The graph with its network's layers in 8 bits, and ranges of activations from `pairs`. Raises ModelError."""
+    """The graph with its network's layers in 8 bits, and ranges of activations from `pairs`. Raises ModelError.
+
+    Weights take 7 bits: without VNNI, processors add products of 8 bits in 16 bits, which saturate. The error of one denoiser
+    of maps grew by 42% with 8 bits and by none with 7.
+    """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
@@ -99,7 +103,12 @@ def in_int8(content: bytes, use: Use, pairs: Sequence[Pair]) -> bytes:
     with tempfile.TemporaryDirectory() as name, quiet(), silent():
         source, made = Path(name) / "float.onnx", Path(name) / "int8.onnx"
         source.write_bytes(content)
-        options = {"nodes_to_quantize": layers, "op_types_to_quantize": list(_LAYERS), "per_channel": True}
+        options = {
+            "nodes_to_quantize": layers,
+            "op_types_to_quantize": list(_LAYERS),
+            "per_channel": True,
+            "reduce_range": True,
+        }
         quantize_static(source, made, Reader(), weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8, **options)
         return made.read_bytes()
 
