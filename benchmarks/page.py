@@ -12,6 +12,7 @@ from benchmarks.suite import Result
 TITLES = {
     "train": "Training",
     "infer": "Inference",
+    "exported": "Exported models",
     "startup": "Start-up",
     "uses": "The uses, beside a classical method for each",
     "growth": "How the cost grows",

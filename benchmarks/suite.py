@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.exported import exported_suite
 from benchmarks.growth import growth_suite
 from benchmarks.infer import infer_suite
 from benchmarks.matrix import TORCH, matrix_rates, together
@@ -24,6 +25,7 @@ from hourglass.evaluation.suites import machine
 SUITES: dict[str, Callable[[Bench], Measured]] = {
     "train": train_suite,
     "infer": infer_suite,
+    "exported": exported_suite,
     "startup": startup_suite,
     "uses": uses_suite,
     "growth": growth_suite,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.ndimage import find_objects, label
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
@@ -143,6 +144,27 @@ def test_regions_are_connected_at_corners_too_and_that_of_the_largest_error_come
     assert regions_of(np.ones((1, 1)), 0.0)[0][:5] == (0, 0, 1, 1, 1)
     assert enlarged(Region(3, 2, 4, 3, 7, 5.0), (10, 12), (20, 30)) == (7, 4, 11, 6, 35, 5.0)
     assert enlarged(Region(0, 8, 1, 1, 1, 1.5), (10, 12), (5, 6)) == (0, 4, 1, 1, 1, 1.5)
+
+
+def test_regions_are_those_that_scipy_labels() -> None:
+    rng = np.random.default_rng(0)
+    for size in rng.integers(1, 20, (200, 2)):
+        errors, level = rng.random(size), rng.random()
+        numbers, _ = label(errors > level, structure=np.ones((3, 3)))
+        boxes = [
+            (rows, columns, numbers[rows, columns] == number) for number, (rows, columns) in enumerate(find_objects(numbers), 1)
+        ]
+        expected = {
+            (
+                columns.start,
+                rows.start,
+                *inside.shape[::-1],
+                int(inside.sum()),
+                float(errors[rows, columns][inside].max()) / level,
+            )
+            for rows, columns, inside in boxes
+        }
+        assert {tuple(region) for region in regions_of(errors, level)} == expected
 
 
 def test_one_in_a_thousand_normal_pixels_is_above_the_level_of_maps(digits: np.ndarray, tmp_path: Path) -> None:

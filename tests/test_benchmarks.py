@@ -278,6 +278,17 @@ def test_applying_gives_what_it_should(task) -> None:
         assert way(task)()["seconds"] > 0
 
 
+def test_exported_models_are_timed_in_float_and_in_8_bits(task) -> None:
+    from benchmarks import exported
+
+    share = exported.prepare(task, "mlp")
+    assert share > -0.5
+    sizes = [(task.folder / f"mlp.{ending}").stat().st_size for ending in ("onnx", "int8.onnx")]
+    assert sizes[1] < sizes[0]
+    for way in exported.WAYS.values():
+        assert way(task, "mlp", 64, 1)()["seconds"] > 0
+
+
 @pytest.mark.parametrize("name", ["denoise", "detect", "generate", "encode", "search", "compress", "enhance"])
 def test_every_use_has_two_methods(name: str, task, monkeypatch: pytest.MonkeyPatch) -> None:
     from benchmarks.uses import USES, applied

@@ -68,6 +68,8 @@ if TYPE_CHECKING:
     from hourglass.images import to_float, to_uint8
     from hourglass.networks import Network
     from hourglass.objectives import L1, L2, Contractive, Contrast, KLSparsity, Neighbours, Output, Penalty, Rate
+    from hourglass.onnx import export_onnx
+    from hourglass.runtime import Exported, load_onnx
     from hourglass.training import Callback, Optimizer, Run
 
 _HOMES = {
@@ -121,6 +123,8 @@ _HOMES = {
     "hourglass.images": ("to_float", "to_uint8"),
     "hourglass.objectives": ("L1", "L2", "Contractive", "Contrast", "KLSparsity", "Neighbours", "Output", "Penalty", "Rate"),
     "hourglass.networks": ("Network",),
+    "hourglass.onnx": ("export_onnx",),
+    "hourglass.runtime": ("Exported", "load_onnx"),
     "hourglass.training": ("Callback", "Optimizer", "Run"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -148,6 +152,7 @@ __all__ = [
     "DownloadError",
     "Downscale",
     "Enhancer",
+    "Exported",
     "Flip",
     "FormatError",
     "GaussianNoise",
@@ -181,8 +186,10 @@ __all__ = [
     "Warp",
     "WorkerError",
     "__version__",
+    "export_onnx",
     "load",
     "load_model",
+    "load_onnx",
     "load_pairs",
     "neighbour_pairs",
     "over_time",

@@ -500,18 +500,22 @@ class Sample:
 
     def from_network(self, values: Float32, *, clip: bool = True) -> Float32:
         """Outputs (n, *network_shape) as samples (n, *shape): images, unless not to `clip`, in 0..1, features in own units."""
+        if not self.is_image and self.is_bounded:
+            return values
         if not self.is_image:
-            return values if self.is_bounded else self._denormalised(values.astype(np.float64))
+            table: Float32 = self.denormalised(values.astype(np.float64)).astype(np.float32)
+            return table
         values = values[:, 0] if len(self.shape) == 2 else np.moveaxis(values, 1, 3)
         return np.clip(values, 0, 1) if clip else values
 
-    def _denormalised(self, values: NDArray[np.float64]) -> Float32:
-        """The inverse of `normalised`, clipped to the range of float32."""
+    def denormalised(self, values: Any, library: Any = np) -> Any:
+        """The inverse of `normalised`, clipped to the range of float32; `values` are float64, of `library`."""
         if self.is_by_column:
-            reach, most = 2 * _N_DEVIATIONS, np.log(_LARGEST)
-            above, below = (np.expm1(np.clip(reach * part, 0, most)) / reach for part in (values - 1, -values))
-            values = np.clip(values, 0, 1) + above - below
-        return np.clip(values * self.scale + self.offset, -_LARGEST, _LARGEST).astype(np.float32)
+            reach, most = 2 * _N_DEVIATIONS, math.log(_LARGEST)
+            above, below = (library.expm1(library.clip(reach * part, 0, most)) / reach for part in (values - 1, -values))
+            values = library.clip(values, 0, 1) + above - below
+        offset, scale = (library.asarray(given, dtype=library.float64) for given in (self.offset, self.scale))
+        return library.clip(values * scale + offset, -_LARGEST, _LARGEST)
 
 
 def robust_moments(table: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

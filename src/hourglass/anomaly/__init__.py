@@ -4,9 +4,9 @@ from hourglass.anomaly.evidence import IMAGE, TABLE, Evidence, Scores
 from hourglass.anomaly.features import FeatureDistance
 from hourglass.anomaly.maps import BLUR, error_maps, level_of
 from hourglass.anomaly.power import KNOWN, power_of, weights_by_power
-from hourglass.anomaly.regions import Region, enlarged, regions_of
 from hourglass.anomaly.surfaces import SURFACE, standardised
 from hourglass.anomaly.synthetic import synthetic_images, synthetic_rows
+from hourglass.runtime.regions import Region, enlarged, regions_of
 
 EVIDENCE: dict[str, type[Evidence]] = IMAGE | TABLE | SURFACE
 

@@ -20,12 +20,12 @@ Scores = NDArray[np.float64]
 # Chosen on held-out normal digits of MNIST's training split, with the other digits as anomalies.
 _NOISE, _N_DRAWS = 0.3, 4
 _TABLE_NOISE = 1 / 6  # one standard deviation of a column; for tables of models saved before there was `TABLE`
-_BLUR = 1.0  # pixels
-_NEAREST = 5
+BLUR = 1.0  # pixels
+NEAREST = 5
 _SHRINKAGE = 0.05
 _BATCH = 1024
-_LEAST = 0.01  # standard deviations: distances below it are rounding
-_DEVIATIONS = 6.0  # of a column within 0..1
+LEAST = 0.01  # standard deviations: distances below it are rounding
+DEVIATIONS = 6.0  # of a column within 0..1
 _VARIANCE = 0.9  # kept by PCA
 _MOST_ROWS = 10_000  # of a table that are kept
 
@@ -66,17 +66,24 @@ class NoisyReconstruction(Evidence):
     def scores(self, samples: Array, model: Trained, *, without_own: bool = False) -> Scores:
         return _in_batches(lambda part: self._log_errors(model.sample.to_network(part), model), samples)
 
+    def probes(self, shape: tuple[int, ...], model: Trained) -> Float32:
+        """The draws of noise (draws, *shape), none for a network that was trained without corruption.
+
+        They are the same for all samples, so that scores do not depend on the batch.
+        """
+        rng = np.random.default_rng(0)
+        noise = _TABLE_NOISE if model.sample.is_by_column else _NOISE
+        count = 0 if model.settings["corruption"] is None else _N_DRAWS
+        drawn: Float32 = rng.normal(0, noise, (count, *shape)).astype(np.float32)
+        return drawn
+
     def _log_errors(self, values: Float32, model: Trained) -> Scores:
         """Of `values`, the network's input."""
-        probes = [np.zeros((), np.float32)]
-        if model.settings["corruption"] is not None:
-            rng = np.random.default_rng(0)  # equal noise for all samples: scores do not depend on the batch
-            noise = _TABLE_NOISE if model.sample.is_by_column else _NOISE
-            probes = [rng.normal(0, noise, values.shape[1:]).astype(np.float32) for _ in range(_N_DRAWS)]
+        probes = self.probes(values.shape[1:], model)
         errors = np.zeros(len(values))
-        for probe in probes:
-            residuals = model.run(np.clip(values + probe, 0, 1) if probe.ndim else values) - values
-            errors += np.square(_smoothed(residuals), dtype=np.float64).reshape(len(values), -1).mean(1) / len(probes)
+        for given in [np.clip(values + probe, 0, 1) for probe in probes] if len(probes) else [values]:
+            residuals = model.run(given) - values
+            errors += np.square(_smoothed(residuals), dtype=np.float64).reshape(len(values), -1).mean(1) / max(1, len(probes))
         energy = np.square(_smoothed(values), dtype=np.float64).reshape(len(values), -1).mean(1) if values.ndim > 2 else 1.0
         logarithms: Scores = np.log(errors + 1e-9) - 0.5 * np.log(energy + 1e-3)
         return logarithms
@@ -89,7 +96,7 @@ class Reconstruction(Evidence):
         return _in_batches(lambda part: self._log_errors(model.sample.to_network(part), model), samples)
 
     def _log_errors(self, values: Float32, model: Trained) -> Scores:
-        squares = np.square(_DEVIATIONS * (model.run(values) - values), dtype=np.float64)
+        squares = np.square(DEVIATIONS * (model.run(values) - values), dtype=np.float64)
         return _log_of_root(squares.mean(1))
 
 
@@ -108,7 +115,7 @@ class CodeDistance(Evidence):
     def scores(self, samples: Array, model: Trained, *, without_own: bool = False) -> Scores:
         codes = model.vectors(samples) @ self.whitening
         own = int(without_own and len(self.reference) > 1)
-        distances = self.reference.search(codes, min(_NEAREST + own, len(self.reference)))[0][:, own:]
+        distances = self.reference.search(codes, min(NEAREST + own, len(self.reference)))[0][:, own:]
         logarithms: Scores = np.log(distances.mean(1, dtype=np.float64) + 1e-6)
         return logarithms
 
@@ -174,7 +181,7 @@ class RowDistance(RowEvidence):
 
     def _of_rows(self, rows: NDArray[np.float64], without_own: bool) -> Scores:
         scaled, own = self._scaled(rows), int(without_own and len(self.reference) > 1)
-        nearest = self.reference.search(scaled, min(_NEAREST + own, len(self.reference)))[1][:, own:]
+        nearest = self.reference.search(scaled, min(NEAREST + own, len(self.reference)))[1][:, own:]
         squares = np.square(scaled - self.reference.codes[nearest].mean(1), dtype=np.float64)
         return _log_of_root(squares.mean(1))
 
@@ -265,7 +272,7 @@ def _counts(ordered: NDArray[np.float64], rows: NDArray[np.float64]) -> tuple[ND
 
 
 def _log_of_root(squares: Scores) -> Scores:
-    logarithms: Scores = np.log(_LEAST + np.sqrt(squares))
+    logarithms: Scores = np.log(LEAST + np.sqrt(squares))
     return logarithms
 
 
@@ -273,7 +280,7 @@ def _smoothed(values: Float32) -> Float32:
     """Images (n, c, h, w) after a Gaussian filter, which suppresses single pixels; features unchanged."""
     if values.ndim < 4:
         return values
-    smooth: Float32 = gaussian_filter(values, (0, 0, _BLUR, _BLUR))
+    smooth: Float32 = gaussian_filter(values, (0, 0, BLUR, BLUR))
     return smooth
 
 

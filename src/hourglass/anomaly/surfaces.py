@@ -16,12 +16,12 @@ from hourglass.latent import NeighbourIndex
 from hourglass.trained import Trained
 
 # Chosen by the power on synthetic defects on good magnetic tiles; so was one neighbour, rather than several.
-_SIDE = 24  # pixels
+SIDE = 24  # pixels
 _COMPONENTS = 128  # of the principal subspace, at most,
 _IMAGES_EACH = 4  # and training images for each
-_LEAST = 1e-7  # squared error: a hundredth of a grey level squared, which is rounding
-_LEAST_DEVIATION = 0.004  # a grey level: below it, an image is even
-_DEVIATIONS = 8  # of an image within 0..1
+LEAST = 1e-7  # squared error: a hundredth of a grey level squared, which is rounding
+LEAST_DEVIATION = 0.004  # a grey level: below it, an image is even
+DEVIATIONS = 8  # of an image within 0..1
 
 
 def standardised(images: Any) -> Any:
@@ -36,7 +36,7 @@ def standardised(images: Any) -> Any:
 def _standardised(image: Array) -> NDArray[np.uint8]:
     values = to_float(image)
     mean, deviation = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
-    return to_uint8(np.clip(0.5 + (values - mean) / (_DEVIATIONS * max(deviation, _LEAST_DEVIATION)), 0, 1))
+    return to_uint8(np.clip(0.5 + (values - mean) / (DEVIATIONS * max(deviation, LEAST_DEVIATION)), 0, 1))
 
 
 class Restoration(Evidence):
@@ -44,7 +44,7 @@ class Restoration(Evidence):
 
     def scores(self, samples: Any, model: Trained, *, without_own: bool = False) -> Scores:
         pairs = zip(samples, error_maps(samples, model), strict=True)
-        return np.array([np.log(_LEAST + _largest(image, errors)) for image, errors in pairs])
+        return np.array([np.log(LEAST + _largest(image, errors)) for image, errors in pairs])
 
 
 class Thumbnails(Evidence):
@@ -65,7 +65,7 @@ class Thumbnails(Evidence):
 
     def restore(self, state: dict[str, Array], model: Trained) -> Self:
         thumbnails = np.asarray(state["thumbnails"], dtype=np.float32)
-        if thumbnails.ndim != 2 or thumbnails.shape[1] != _SIDE**2 * model.sample.channels or not np.isfinite(thumbnails).all():
+        if thumbnails.ndim != 2 or thumbnails.shape[1] != SIDE**2 * model.sample.channels or not np.isfinite(thumbnails).all():
             raise ValueError(f"thumbnails {thumbnails.shape}")
         return self.of(thumbnails)
 
@@ -116,9 +116,9 @@ def thumbnails_of(images: Iterable[Array]) -> Float32:
 def _thumbnail(image: Array) -> Float32:
     planes = np.atleast_3d(to_float(image))
     small = np.stack(
-        [np.asarray(Image.fromarray(plane).resize((_SIDE, _SIDE), Image.Resampling.BOX)) for plane in np.moveaxis(planes, 2, 0)]
+        [np.asarray(Image.fromarray(plane).resize((SIDE, SIDE), Image.Resampling.BOX)) for plane in np.moveaxis(planes, 2, 0)]
     )
-    scaled: Float32 = (small - small.mean()) / max(float(small.std()), _LEAST_DEVIATION)
+    scaled: Float32 = (small - small.mean()) / max(float(small.std()), LEAST_DEVIATION)
     return scaled.ravel()
 
 

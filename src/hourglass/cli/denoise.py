@@ -14,6 +14,7 @@ from hourglass.cli.restoration import format_option, quality_option, restore_fil
 
 if TYPE_CHECKING:
     from hourglass.estimators import Denoiser
+    from hourglass.runtime import Exported
 
 
 @click.command()
@@ -46,13 +47,14 @@ def denoise(job: Job, strength: float | None, **writing: Any) -> None:
     """
     options = {} if strength is None else {"strength": strength}
     files = partial(restore_files, options=options, **writing)
-    run(job, {FILES: files, MEMORY: partial(_denoise_arrays, options=options)}, **options)
+    run(job, {FILES: files, MEMORY: partial(transform_arrays, options=options)}, **options)
 
 
-def _denoise_arrays(job: Job, denoiser: Denoiser, options: dict[str, float]) -> None:
+def transform_arrays(job: Job, model: Denoiser | Exported, options: dict[str, float]) -> None:
+    """Write what `model` makes of the arrays of `job` to its output."""
     from hourglass.cli.models import read_arrays
     from hourglass.cli.output import report_written
     from hourglass.data.array_files import write_array
 
-    write_array(job.target, denoiser.transform(read_arrays(job.source, job.white, job.strict), **options))
+    write_array(job.target, model.transform(read_arrays(job.source, job.white, job.strict), **options))
     report_written([job.target], job.target, job.as_json)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from hourglass.data import Split
     from hourglass.estimators import AnomalyDetector
+    from hourglass.images import Array
 
 
 _ON_SHEET = 24  # thumbnails
@@ -63,9 +64,7 @@ def detect(job: Job, overlays: int, figure: Path | None, masks: Path | None) -> 
 
 
 def _detect(job: Job, detector: AnomalyDetector, n_overlays: int, figure: Path | None, masks: Path | None) -> None:
-    import numpy as np
 
-    from hourglass.anomaly import Region, enlarged, regions_of
     from hourglass.cli.models import read_splits
     from hourglass.cli.output import report, write_csv
     from hourglass.data.files import read_image, write_image
@@ -79,21 +78,17 @@ def _detect(job: Job, detector: AnomalyDetector, n_overlays: int, figure: Path |
     write_rejects(output / "rejects.csv", split.rejects)
     truth = None if masks is None else _masks(split, job.source, masks)
     scores = -detector.decision_function(split.images)
-    order = np.argsort(-scores, kind="stable")
-    rows = [[names[row], f"{scores[row]:.6g}", "anomaly" if scores[row] > 0 else "normal"] for row in order]
-    write_csv(output / "anomalies.csv", [["path", "score", "verdict"], *rows])
-
+    order = write_scores(output, names, scores)
     found, shown = int((scores > 0).sum()), min(n_overlays, len(order))
     level = detector.map_level_
     if math.isnan(level):  # saved by an earlier version: the lower half of the scores stands for normal images
         level = detector.level_of(split.images[order[len(order) // 2 :]])
-    regions, thumbnails = [["path", *Region._fields]], []
+    regions, thumbnails = [REGION_COLUMNS], []
     for rank, row in enumerate(order[: max(found, shown, _ON_SHEET)]):
         image = split.images[row] if split.paths is None else to_uint8(read_image(split.paths[row], white=split.white))
         errors = detector.error_maps(split.images[row : row + 1])[0]
         if rank < found:
-            places = [enlarged(region, errors.shape, image.shape[:2]) for region in regions_of(errors, level)]
-            regions += [[names[row], *map(str, place[:-1]), f"{place.peak:.3g}"] for place in places]
+            regions += region_rows(names[row], errors, level, image.shape[:2])
         if rank >= max(shown, _ON_SHEET):
             continue
         picture = overlay(image, errors, level)
@@ -137,6 +132,29 @@ def _localisation(detector: AnomalyDetector, split: Split, masks: list[NDArray[n
     maps = detector.error_maps(split.images)
     truth = [errors > math.inf if mask is None else mask for errors, mask in zip(maps, masks, strict=True)]
     return {"pixel AUROC": pixel_auroc(maps, truth), "PRO": per_region_overlap(maps, truth)}
+
+
+def write_scores(output: Path, names: list[str], scores: Array) -> NDArray[np.intp]:
+    """Write anomalies.csv, highest score first; return the order of its rows."""
+    import numpy as np
+
+    from hourglass.cli.output import write_csv
+
+    order = np.argsort(-scores, kind="stable")
+    rows = [[names[row], f"{scores[row]:.6g}", "anomaly" if scores[row] > 0 else "normal"] for row in order]
+    write_csv(output / "anomalies.csv", [["path", "score", "verdict"], *rows])
+    return order
+
+
+REGION_COLUMNS = ["path", "left", "top", "width", "height", "area", "peak"]
+
+
+def region_rows(name: str, errors: Array, level: float, size: tuple[int, int]) -> list[list[str]]:
+    """Rows of regions.csv for an error map of an image, in the pixels of that image of height and width `size`."""
+    from hourglass.runtime import enlarged, regions_of
+
+    places = [enlarged(region, errors.shape, size) for region in regions_of(errors, level)]
+    return [[name, *map(str, place[:-1]), f"{place.peak:.3g}"] for place in places]
 
 
 def _check_figure(figure: Path | None, source: str) -> None:

@@ -12,6 +12,7 @@ from hourglass.cli.options import output_option
 
 if TYPE_CHECKING:
     from hourglass.estimators import ImageEstimator
+    from hourglass.runtime import Exported
 
 
 @click.command()
@@ -27,10 +28,11 @@ def encode(job: Job) -> None:
 
     For each shard (see --stream), it writes a Parquet file with key in place of path.
     """
-    run(job, {MEMORY: _encode})
+    run(job, {MEMORY: write_codes})
 
 
-def _encode(job: Job, model: ImageEstimator) -> None:
+def write_codes(job: Job, model: ImageEstimator | Exported) -> None:
+    """Write the codes of all images of `job` to its output."""
     import numpy as np
 
     from hourglass.cli.models import read_splits

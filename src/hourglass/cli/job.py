@@ -120,9 +120,7 @@ def run(job: Job, work: Mapping[str, Work], **settings: Any) -> None:
     Raises ParameterError if an option does not apply or the output would overwrite or extend the source; DataError if there is
     no such source.
     """
-    reader, not_shards = _resolve(job, work)
-    _check_options(job, reader, not_shards)
-    _check_output(job, reader)
+    reader = reader_of(job, work)
 
     from hourglass.cli.models import load_as, white_for
     from hourglass.estimators.shard_tasks import SHARD_TASKS
@@ -135,6 +133,14 @@ def run(job: Job, work: Mapping[str, Work], **settings: Any) -> None:
         _run_on_shards(job, model, task(model, **settings), settings)
     else:
         work[reader](job, model)
+
+
+def reader_of(job: Job, work: Mapping[str, Work]) -> str:
+    """The reader that the source of `job` needs, once its options and output are checked. Raises as `run`."""
+    reader, not_shards = _resolve(job, work)
+    _check_options(job, reader, not_shards)
+    _check_output(job, reader)
+    return reader
 
 
 def _resolve(job: Job, work: Mapping[str, Work]) -> tuple[str, str]:

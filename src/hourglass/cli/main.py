@@ -25,10 +25,12 @@ from hourglass.cli.encode import encode
 from hourglass.cli.enhance import enhance
 from hourglass.cli.evaluate import evaluate
 from hourglass.cli.explore import explore
+from hourglass.cli.export import export
 from hourglass.cli.generate import generate
 from hourglass.cli.info import info
 from hourglass.cli.options import BAD_INPUT, INTERRUPTED
 from hourglass.cli.processes import rank, say_last
+from hourglass.cli.run import run
 from hourglass.cli.search import search
 from hourglass.cli.train import train
 from hourglass.errors import HourglassError, HourglassWarning, ProcessError
@@ -46,8 +48,11 @@ def hourglass() -> None:
 
 VERBS = (
     *(demo, chapter, train, denoise, detect, generate, encode, search, compress, decompress, enhance),
-    *(compare, explore, evaluate, data, info),
+    *(compare, explore, export, run, evaluate, data, info),
 )
+LEFT_OUT = ("torch", "sklearn", "scipy", "safetensors", "constriction", "matplotlib")
+"""What the distribution hourglass-runtime is installed without."""
+
 for verb in VERBS:
     hourglass.add_command(verb)
 
@@ -78,6 +83,10 @@ def carry_out(command: click.Command, name: str, arguments: list[str]) -> NoRetu
         _fail(error.format_message())
     except (HourglassError, OSError) as error:
         _fail(str(error), follows=isinstance(error, ProcessError))
+    except ModuleNotFoundError as error:
+        if error.name not in LEFT_OUT:
+            raise
+        _fail(f"this needs {error.name}, which is not installed: pip install hourglass (hourglass-runtime is for `run` alone).")
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and type(error).__name__ != "OutOfMemoryError":  # torch's, not imported here
             raise

@@ -5,19 +5,15 @@ from __future__ import annotations
 import glob
 import gzip
 import hashlib
-import http.client
 import os
 import socket
 import struct
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import BinaryIO, get_args
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
 from hourglass.data.array_files import IDX_NAMES, idx_file, read_idx_pairs
@@ -211,8 +207,6 @@ def _sample_photos() -> Dataset:
     return Dataset("sample-photos", Split(left), "scikit-learn", Split(np.ascontiguousarray(right)))
 
 
-_NETWORK_ERRORS = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError)
-
 NAMED: dict[str, Callable[[], Dataset]] = {
     "auto": _auto,
     "mnist": _mnist,
@@ -234,6 +228,8 @@ def _shuffled(name: str, images: Array, labels: Array, n_test: int, source: str)
 
 
 def _cache(name: str) -> Path:
+    import platformdirs
+
     return platformdirs.user_cache_path("hourglass") / name
 
 
@@ -282,11 +278,21 @@ def download(url: str, path: Path, sha256: str) -> None:
                     stream.write(chunk)
             if digest.hexdigest() != sha256:
                 raise DownloadError(f"{url}: the download has SHA-256 {digest.hexdigest()}, expected {sha256}.")
-    except _NETWORK_ERRORS as error:
+    except _network_errors() as error:
         raise DownloadError(f"{url} could not be downloaded ({error}). {_manual_hint(path.parent.name)}") from error
 
 
+def _network_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """What a failing connection raises, and `others`."""
+    from http.client import HTTPException  # with TLS: a tenth of a second that only a download need pay
+    from urllib.error import URLError
+
+    return (URLError, HTTPException, TimeoutError, ConnectionError, *others)
+
+
 def _open(url: str) -> BinaryIO:
+    import urllib.request
+
     if not url.startswith(("https://", "http://")):
         raise DownloadError(f"{url}: only http and https are supported.")
     response: BinaryIO = urllib.request.urlopen(url, timeout=PATIENCE)  # noqa: S310  # the scheme was checked
@@ -318,7 +324,7 @@ def _openml_mnist() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
             bunch = fetch_openml(
                 "mnist_784", version=1, as_frame=False, parser="liac-arff", n_retries=1, delay=0.1, cache=False
             )
-    except (*_NETWORK_ERRORS, ValueError) as error:  # ValueError: a response that is not OpenML's, such as a login page
+    except _network_errors(ValueError) as error:  # ValueError: a response that is not OpenML's, such as a login page
         raise DownloadError(f"OpenML could not be reached ({error}). {_manual_hint('mnist')}") from error
     finally:
         socket.setdefaulttimeout(previous)

@@ -48,7 +48,6 @@ _MIN_HELD_OUT = 20  # held-out samples to set the scale
 _FOLDS = 5
 _SYNTHETIC_IMAGES = 40  # of each kind, of any size
 _HELD_OUT_IMAGES = 40  # of any size, or half of all if there are fewer than twice as many
-_LOWEST = 3.0  # standard deviations below the mean: a common thumbnail must not outweigh a fault
 _FEATURES = "features"  # the kind of evidence from a module of the user's
 _FEWEST_IMAGES = 4  # of any size, held out
 _SURFACE_SIDE = 64  # pixels
@@ -140,6 +139,8 @@ class AnomalyDetector(Localiser):
     synthetic_scores_: dict[str, Scores]
     standardises_: bool = False
     """Whether each image is first standardised: those of any size, if the network was trained on such."""
+    lowest: ClassVar[float] = 3.0
+    """Of images of any size: standard deviations below the mean, for a common thumbnail must not outweigh a fault."""
     _learned = ("evidence_", "scale_", "offset_")
     _photo_preset = "surface"
     _photo_network = "unet"
@@ -306,7 +307,7 @@ class AnomalyDetector(Localiser):
     def _standard(self, terms: Scores) -> Scores:
         means, deviations = self.scale_
         standard: Scores = (terms - means) / deviations
-        return np.maximum(standard, -_LOWEST) if self._model.sample.is_any_size else standard
+        return np.maximum(standard, -self.lowest) if self._model.sample.is_any_size else standard
 
     def _terms(self, samples: Any, *, without_own: bool = False) -> Scores:
         """What each kind of evidence says of each sample: float64 (n, k)."""

@@ -11,7 +11,6 @@ from sklearn import get_config
 from sklearn.base import OneToOneFeatureMixin
 
 from hourglass.errors import DataError, ParameterError
-from hourglass.estimators.anysize import restore_image
 from hourglass.estimators.base import Float32Transformer, ImageEstimator
 from hourglass.estimators.checks import Pairs, as_given, check_samples, check_targets, level_of_pairs, targets_among
 from hourglass.estimators.documentation import documented
@@ -19,6 +18,7 @@ from hourglass.estimators.presets import CHAPTER_NOISE, PHOTO_NOISE
 from hourglass.estimators.settings import Circumstances
 from hourglass.images import Array, Float32, Sample, as_list, to_float
 from hourglass.options import number
+from hourglass.runtime.anysize import restore_image
 
 _STRENGTH = number(0, 1)
 _DRAWS = 4  # of noise, for a strength above what the network finds

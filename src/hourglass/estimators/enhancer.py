@@ -12,13 +12,13 @@ from torch import Tensor
 
 from hourglass.corruption import Corruption, Downscale, enlarge, reduce
 from hourglass.errors import DataError, ParameterError
-from hourglass.estimators.anysize import restore_image
 from hourglass.estimators.base import Float32Transformer, ImageEstimator
 from hourglass.estimators.checks import Pairs, as_given, check_many, check_samples, in_unit, level_of_pairs, targets_among
 from hourglass.estimators.documentation import documented
 from hourglass.estimators.settings import Circumstances
 from hourglass.images import Array, Float32, Sample, as_list, as_samples, check_images, to_float, warn_of_masks
 from hourglass.options import Option, TrainingOptions, one_of
+from hourglass.runtime.anysize import restore_image
 
 _BATCH = 1024
 _ROUNDS = 3  # clipping to 0..1 changes the means again, and bicubic differences remain, less each time
@@ -99,17 +99,16 @@ class Enhancer(Float32Transformer, ImageEstimator):
         model = self._model
         if (many := as_list(X, name="X")) is not None:
             return [self.transform_image(image) for image in many]
-        low = check_images(X, name="X", white=model.sample.white, sample=self._tile)
+        low = check_images(X, name="X", white=model.sample.white, sample=self.low_sample)
         if not model.sample.fits(self._enlarged_shape(low)):
-            wanted = model.sample if model.sample.is_any_size else self._tile.size
+            wanted = model.sample if model.sample.is_any_size else self.low_sample.size
             raise DataError(
                 f"X has images of shape {low.shape[1:]}; fitted on {model.sample} with factor={self.factor}, it takes {wanted}."
             )
         enlarged: Float32 = model.reconstruct(self._smoothly_enlarged(low), check_input=False)
-        if isinstance(self.settings_["corruption"], Downscale):
-            for _ in range(_ROUNDS):
-                enlarged += self._spread(to_float(low) - self._reduced(enlarged))
-                np.clip(enlarged, 0, 1, out=enlarged)
+        for _ in range(self.n_rounds):
+            enlarged += self._spread(to_float(low) - self._reduced(enlarged))
+            np.clip(enlarged, 0, 1, out=enlarged)
         return enlarged
 
     def transform_image(self, image: Array) -> Float32:
@@ -131,14 +130,19 @@ class Enhancer(Float32Transformer, ImageEstimator):
         NotFittedError, DataError
         """
         check_is_fitted(self, "model_")
-        return restore_image(image, self._tile, self.transform, is_local=True, scale=self.factor)
+        return restore_image(image, self.low_sample, self.transform, is_local=True, scale=self.factor)
 
     @property
     def _crop_unit(self) -> int:
         return self.factor
 
     @property
-    def _tile(self) -> Sample:
+    def n_rounds(self) -> int:
+        """Rounds of back-projection: none for a model that was fitted on pairs."""
+        return _ROUNDS if isinstance(self.settings_["corruption"], Downscale) else 0
+
+    @property
+    def low_sample(self) -> Sample:
         """Shape of the low-resolution images."""
         sample = self.sample_
         if sample.is_any_size:

@@ -1,7 +1,7 @@
 """Trained models: network, sample, settings and history, and their file format."""
 
+from hourglass.runtime.windows import windows_of
 from hourglass.trained.files import Face, read_model, write_model
 from hourglass.trained.model import HeldOut, Trained, as_device, build_network
-from hourglass.trained.windows import windows_of
 
 __all__ = ["Face", "HeldOut", "Trained", "as_device", "build_network", "read_model", "windows_of", "write_model"]

@@ -23,9 +23,9 @@ from hourglass.errors import FormatError, ParameterError
 from hourglass.images import Array, Float32, Sample
 from hourglass.networks import Network, build, has_convolution, is_encoder_then_decoder, run_layers, to_device
 from hourglass.objectives import Output
+from hourglass.runtime.inputs import check_codes, checked_input
+from hourglass.runtime.windows import Window, windows_of
 from hourglass.trained.files import Face, read_model, restore_history, restore_sample, restore_settings, write_model
-from hourglass.trained.inputs import check_codes, checked_input
-from hourglass.trained.windows import Window, windows_of
 from hourglass.training import (
     Threads,
     as_tensor,
@@ -214,7 +214,7 @@ class Trained:
         """
         if isinstance(codes, list) and self.network.code.is_map and len({np.shape(maps) for maps in codes}) > 1:
             return [self.decode(maps[None])[0] for maps in codes]
-        codes = check_codes(codes, self.network.code)
+        codes = check_codes(codes, self.network.code.width, is_map=self.network.code.is_map)
         return self._batchwise(lambda batch: self.sample.from_network(self.decode_raw(batch)), codes, None)
 
     @overload

@@ -1,4 +1,4 @@
-"""Checks and conversion of what a trained model is given."""
+"""Checks and conversion of what a model is given."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 
 from hourglass.errors import DataError
 from hourglass.images import Array, Float32, Sample, as_array, as_samples, check_images
-from hourglass.networks import Code
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -39,11 +38,11 @@ def checked_input(samples: Any, sample: Sample, *, bounded: bool = True) -> Arra
     return _checked_images(given, sample, bounded) if sample.is_image else _checked_table(given, sample)
 
 
-def check_codes(codes: Any, code: Code) -> Float32:
+def check_codes(codes: Any, width: int, *, is_map: bool) -> Float32:
     """Codes (n, width), or maps (n, width, h, w), as float32. Raises DataError."""
     given = as_array(codes, name="codes")
-    allowed = f"(n, {code.width}, h, w)" if code.is_map else f"(n, {code.width})"
-    if given.ndim != (4 if code.is_map else 2) or given.shape[1] != code.width or 0 in given.shape:
+    allowed = f"(n, {width}, h, w)" if is_map else f"(n, {width})"
+    if given.ndim != (4 if is_map else 2) or given.shape[1] != width or 0 in given.shape:
         raise DataError(f"codes have shape {given.shape}; allowed: {allowed}.")
     return np.require(_checked_values(given, "codes"), np.float32, ["C", "W"])  # torch warns about read-only arrays
 

@@ -1,0 +1,127 @@
+"""Exported models in an environment of their own: `python tools/runtime.py [FOLDER]`.
+
+Installs the distribution in runtime/ into a new environment (in FOLDER, or a temporary one), exports a denoiser and a detector,
+and holds what `hourglass run` writes there to what `hourglass denoise` and `detect` write here. Rounding may differ by a level
+in one of a thousand pixels, and in the fourth digit of scores. Prints the environment's size and the time to start. Returns 1
+if files differ, torch or scikit-learn is there, or the size is above its limit.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import hourglass as hg
+
+ROOT = Path(__file__).resolve().parent.parent
+LIMIT = 250  # MB
+ALONE = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # nothing of this environment
+ABSENT = ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript")
+_STARTS = 7
+_ROUNDED = 0.001  # share of pixels on the edge between two levels
+_START = (
+    "import resource, sys; import hourglass as hg; hg.load_onnx(sys.argv[1]); use = resource.getrusage(resource.RUSAGE_SELF); "
+    "print(use.ru_utime + use.ru_stime)"
+)
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        python = installed(Path(sys.argv[1]) if len(sys.argv) > 1 else folder / "environment")
+        there = output_of(python, "-c", _ABSENCE).split()
+        size = sum(file.stat().st_size for file in python.parent.parent.rglob("*") if file.is_file()) / 1e6
+        write_images(folder / "images")
+        digits = hg.load("digits").train.images
+        models = {
+            "denoise": hg.Denoiser(8, network="maps", hidden=(8,), epochs=2, random_state=0).fit(digits),
+            "detect": hg.AnomalyDetector(8, epochs=2, random_state=0).fit(digits),
+        }
+        differing = [file for verb, model in models.items() for file in compared(verb, model, folder, python)]
+        walls, seconds = starts(python, folder / "denoise.onnx")
+    print(f"environment of hourglass-runtime: {size:.0f} MB (at most {LIMIT})")
+    print(f"to a loaded model: {walls:.2f} s, of which {seconds:.2f} s of processor time (least of {_STARTS})")
+    print(f"modules that should be absent: {' '.join(there) or 'none'}; files that differ: {', '.join(differing) or 'none'}")
+    return int(bool(there or differing or size > LIMIT))
+
+
+_ABSENCE = f"from importlib.util import find_spec; print(*[name for name in {ABSENT!r} if find_spec(name)])"
+
+
+def installed(folder: Path) -> Path:
+    """The interpreter of a new environment that holds hourglass-runtime, with the pinned versions."""
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    python = folder / "bin" / "python"
+    quiet = ("--quiet", "--disable-pip-version-check")
+    output_of(python, "-m", "pip", "install", *quiet, "--constraint", ROOT / "constraints.txt", ROOT / "runtime")
+    return python
+
+
+def output_of(python: Path, *arguments: str | Path) -> str:
+    """What an interpreter prints, without the modules of this environment."""
+    return subprocess.run([python, *arguments], stdout=subprocess.PIPE, text=True, check=True, env=ALONE, cwd=ROOT).stdout
+
+
+def write_images(folder: Path) -> None:
+    """Images of several sizes and depths, grey and in colour, and one file that is none."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    grey = rng.integers(0, 256, (41, 33), dtype=np.uint8)
+    Image.fromarray(grey).save(folder / "grey.png")
+    Image.fromarray(rng.integers(0, 256, (21, 50, 3), dtype=np.uint8)).save(folder / "colour.jpg")
+    Image.fromarray(grey.astype(np.uint16) * 16).save(folder / "deep.tif")
+    (folder / "broken.png").write_bytes(b"no image")
+
+
+def compared(verb: str, model: hg.Denoiser | hg.AnomalyDetector, folder: Path, python: Path) -> list[str]:
+    """Apply a model here with its verb, and exported there; the files that differ."""
+    model.save(folder / f"{verb}.hg")
+    hg.export_onnx(folder / f"{verb}.hg", folder / f"{verb}.onnx")
+    here, there = folder / f"{verb}-here", folder / f"{verb}-there"
+    apply = (sys.executable, "-m", "hourglass", verb)
+    subprocess.run([*apply, folder / f"{verb}.hg", folder / "images", "-o", here], check=True, stdout=subprocess.PIPE)
+    output_of(python, "-m", "hourglass", "run", folder / f"{verb}.onnx", folder / "images", "-o", there)
+    files = sorted(file.relative_to(there) for file in there.rglob("*") if file.is_file())
+    is_same = {file: (here / file).is_file() and same_content(here / file, there / file) for file in files}
+    missing = {file.relative_to(here) for file in here.iterdir() if file.is_file()} - {*files, Path("sheet.png")}
+    return [f"{verb}: {file}" for file in [*missing, *(file for file, same in is_same.items() if not same)]]
+
+
+def same_content(one: Path, other: Path) -> bool:
+    """Whether two files are equal, but for rounding."""
+    if one.suffix != ".csv":
+        pixels = [np.asarray(Image.open(file)).astype(np.int64) for file in (one, other)]
+        differences = np.abs(pixels[0] - pixels[1]) if pixels[0].shape == pixels[1].shape else np.array([np.inf])
+        return bool(differences.max() <= 1 and (differences > 0).mean() <= _ROUNDED)
+    rows = [list(csv.reader(file.read_text(encoding="utf-8").splitlines())) for file in (one, other)]
+    cells = [[cell for row in table for cell in row] for table in rows]
+    return len(cells[0]) == len(cells[1]) and all(map(agree, *cells))
+
+
+def agree(one: str, other: str) -> bool:
+    try:
+        return bool(np.isclose(float(one), float(other), rtol=1e-3, atol=1e-3))
+    except ValueError:
+        return one == other
+
+
+def starts(python: Path, model: Path) -> tuple[float, float]:
+    """The least seconds from the start of a process to a loaded model: by the clock, and of the processor."""
+    walls, seconds = [], []
+    for _ in range(_STARTS):
+        begun = time.perf_counter()
+        seconds.append(float(output_of(python, "-c", _START, model)))
+        walls.append(time.perf_counter() - begun)
+    return min(walls), min(seconds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
