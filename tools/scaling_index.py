@@ -18,7 +18,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from hourglass.latent import BACKENDS, NeighbourIndex
-from hourglass.latent.searchers import Codes
+from hourglass.latent.duplicates import Codes
 
 BATCH = 10_000
 

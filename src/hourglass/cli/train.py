@@ -115,7 +115,7 @@ def train(
         checkpoint.unlink(missing_ok=True)  # of an older run, which a restart would otherwise resume
     gather()
     try:
-        model.fit(samples, names.get(task), callbacks=[progress], checkpoint=checkpoint, resume=resume)
+        model.fit(samples, **names.get(task, {}), callbacks=[progress], checkpoint=checkpoint, resume=resume)
     except KeyboardInterrupt:
         if current().is_first and checkpoint.exists():
             click.echo(f"stopped after {progress.finished} epochs; {checkpoint}: add --resume to go on.", err=True)
@@ -143,7 +143,7 @@ def _read(
     of_stream: dict[str, Any],
     parameters: dict[str, Any],
 ) -> tuple[Any, dict[str, Any]]:
-    """(the samples to fit on, the `y` of each task that takes one); leaves the arguments of the estimator in `parameters`."""
+    """(the samples to fit on, what else `fit` of each task takes); leaves the arguments of the estimator in `parameters`."""
     from hourglass.errors import ParameterError
     from hourglass.estimators.presets import PRESETS
 
@@ -159,7 +159,7 @@ def _read(
         return samples, names
     _check_pairs(task, targets, noisy, reading, stream or any(value is not None for value in of_stream.values()))
     samples, clean, parameters["white"] = _pairs(data, targets, parameters["factor"] or 1 + (task == "enhancer"), reading)
-    return samples, {task: clean}
+    return samples, {task: {"y": clean}}
 
 
 def _check_pairs(task: str, targets: str | None, noisy: bool, reading: dict[str, Any], streams: bool) -> None:
@@ -192,7 +192,7 @@ def _pairs(data: str, targets: str | None, factor: int, reading: dict[str, Any])
 def _samples(
     data: str, reading: dict[str, Any], streams: bool, of_stream: dict[str, Any]
 ) -> tuple[Any, dict[str, Any], float | None]:
-    """(the images to fit on, the `y` of each task that takes one, the white level if there is one)"""
+    """(the images to fit on, what else `fit` of each task takes, the white level if there is one)"""
     from hourglass.cli.models import are_files, names_of
     from hourglass.cli.output import say_taken_for
     from hourglass.data import is_sharded, load, stream
@@ -214,7 +214,8 @@ def _samples(
     split = dataset.train
     if are_files(data):
         say_taken_for(dataset)
-    return split.images, {"generator": split.labels, "retriever": names_of(split, f"{data}:train")}, split.white
+    named = {"y": split.labels, "ids": names_of(split, f"{data}:train")}
+    return split.images, {"generator": {"y": split.labels}, "retriever": named}, split.white
 
 
 def _exceeds_memory(data: str) -> bool:

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from hourglass.corruption import seeded
 from hourglass.data import Stream
+from hourglass.data.segments import Log, Table
 from hourglass.errors import ParameterError
 from hourglass.estimators.checks import Pairs, check_samples, has_many_sizes
 from hourglass.estimators.documentation import documented_fit
@@ -378,15 +379,19 @@ class ImageEstimator(BaseEstimator):
             )
         names = getattr(self, "feature_names_in_", None)
         arguments = self.get_params(deep=False)
-        face = Face(self.saved_as, type(self).__name__, arguments, self.n_features_in_, names, self._state())
+        face = Face(self.saved_as, type(self).__name__, arguments, self.n_features_in_, names, self._state(), self._grown())
         self.model_.save(path, face)
 
     def _state(self) -> dict[str, Any]:
         """Numbers, strings and arrays to save beside the network, by name."""
         return {}
 
+    def _grown(self) -> tuple[Log, Table] | None:
+        """A table to save beside the network that only grows, and what is saved of it already."""
+        return None
+
     def _restore(self, state: dict[str, Any]) -> None:
-        """Restore from `_state`."""
+        """Restore from `_state`, and from `_grown` as "grown"."""
 
     def _try_out(self) -> None:
         """Run the estimator once, so that an invalid model fails in loading."""

@@ -10,6 +10,9 @@
         payload       name, size and SHA-256 of the weights' file: safetensors carries no checksum of its own
         sha256        of this file without this line
 
+An index that grows is beside it, in index.json and segments (`hourglass.data.segments`), so that a save writes only what is
+new; the format is then 2, else 1.
+
 Loading executes no code: names are looked up in the library's dicts. The card may be edited; any change of the other two
 files is an error.
 """
@@ -33,6 +36,7 @@ from torch import Tensor
 
 from hourglass._version import __version__
 from hourglass.corruption import Corruption, from_config, to_config
+from hourglass.data.segments import Log, Table
 from hourglass.data.untrusted import untrusted
 from hourglass.data.write import in_turn, replace_folder, standing_folder
 from hourglass.errors import FormatError
@@ -42,7 +46,7 @@ from hourglass.objectives import LOSSES, Penalty
 from hourglass.objectives.registry import from_config as penalty_from_config
 from hourglass.objectives.registry import to_config as penalty_to_config
 
-FORMAT = 1
+FORMAT, WITH_INDEX = 1, 2
 _ARRAYS = "learned:"
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
@@ -62,6 +66,8 @@ class Face(NamedTuple):
     feature_names_in : ndarray of str, optional
     state : dict
         Fitted attributes beside the network: numbers, text and arrays.
+    grown : (Log, Table), optional
+        The index, saved row by row, and what is saved of it already.
     """
 
     name: str
@@ -70,6 +76,7 @@ class Face(NamedTuple):
     n_features_in: int
     feature_names_in: Any
     state: dict[str, Any]
+    grown: tuple[Log, Table] | None = None
 
 
 class Parts(NamedTuple):
@@ -80,12 +87,13 @@ class Parts(NamedTuple):
     fitted: dict[str, Any]
     weights: dict[str, Tensor]
     arrays: dict[str, Any]
+    grown: tuple[Log, Table] | None = None
 
     @property
     def state(self) -> dict[str, Any]:
         """Fitted attributes of the estimator beside the network."""
         state: dict[str, Any] = self.fitted["state"] | self.arrays
-        return state
+        return state if self.grown is None else state | {"grown": self.grown}
 
 
 def write_model(
@@ -96,18 +104,39 @@ def write_model(
     history: list[dict[str, Any]],
     face: Face | None = None,
 ) -> None:
-    """Write a trained model, and an estimator's `face`, to `path`; replace an existing model atomically."""
+    """Write a trained model, and an estimator's `face`, to `path`; replace an existing model atomically.
+
+    If only `face.grown` has changed since the model was read from `path` or written there, only that is written.
+    """
     with in_turn(path):  # another process may be replacing it
         is_other = not path.name or (path.exists() and not (path / CONFIG).is_file())
     if is_other:
         raise FormatError(f"{path} exists and is no model; choose another name.")
+    config, payload = _described(network, sample, settings, history, face)
+    log, table = (None, None) if face is None or face.grown is None else face.grown
+    if log is not None and table is not None and _holds(path, config) and log.append(path.resolve(), table):
+        return
+    with replace_folder(path) as folder:
+        (folder / WEIGHTS).write_bytes(payload)
+        (folder / CONFIG).write_text(_dump(config), encoding="utf-8")
+        title = "Trained model" if face is None else face.title
+        n_weights = sum(parameter.numel() for parameter in network.parameters())
+        (folder / CARD).write_text(_card(title, sample, n_weights, config), encoding="utf-8")
+        if log is not None and table is not None:
+            log.write(folder, table, config["sha256"])
+
+
+def _described(
+    network: Network, sample: Sample, settings: dict[str, Any], history: list[dict[str, Any]], face: Face | None
+) -> tuple[dict[str, Any], bytes]:
+    """(config.json, the weights' file)"""
     state = {} if face is None else face.state
     tensors = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in network.state_dict().items()}
     arrays = {key: value for key, value in state.items() if _is_numeric(value)}
     tensors |= {f"{_ARRAYS}{key}": torch.from_numpy(np.array(value, order="C")) for key, value in arrays.items()}
     payload = to_bytes(tensors)
     config = {
-        "format": FORMAT,
+        "format": FORMAT if face is None or face.grown is None else WITH_INDEX,
         "hourglass": __version__,
         "estimator": None if face is None else face.name,
         "parameters": {} if face is None else {key: _to_json(value) for key, value in face.parameters.items()},
@@ -122,12 +151,20 @@ def write_model(
         "payload": {"file": WEIGHTS, "bytes": len(payload), "sha256": hashlib.sha256(payload).hexdigest()},
     }
     config["sha256"] = hashlib.sha256(_dump(config).encode()).hexdigest()
-    with replace_folder(path) as folder:
-        (folder / WEIGHTS).write_bytes(payload)
-        (folder / CONFIG).write_text(_dump(config), encoding="utf-8")
-        title = "Trained model" if face is None else face.title
-        n_weights = sum(parameter.numel() for parameter in network.parameters())
-        (folder / CARD).write_text(_card(title, sample, n_weights, config), encoding="utf-8")
+    return config, payload
+
+
+def _holds(path: Path, config: dict[str, Any]) -> bool:
+    """Whether the model at `path` is that of `config` but for its index, the device that it runs on, and who wrote it."""
+
+    def essence(of_model: dict[str, Any]) -> list[Any]:
+        parameters = {key: value for key, value in of_model["parameters"].items() if key != "device"}
+        return [parameters, *(of_model[key] for key in ("format", "estimator", "fitted", "payload"))]
+
+    try:
+        return essence(read_config(path)) == essence(json.loads(_dump(config)))
+    except FormatError:  # none there, or damaged: it is replaced
+        return False
 
 
 def read_model(path: Path) -> Parts:
@@ -136,8 +173,12 @@ def read_model(path: Path) -> Parts:
         path = standing_folder(path)
         config = read_config(path)
         weights, arrays = _split(_read_weights(path, config))
+        log, table = Log(), None
+        if config["format"] == WITH_INDEX:
+            table = log.read(path, config["sha256"])
     with untrusted(f"{path}: config.json does not describe a model that this version knows"):
-        return Parts(config["estimator"], _all_from_json(config["parameters"]), config["fitted"], weights, arrays)
+        grown = None if table is None else (log, table)
+        return Parts(config["estimator"], _all_from_json(config["parameters"]), config["fitted"], weights, arrays, grown)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -155,10 +196,10 @@ def read_config(path: Path) -> dict[str, Any]:
     rest = text.removesuffix(ending) + "\n}\n"  # as text: serialising a hostile tree again could make it grow
     if not text.endswith(ending) or config["sha256"] != hashlib.sha256(rest.encode()).hexdigest():
         raise FormatError(f"{file}: damaged or edited (SHA-256 differs). Copy the model again, or save it again.")
-    if config.get("format") != FORMAT:
+    if config.get("format") not in (FORMAT, WITH_INDEX):
         raise FormatError(
             f"{path}: model format {config.get('format')!r}, written by version {config.get('hourglass')}; this version reads "
-            f"format {FORMAT}. Upgrade hourglass."
+            f"formats {FORMAT} and {WITH_INDEX}. Upgrade hourglass."
         )
     return config
 
