@@ -492,6 +492,16 @@ def test_a_model_of_before_is_read_and_grows(split: hg.Split, tmp_path: Path) ->
     assert len(hg.load_model(path).index_) == n + 1
 
 
+def test_a_model_of_format_2_is_read_as_it_was_written() -> None:
+    """tests/formats/kinds-2 holds one with an index of two segments, and what it answered then."""
+    retriever = hg.load_model(FORMATS / "kinds-2" / "retriever.hg")
+    wanted = np.load(FORMATS / "kinds-2" / "expected.npz")
+    distances, rows = retriever.kneighbors(wanted["images"], 3)
+    assert np.allclose(distances, wanted["distances"], atol=1e-5)
+    assert np.array_equal(retriever.ids_[rows], wanted["ids"])
+    assert np.array_equal(retriever.labels_, wanted["labels"])
+
+
 # --- on the command line ----------------------------------------------------------------------------------------------
 
 
