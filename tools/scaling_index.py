@@ -90,7 +90,7 @@ def measure_growth(
     model = hg.Retriever(n_components, network="linear", epochs=1, random_state=0, backend=backend).fit(images)
     model._collection = Collection(NeighbourIndex(codes[:n].copy(), model.metric, backend), Entries(ids[:n]))
     some = np.random.default_rng(seed).choice(n, n_changed, replace=False)
-    changes = {
+    changes: dict[str, Callable[[], Any]] = {
         "add": lambda: model._collection.append(codes[n : n + n_changed], ids[n:], None),
         "replace": lambda: model._collection.update(codes[n + n_changed :], ids[some], None),
         "remove": lambda: model.remove(ids[n:]),
