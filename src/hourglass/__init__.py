@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         Enhancer,
         Generator,
         Retriever,
+        from_pretrained,
         load_model,
         register,
     )
@@ -112,6 +113,7 @@ _HOMES = {
         "Enhancer",
         "Generator",
         "Retriever",
+        "from_pretrained",
         "load_model",
         "register",
     ),
@@ -176,6 +178,7 @@ __all__ = [
     "Warp",
     "WorkerError",
     "__version__",
+    "from_pretrained",
     "load",
     "load_model",
     "load_pairs",

@@ -92,6 +92,7 @@ def train(
     from hourglass.cli.output import print_json
     from hourglass.cli.processes import is_restarted, may_be_restarted, rank
     from hourglass.cli.progress import ShowProgress
+    from hourglass.data import NAMED
     from hourglass.errors import ParameterError
     from hourglass.estimators import ESTIMATORS
     from hourglass.training import current, describe_epoch, joined
@@ -122,6 +123,8 @@ def train(
         raise
     if not current().is_first:
         return
+    if data in NAMED and data != "auto":
+        model.model_.data["name"] = data
     model.save(output)
     checkpoint.unlink(missing_ok=True)
     metrics = {}

@@ -45,6 +45,7 @@ from hourglass.networks import NETWORKS, Network
 from hourglass.objectives import LOSSES, Penalty
 from hourglass.objectives.registry import from_config as penalty_from_config
 from hourglass.objectives.registry import to_config as penalty_to_config
+from hourglass.trained.card import TRAINED, Words, card
 
 FORMAT, WITH_INDEX = 1, 2
 _ARRAYS = "learned:"
@@ -68,6 +69,8 @@ class Face(NamedTuple):
         Fitted attributes beside the network: numbers, text and arrays.
     grown : (Log, Table), optional
         The index, saved row by row, and what is saved of it already.
+    words : Words
+        What the model's card says of it.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Face(NamedTuple):
     feature_names_in: Any
     state: dict[str, Any]
     grown: tuple[Log, Table] | None = None
+    words: Words = TRAINED
 
 
 class Parts(NamedTuple):
@@ -102,6 +106,7 @@ def write_model(
     sample: Sample,
     settings: dict[str, Any],
     history: list[dict[str, Any]],
+    data: dict[str, Any],
     face: Face | None = None,
 ) -> None:
     """Write a trained model, and an estimator's `face`, to `path`; replace an existing model atomically.
@@ -112,22 +117,27 @@ def write_model(
         is_other = not path.name or (path.exists() and not (path / CONFIG).is_file())
     if is_other:
         raise FormatError(f"{path} exists and is no model; choose another name.")
-    config, payload = _described(network, sample, settings, history, face)
+    config, payload = _described(network, sample, settings, history, data, face)
     log, table = (None, None) if face is None or face.grown is None else face.grown
     if log is not None and table is not None and _holds(path, config) and log.append(path.resolve(), table):
         return
     with replace_folder(path) as folder:
         (folder / WEIGHTS).write_bytes(payload)
         (folder / CONFIG).write_text(_dump(config), encoding="utf-8")
-        title = "Trained model" if face is None else face.title
+        title, words = ("Trained model", TRAINED) if face is None else (face.title, face.words)
         n_weights = sum(parameter.numel() for parameter in network.parameters())
-        (folder / CARD).write_text(_card(title, sample, n_weights, config), encoding="utf-8")
+        (folder / CARD).write_text(card(title, words, sample, n_weights, config), encoding="utf-8")
         if log is not None and table is not None:
             log.write(folder, table, config["sha256"])
 
 
 def _described(
-    network: Network, sample: Sample, settings: dict[str, Any], history: list[dict[str, Any]], face: Face | None
+    network: Network,
+    sample: Sample,
+    settings: dict[str, Any],
+    history: list[dict[str, Any]],
+    data: dict[str, Any],
+    face: Face | None,
 ) -> tuple[dict[str, Any], bytes]:
     """(config.json, the weights' file)"""
     state = {} if face is None else face.state
@@ -144,6 +154,7 @@ def _described(
             "settings": {key: _to_json(value) for key, value in settings.items()},
             "layout": asdict(sample),
             "history": history,
+            "data": data,
             "n_features_in": None if face is None else face.n_features_in,
             "feature_names_in": None if face is None else _to_json(face.feature_names_in),
             "state": {key: _to_json(value) for key, value in state.items() if key not in arrays},
@@ -261,6 +272,16 @@ def restore_history(fitted: dict[str, Any]) -> list[dict[str, Any]]:
     return history
 
 
+def restore_data(fitted: dict[str, Any]) -> dict[str, Any]:
+    """What was recorded of the training data; nothing in models of before."""
+    data = dict(fitted.get("data", {}))
+    kinds = {"name": str, "samples": int, "held_out": int, "pairs": bool}
+    for name, value in data.items():
+        if type(value) is not kinds[name]:
+            raise TypeError(f"{name} of the training data: {value!r}")
+    return data
+
+
 def restore_sample(fitted: dict[str, Any]) -> Sample:
     return _checked_sample(**fitted["layout"])
 
@@ -309,35 +330,3 @@ def _is_numeric(value: Any) -> bool:
 
 def _dump(config: dict[str, Any]) -> str:
     return json.dumps(config, indent=1) + "\n"
-
-
-def _card(title: str, sample: Sample, n_weights: int, config: dict[str, Any]) -> str:
-    """The model card: description, training, use."""
-    settings, rows = config["fitted"]["settings"], config["fitted"]["history"]
-    epochs = "\n".join(
-        f"| {row['epoch']} | {row['loss']:.5f} | "
-        f"{'' if row['validation_loss'] is None else format(row['validation_loss'], '.5f')} |"
-        for row in rows
-    )
-    values = "\n".join(f"| {key} | `{json.dumps(value)}` |" for key, value in settings.items())
-    return f"""# {title}
-
-Trained by hourglass {config["hourglass"]}. Encodes samples of shape {sample} in
-{settings["n_components"]} latent dimensions; {n_weights:,} weights.
-
-```python
-import hourglass as hg
-
-model = hg.load_model("path/to/this/folder")
-```
-
-| setting | value |
-| --- | --- |
-{values}
-
-| epoch | loss | validation loss |
-| --- | --- | --- |
-{epochs}
-
-Weights: `{WEIGHTS}`, {config["payload"]["bytes"]:,} bytes, SHA-256 `{config["payload"]["sha256"]}`.
-"""
