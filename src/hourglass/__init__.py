@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from hourglass.images import to_float, to_uint8
     from hourglass.networks import Network
     from hourglass.objectives import L1, L2, Contractive, Contrast, KLSparsity, Neighbours, Output, Penalty, Rate
-    from hourglass.training import Callback, Optimizer, Run
+    from hourglass.training import Callback, MLflow, Optimizer, Run, TensorBoard, Tracker
 
 _HOMES = {
     "hourglass.corruption": (
@@ -120,7 +120,7 @@ _HOMES = {
     "hourglass.images": ("to_float", "to_uint8"),
     "hourglass.objectives": ("L1", "L2", "Contractive", "Contrast", "KLSparsity", "Neighbours", "Output", "Penalty", "Rate"),
     "hourglass.networks": ("Network",),
-    "hourglass.training": ("Callback", "Optimizer", "Run"),
+    "hourglass.training": ("Callback", "MLflow", "Optimizer", "Run", "TensorBoard", "Tracker"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -153,6 +153,7 @@ __all__ = [
     "HourglassError",
     "HourglassWarning",
     "KLSparsity",
+    "MLflow",
     "Masking",
     "MissingBlocks",
     "ModelError",
@@ -175,6 +176,8 @@ __all__ = [
     "Split",
     "Stream",
     "Stripes",
+    "TensorBoard",
+    "Tracker",
     "Warp",
     "WorkerError",
     "__version__",

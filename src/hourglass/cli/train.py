@@ -15,6 +15,7 @@ from hourglass.cli.options import (
     TASKS,
     ShareType,
     SizeType,
+    TrackType,
     claim,
     combined,
     data_option,
@@ -64,6 +65,13 @@ _MOST_BYTES = 4 << 30  # of decoded image files in memory
 @click.option("--white", type=click.FloatRange(0, min_open=True), help="White level of deep images: 4095 for 12 bits.")
 @pages_option
 @strict_option
+@click.option(
+    "--track",
+    "tracked",
+    type=TrackType(),
+    multiple=True,
+    help="Record each epoch: json:FILE, tensorboard:FOLDER or mlflow:URI.",
+)
 @click.option("--resume", is_flag=True, help="Continue an interrupted run of the same command.")
 @device_option
 @seed_option
@@ -77,6 +85,7 @@ def train(
     stream: bool,
     workers: int | None,
     buffer: int | None,
+    tracked: tuple[tuple[str, str], ...],
     resume: bool,
     seed: int,
     as_json: bool,
@@ -95,10 +104,11 @@ def train(
     from hourglass.data import NAMED
     from hourglass.errors import ParameterError
     from hourglass.estimators import ESTIMATORS
-    from hourglass.training import current, describe_epoch, joined
+    from hourglass.training import TRACKERS, current, describe_epoch, joined
 
     if not output.name or (output.exists() and not (output / "config.json").is_file()):
         raise ParameterError(f"{output} exists and is no model; choose another name with -o.")
+    trackers = [TRACKERS[kind](place) for kind, place in tracked]  # before anything is read: one may be missing
     gather = click.get_current_context().with_resource(joined())
     samples, names = _read(data, task, targets, noisy, stream, {"workers": workers, "buffer": buffer}, parameters)
     parameters["penalty"] = parameters["penalty"] or None
@@ -116,7 +126,7 @@ def train(
         checkpoint.unlink(missing_ok=True)  # of an older run, which a restart would otherwise resume
     gather()
     try:
-        model.fit(samples, **names.get(task, {}), callbacks=[progress], checkpoint=checkpoint, resume=resume)
+        model.fit(samples, **names.get(task, {}), callbacks=[progress, *trackers], checkpoint=checkpoint, resume=resume)
     except KeyboardInterrupt:
         if current().is_first and checkpoint.exists():
             click.echo(f"stopped after {progress.finished} epochs; {checkpoint}: add --resume to go on.", err=True)

@@ -315,6 +315,7 @@ class Fit:
             device=self.device,
             precision=settings.get("precision", "float32"),  # missing in earlier models
             processes=self.processes,
+            settings=settings,
         )
 
     def _identity(self) -> dict[str, Any]:
