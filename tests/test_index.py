@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import hourglass as hg
+import sharded
 from hourglass.data import segments, write
 from hourglass.data.segments import MANIFEST, Log, Table
 from hourglass.latent import BACKENDS, NeighbourIndex
@@ -559,3 +560,21 @@ def test_what_the_command_line_cannot_do_is_said(photos: Path, run, tmp_path: Pa
         assert (code, out) == (2, ""), arguments
         assert words in err
     assert (model / MANIFEST).read_bytes() == before
+
+
+def test_parts_of_an_index_that_has_changed_are_not_taken_for_finished(photos: Path, run, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra hourglass[parquet] is not installed")
+    model, images = tmp_path / "r.hg", hg.load("digits").train.images
+    assert run("train", "--task", "retriever", "--data", photos, "--epochs", 1, "-o", model)[0] == 0
+    shards = sharded.write("npy", tmp_path / "shards", images[20:30], n_shards=1)
+    arguments = ("search", model, shards, "--n", 3, "--workers", 0, "-o")
+    assert "10 images in 1 new parts; 0 were done before." in run(*arguments, tmp_path / "near")[1]
+    assert "0 images in 0 new parts; 1 were done before." in run(*arguments, tmp_path / "near")[1]
+    assert run("search", model, "--remove", photos / "odd" / "0.png", "--remove", photos / "odd" / "1.png")[0] == 2
+    assert run("search", model, "--remove", photos / "odd" / "1.png")[0] == 0
+    code, _, err = run(*arguments, tmp_path / "near")
+    assert code == 2
+    assert "was made by search n_neighbors=3" in err
+    assert "10 images in 1 new parts" in run(*arguments, tmp_path / "odd", "--label", "odd")[1]
+    (part,) = (tmp_path / "odd").glob("*.parquet")
+    assert {Path(path).parent.name for path in parquet.read_table(part).column("path").to_pylist()} == {"odd"}

@@ -239,14 +239,14 @@ def _run_on_shards(job: Job, model: Any, task: Any, settings: dict[str, Any]) ->
     from hourglass.data import stream
     from hourglass.errors import ModelError
     from hourglass.estimators.parts import write_parts
-    from hourglass.trained.files import read_config
+    from hourglass.trained.files import digest_of
 
     assert job.model is not None
     if not sample_of(model).is_image:
         raise ModelError("the model was fitted on flat features, not on images.")
     shown = settings | ({"white": job.white} if "white" in job.given else {})
     words = " ".join([job.verb, *(f"{name}={value}" for name, value in shown.items())])
-    made_by = f"{words} by {read_config(job.model)['sha256'][:16]}"
+    made_by = f"{words} by {digest_of(job.model)[:16]}"
     source = stream(job.source, workers=job.workers, strict=job.strict, white=job.white)
     rank, size = rank_and_size()
     result = write_parts(task, source, job.target, made_by, rank=rank, size=size, on_part=_show_speed)

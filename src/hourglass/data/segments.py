@@ -164,6 +164,12 @@ class Log:
         self.segments, self.owner, self.sha256, self.common = segments, owner, digest, _digest(table)
 
 
+def digest_of_table(folder: Path) -> str:
+    """A SHA-256 of the table of `folder`. Raises FormatError if the manifest is missing or damaged."""
+    digest: str = _read_manifest(folder)["sha256"]
+    return digest
+
+
 class _Start(NamedTuple):
     """Where a segment begins."""
 

@@ -36,7 +36,7 @@ from torch import Tensor
 
 from hourglass._version import __version__
 from hourglass.corruption import Corruption, from_config, to_config
-from hourglass.data.segments import Log, Table
+from hourglass.data.segments import Log, Table, digest_of_table
 from hourglass.data.untrusted import untrusted
 from hourglass.data.write import in_turn, replace_folder, standing_folder
 from hourglass.errors import FormatError
@@ -213,6 +213,15 @@ def read_config(path: Path) -> dict[str, Any]:
             f"formats {FORMAT} and {WITH_INDEX}. Upgrade hourglass."
         )
     return config
+
+
+def digest_of(path: Path) -> str:
+    """A SHA-256 of the model folder `path`, its index included. Raises FormatError if it is damaged."""
+    config = read_config(path)
+    known: str = config["sha256"]
+    if config["format"] != WITH_INDEX:
+        return known
+    return hashlib.sha256(f"{known} {digest_of_table(path)}".encode()).hexdigest()
 
 
 def _read_weights(path: Path, config: dict[str, Any]) -> dict[str, Tensor]:
