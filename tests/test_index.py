@@ -234,6 +234,9 @@ def test_duplicates_are_told_in_one_line(split: hg.Split, autoencoder: hg.Autoen
         retriever.add(split.images[[5, 2]], ids=["x", "y"])  # in another batch
     assert [group.tolist() for group in retriever.remove(["e", "b", "c"]).duplicates()] == [["d", "f"]]
     retriever.update(split.images[[2]], ["y"])  # nothing is said of the image itself
+    table = np.repeat(np.random.default_rng(0).normal(size=(30, 4)), 2, axis=0)
+    rows = hg.Retriever(2, **SMALL).fit(table)  # nor of rows of a table
+    assert len(rows.duplicates()) == 30
 
 
 # --- saving what changed ----------------------------------------------------------------------------------------------

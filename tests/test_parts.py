@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -660,11 +661,11 @@ def test_an_error_midway_adds_nothing(broken: Path, models: dict[str, Path], ima
             index.add(stream(broken, workers=0, strict=strict))
         assert (len(index.index_), len(index.ids_)) == (N, N)
     (broken / "part1.tar").unlink()
-    with pytest.warns(
-        hg.HourglassWarning, match=r"^2 of 40 images cannot be read and are left out; the first: .*0003\.png"
-    ) as told:
+    with pytest.warns(hg.HourglassWarning) as told:
         index.add(stream(broken, workers=0))
-    assert ["38 of 38 images have the same code" in str(one.message) for one in told] == [False, True]  # the index had them
+    unread, same = (str(one.message) for one in told)
+    assert re.match(r"2 of 40 images cannot be read and are left out; the first: .*0003\.png", unread)
+    assert same.startswith("38 of 38 images have the same code as another")  # the index had them
     assert (len(index.index_), len(index.ids_)) == (N + 38, N + 38)
     with pytest.raises(hg.ParameterError, match="a stream brings its own ids"):
         index.add(stream(broken, workers=0), range(40))

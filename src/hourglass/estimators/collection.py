@@ -29,10 +29,14 @@ class Collection:
     entries : Entries
     log : Log, optional
         What is saved of it already.
+    notes_duplicates : bool
+        Whether to warn of equal codes: of images. Equal rows of a table are nothing unusual.
     """
 
-    def __init__(self, index: NeighbourIndex, entries: Entries, log: Log | None = None) -> None:
-        self.index, self.entries, self.log = index, entries, log or Log()
+    def __init__(
+        self, index: NeighbourIndex, entries: Entries, log: Log | None = None, *, notes_duplicates: bool = True
+    ) -> None:
+        self.index, self.entries, self.log, self.notes_duplicates = index, entries, log or Log(), notes_duplicates
 
     def __len__(self) -> int:
         return len(self.index)
@@ -104,6 +108,8 @@ class Collection:
 
     def note_duplicates(self, first: int = 0) -> None:
         """Warn if rows from `first` on have the same code as another."""
+        if not self.notes_duplicates:
+            return
         groups = self.index.duplicates(first_new=first)
         count = sum(int((group >= first).sum()) - int(group[0] >= first) for group in groups)
         if count:
@@ -122,7 +128,7 @@ class Collection:
         return Table(columns, self.index.removed, constants, self.entries.counter)
 
     @classmethod
-    def from_table(cls, table: Table, log: Log, metric: str, backend: str) -> Self:
+    def from_table(cls, table: Table, log: Log, metric: str, backend: str, *, notes_duplicates: bool = True) -> Self:
         """The collection of `to_table`. Raises KeyError or ValueError for an invalid table."""
         columns = table.columns
         ids, labels = columns["ids"], columns.get("labels")
@@ -132,10 +138,10 @@ class Collection:
         if not np.isfinite(columns["codes"]).all():
             raise ValueError("codes that are not finite")
         index = NeighbourIndex.from_state({**columns, **table.constants, "removed": table.removed}, metric, backend)
-        return cls(index, Entries(ids, labels, table.counter), log)
+        return cls(index, Entries(ids, labels, table.counter), log, notes_duplicates=notes_duplicates)
 
     @classmethod
-    def from_names(cls, state: dict[str, Any], metric: str, backend: str) -> Self:
+    def from_names(cls, state: dict[str, Any], metric: str, backend: str, *, notes_duplicates: bool = True) -> Self:
         """The collection of a model that was saved before there were ids: its names are ids if they can be."""
         names = np.asarray(state["names"])
         are_ids = names.dtype.kind in "iU" and len(set(names.tolist())) == len(names)
@@ -143,7 +149,7 @@ class Collection:
         index = NeighbourIndex.from_state(state, metric, backend)
         if names.shape != (index.n_rows,):
             raise ValueError(f"{len(names)} names for {index.n_rows} images")
-        return cls(index, entries)
+        return cls(index, entries, notes_duplicates=notes_duplicates)
 
     def _left(self, values: NDArray[Any]) -> NDArray[Any]:
         """Those of `values` (n_rows,) whose rows were not removed."""

@@ -118,7 +118,7 @@ class Retriever(Downstream):
     ) -> Self:
         """Train a network on `X`, unless `from_autoencoder` gave one, and index `X`.
 
-        Images with the same code but for rounding are counted in a HourglassWarning.
+        Images, not rows of a table, with the same code but for rounding are counted in a HourglassWarning.
 
         Parameters
         ----------
@@ -360,7 +360,7 @@ class Retriever(Downstream):
 
     def _learn(self, samples: Array, y: Any) -> None:
         index = NeighbourIndex(self._model.vectors(samples, check_input=False), self.metric, self.backend)
-        self._collection = Collection(index, y)
+        self._collection = Collection(index, y, notes_duplicates=self.sample_.is_image)
         self._collection.note_duplicates()
 
     def _learn_streamed(self, source: Stream) -> None:
@@ -391,8 +391,9 @@ class Retriever(Downstream):
         return self._collection.log, self._collection.to_table()
 
     def _restore(self, state: dict[str, Any]) -> None:
+        is_image = self.sample_.is_image
         if "grown" in state:
             log, table = state["grown"]
-            self._collection = Collection.from_table(table, log, self.metric, self.backend)
+            self._collection = Collection.from_table(table, log, self.metric, self.backend, notes_duplicates=is_image)
         else:
-            self._collection = Collection.from_names(state, self.metric, self.backend)
+            self._collection = Collection.from_names(state, self.metric, self.backend, notes_duplicates=is_image)
