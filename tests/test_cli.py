@@ -527,7 +527,7 @@ def test_pages_are_images_to_every_verb(run, tmp_path: Path, monkeypatch: pytest
         pages[0].save(tmp_path / "in" / f"{name}.tif", save_all=True, append_images=pages[1:])
     folder, small = tmp_path / "in", ("--epochs", 1, "--hidden", 8, "--n-components", 2)
     assert run("train", "--data", folder, "--task", "retriever", *small, "-o", tmp_path / "r.hg")[0] == 0
-    assert len(hg.load_model(tmp_path / "r.hg").names_) == 6
+    assert len(hg.load_model(tmp_path / "r.hg").ids_) == 6
     for options, count in (((), 6), (("--pages", "first"), 2)):
         code, _, err = run("encode", tmp_path / "r.hg", folder, *options, "-o", tmp_path / "codes.npz")
         assert (code, "more pages than the first" in err) == (0, count == 2)

@@ -24,7 +24,7 @@ PACKAGE = Path(hg.__file__).parent
 FORMATS = Path(__file__).parent / "formats"
 NAMES = (
     *("IDX", "IDX, gzip", "npy", "npz", "images", "config.json", "model.safetensors"),
-    *("models of all kinds", "checkpoint", ".hgc", "npy shards", "tar shards", "Parquet shards"),
+    *("models of all kinds", "index", "checkpoint", ".hgc", "npy shards", "tar shards", "Parquet shards"),
 )
 
 

@@ -66,7 +66,7 @@ def test_every_estimator_is_fitted_on_a_stream(
     if kind == "generator":
         assert model.classes_.tolist() == sorted(set(labels))
     elif kind == "retriever":
-        assert model.names_.tolist() == list(stream(source).in_memory().keys)
+        assert model.ids_.tolist() == list(stream(source).in_memory().keys)
         assert model.kneighbors(images[:40], 1)[1][:, 0].tolist() == list(range(40))
     elif kind == "detector":
         assert np.mean(model.predict(images) == 1) > 0.5
@@ -346,7 +346,7 @@ def test_a_stream_of_other_images_is_refused(source: Path, tmp_path: Path) -> No
     others = stream(sharded.write("npy", tmp_path, numbered(5)), workers=0)
     with pytest.raises(hg.DataError, match="is 5×4; 8×8 is needed"):
         retriever.add(others)
-    assert len(retriever.index_) == len(retriever.names_) == N
+    assert len(retriever.index_) == len(retriever.ids_) == N
 
 
 def test_a_network_of_others_learns_from_a_stream(source: Path, images: np.ndarray) -> None:
@@ -354,6 +354,6 @@ def test_a_network_of_others_learns_from_a_stream(source: Path, images: np.ndarr
     retriever = hg.Retriever.from_autoencoder(denoiser, stream(source, workers=0))
     keys = list(stream(source).in_memory().keys)
     with pytest.warns(hg.HourglassWarning, match=f"{len(keys)} of {len(keys)} images are in the index already"):
-        assert retriever.add(stream(source, workers=0)).names_.tolist() == keys
+        assert retriever.add(stream(source, workers=0)).ids_.tolist() == keys
     detector = hg.AnomalyDetector.from_autoencoder(denoiser, quantile=0.9).fit(stream(source, workers=0))
     assert detector.score_samples(images[:3]).shape == (3,)

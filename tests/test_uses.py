@@ -232,36 +232,16 @@ def test_a_retriever_finds_names_and_takes_more(split: hg.Split) -> None:
     distances, rows = retriever.kneighbors(split.images[:100], 2)
     assert np.array_equal(rows[:, 0], np.arange(100))
     assert (np.diff(distances, axis=1) >= 0).all()
-    assert retriever.names_[rows[7, 0]] == "7.png"
+    assert retriever.labels_[rows[7, 0]] == "7.png"
+    assert retriever.ids_[rows[7, 0]] == 7
     retriever.add(split.images[100:110], [f"new {row}" for row in range(10)])
-    assert retriever.names_[retriever.kneighbors(split.images[105:106], 1)[1][0, 0]] == "new 5"
+    assert retriever.labels_[retriever.kneighbors(split.images[105:106], 1)[1][0, 0]] == "new 5"
     with pytest.raises(hg.ParameterError, match="allowed: 1 to 110"):
         retriever.kneighbors(split.images[:1], 111)
-    with pytest.raises(hg.DataError, match="one name for each"):
+    with pytest.raises(hg.DataError, match="one label for each"):
         retriever.add(split.images[:2], ["one"])
-
-
-@pytest.mark.parametrize("part", ["names", "codes", "searcher"])
-def test_an_interrupted_add_adds_nothing(
-    part: str, split: hg.Split, autoencoder: hg.Autoencoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    retriever = hg.Retriever.from_autoencoder(autoencoder, split.images[:20], [f"old {row}" for row in range(20)])
-    place = {"names": retriever._names, "codes": retriever.index_, "searcher": retriever.index_._searcher}[part]
-    name = {"names": "append", "codes": "add", "searcher": "update"}[part]
-    work = getattr(place, name)
-
-    def stopped(*arguments: Any) -> None:
-        work(*arguments)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(place, name, stopped)
-        with pytest.raises(KeyboardInterrupt):
-            retriever.add(split.images[20:23], ["lost"] * 3)
-    assert len(retriever.index_) == len(retriever.names_) == 20
-    retriever.add(split.images[30:33], ["new 0", "new 1", "new 2"])
-    found = retriever.kneighbors(split.images[[3, 31]], 1)[1][:, 0]
-    assert retriever.names_[found].tolist() == ["old 3", "new 1"]
+    with pytest.warns(hg.HourglassWarning, match="names_ is called labels_ now"):
+        assert retriever.names_[105] == "new 5"
 
 
 def test_a_retriever_with_lists_says_what_it_misses_and_is_loaded_as_it_was(
@@ -273,14 +253,14 @@ def test_a_retriever_with_lists_says_what_it_misses_and_is_loaded_as_it_was(
     queries = hg.load("digits").test.images
     assert kinds["exact"].recall(queries) == 1
     assert 0.9 < kinds["ivfpq"].recall(queries) <= 1
-    assert set(kinds["exact"]._state()) == {"codes", "names"}  # as before there were lists
+    assert set(kinds["exact"].index_.to_state()) == {"codes"}  # as before there were lists
     kinds["ivfpq"].save(tmp_path / "m.hg")
     monkeypatch.setattr(InvertedFile, "_train", None)  # nothing is learned anew
     loaded = hg.load_model(tmp_path / "m.hg")
     for one, other in zip(kinds["ivfpq"].kneighbors(queries), loaded.kneighbors(queries), strict=True):
         np.testing.assert_array_equal(one, other)
     loaded.add(queries[:3], ["x", "y", "z"])
-    assert loaded.names_[loaded.kneighbors(queries[:3], 1)[1][:, 0]].tolist() == ["x", "y", "z"]
+    assert loaded.labels_[loaded.kneighbors(queries[:3], 1)[1][:, 0]].tolist() == ["x", "y", "z"]
     with pytest.raises(hg.ParameterError, match="allowed: 1 to"):
         loaded.recall(queries, 10_000)
 

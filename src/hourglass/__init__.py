@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         Enhancer,
         Generator,
         Retriever,
+        from_pretrained,
         load_model,
         register,
     )
@@ -70,7 +71,7 @@ if TYPE_CHECKING:
     from hourglass.objectives import L1, L2, Contractive, Contrast, KLSparsity, Neighbours, Output, Penalty, Rate
     from hourglass.onnx import export_onnx
     from hourglass.runtime import Exported, load_onnx
-    from hourglass.training import Callback, Optimizer, Run
+    from hourglass.training import Callback, MLflow, Optimizer, Run, TensorBoard, Tracker
 
 _HOMES = {
     "hourglass.corruption": (
@@ -117,6 +118,7 @@ _HOMES = {
         "Enhancer",
         "Generator",
         "Retriever",
+        "from_pretrained",
         "load_model",
         "register",
     ),
@@ -125,7 +127,7 @@ _HOMES = {
     "hourglass.networks": ("Network",),
     "hourglass.onnx": ("export_onnx",),
     "hourglass.runtime": ("Exported", "load_onnx"),
-    "hourglass.training": ("Callback", "Optimizer", "Run"),
+    "hourglass.training": ("Callback", "MLflow", "Optimizer", "Run", "TensorBoard", "Tracker"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = ("plot",)
@@ -161,6 +163,7 @@ __all__ = [
     "HourglassWarning",
     "KLSparsity",
     "Lighting",
+    "MLflow",
     "Masking",
     "MissingBlocks",
     "ModelError",
@@ -183,10 +186,13 @@ __all__ = [
     "Split",
     "Stream",
     "Stripes",
+    "TensorBoard",
+    "Tracker",
     "Warp",
     "WorkerError",
     "__version__",
     "export_onnx",
+    "from_pretrained",
     "load",
     "load_model",
     "load_onnx",

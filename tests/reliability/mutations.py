@@ -10,7 +10,6 @@ import contextlib
 import copy
 import gzip
 import hashlib
-import importlib.util
 import io
 import json
 import random
@@ -18,7 +17,6 @@ import resource
 import signal
 import struct
 import time
-import unittest.mock
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -33,12 +31,10 @@ import hourglass as hg
 from hourglass.codec import Container, count, pack, unpack
 from hourglass.data import array_files, files, folders, pictures
 from hourglass.estimators import ESTIMATORS
-from hourglass.latent.inverted_file import InvertedFile
 from hourglass.trained.files import CONFIG, WEIGHTS
 from hourglass.training import checkpoints
-from reliability import shards
+from reliability import indexes, shards
 
-LISTS = "retriever with lists"  # beside the kinds of ESTIMATORS
 ENDLESS = 20.0  # seconds after which a reading is taken for endless
 Mutate = Callable[[random.Random], bytes]
 Read = Callable[[bytes], object]
@@ -149,6 +145,7 @@ def formats(folder: Path) -> dict[str, tuple[Mutate, Read]]:
         "models of all kinds": _any_model(folder / "kinds"),
         "checkpoint": _checkpoint(folder / "run.checkpoint"),
         ".hgc": _hgc(),
+        **indexes.formats(folder / "indexes", mutate_json, _mutated_array, sign),
         **shards.formats(folder, mutate),
     }
 
@@ -218,10 +215,6 @@ def _saved(kind: str, path: Path) -> None:
     """A small estimator of this kind, fitted to digits and saved."""
     digits = hg.load("digits").train
     small = {"epochs": 1, "random_state": 0}
-    if kind == LISTS:
-        with unittest.mock.patch.object(InvertedFile, "FEWEST", 300):
-            hg.Retriever(3, backend="ivfpq", **small).fit(digits.images[:400]).save(path)
-        return
     model: Any = ESTIMATORS[kind](**small) if kind == "enhancer" else ESTIMATORS[kind](3, **small)
     model.fit(digits.images[:100], digits.labels[:100] if kind == "generator" else None).save(path)
 
@@ -236,8 +229,6 @@ def use(model: Any) -> None:
         model.score_samples(blank)
     elif isinstance(model, hg.AnomalyDetector):
         model.predict(blank)
-    elif isinstance(model, hg.Retriever):
-        model.kneighbors(blank, 1)
     elif isinstance(model, hg.Compressor):
         model.decompress(model.compress(blank))
 
@@ -287,9 +278,9 @@ def _model_weights(path: Path) -> tuple[Mutate, Read]:
 
 
 def _any_model(folder: Path) -> tuple[Mutate, Read]:
-    """All kinds, with what they learned beside the network: arrays of other shapes and numbers, under checksums that fit."""
+    """All kinds but one with an index, and what they learned beside the network, under checksums that fit."""
     whole: dict[str, tuple[Any, dict[str, np.ndarray]]] = {}
-    for kind in (*ESTIMATORS, *([LISTS] if importlib.util.find_spec("faiss") else [])):
+    for kind in sorted(set(ESTIMATORS) - {hg.Retriever.saved_as}):
         _saved(kind, folder / f"{kind}.hg")
         config = json.loads((folder / f"{kind}.hg" / CONFIG).read_text())
         whole[kind] = config, _tensors((folder / f"{kind}.hg" / WEIGHTS).read_bytes())

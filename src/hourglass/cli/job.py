@@ -64,8 +64,24 @@ class Job:
     as_json: bool = False
     added: str | None = None
     """For search: images to index first. --stream and --workers then apply to them, and the queries are read into memory."""
+    updated: str | None = None
+    """For search: images to index first, in place of those of the same names; as `added`."""
+    removed: tuple[str, ...] = ()
+    """For search: images to remove from the index first."""
+    duplicates: bool = False
+    """For search: list images that are the same to the model."""
     given: frozenset[str] = frozenset()
     """Names of the options that were given explicitly."""
+
+    @property
+    def indexed(self) -> str | None:
+        """For search: images to index."""
+        return self.added if self.added is not None else self.updated
+
+    @property
+    def changes(self) -> bool:
+        """For search: whether the index changes."""
+        return self.indexed is not None or bool(self.removed)
 
     @property
     def target(self) -> Path:
@@ -151,10 +167,10 @@ def _resolve(job: Job, work: Mapping[str, Work]) -> tuple[str, str]:
 
     if job.source and not (job.source in NAMED or os.path.exists(job.source) or glob.has_magic(job.source)):
         raise DataError(f"{job.source}: no such file or folder, nor a data set ({', '.join(NAMED)}).")
-    streamed = job.source if job.added is None else job.added
+    streamed = job.source if job.indexed is None else job.indexed
     in_shards = job.stream or is_sharded(streamed)
     not_shards = "" if in_shards else f"{streamed} is not in shards; add --stream"
-    if job.added is None:
+    if not job.changes and not job.duplicates:
         if job.output is None:
             not_shards = "-o, a folder for a part of each, is not given"
         elif job.output.suffix in job.suffixes:
@@ -199,7 +215,7 @@ def _check_output(job: Job, reader: str) -> None:
     if reader == SHARDS and job.output.exists() and not job.output.is_dir():
         raise ParameterError(f"{job.output} is a file; of shards, -o names a folder of parts.")
     is_read_again = not is_single or (job.output.suffix.removeprefix(".") in KINDS and is_sharded(job.source))
-    if is_read_again and lies_in(job.output, job.source):
+    if is_read_again and job.source and lies_in(job.output, job.source):
         raise ParameterError(
             f"-o {job.output} lies in the source, {job.source}, and would be read as part of it the next time; "
             f"choose another folder than {job.output.parent if is_single else job.output}."
@@ -229,14 +245,14 @@ def _run_on_shards(job: Job, model: Any, task: Any, settings: dict[str, Any]) ->
     from hourglass.data import stream
     from hourglass.errors import ModelError
     from hourglass.estimators.parts import write_parts
-    from hourglass.trained.files import read_config
+    from hourglass.trained.files import digest_of
 
     assert job.model is not None
     if not sample_of(model).is_image:
         raise ModelError("the model was fitted on flat features, not on images.")
     shown = settings | ({"white": job.white} if "white" in job.given else {})
     words = " ".join([job.verb, *(f"{name}={value}" for name, value in shown.items())])
-    made_by = f"{words} by {read_config(job.model)['sha256'][:16]}"
+    made_by = f"{words} by {digest_of(job.model)[:16]}"
     source = stream(job.source, workers=job.workers, strict=job.strict, white=job.white)
     rank, size = rank_and_size()
     result = write_parts(task, source, job.target, made_by, rank=rank, size=size, on_part=_show_speed)

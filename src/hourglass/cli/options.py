@@ -125,6 +125,7 @@ BACKENDS = ("exact", "faiss", "ivfpq")
 METRICS = ("cosine", "euclidean")
 SUITES = ("denoise", "uses", "rate", "photos", "tables", "surfaces")
 USES = ("detect", "generate", "features", "search", "compress", "enhance")
+TRACKERS = {"json": "FILE", "tensorboard": "FOLDER", "mlflow": "URI"}
 PHOTO_USES = ("denoise", "enhance", "jpeg", "documents", "compress")
 
 
@@ -135,6 +136,22 @@ class ThreadsType(ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
         return "auto" if value == "auto" else click.IntRange(1).convert(value, param, ctx)
+
+
+class TrackType(ParamType):
+    """NAME:PLACE, where a run is recorded."""
+
+    name = "NAME:PLACE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        kind, _, place = str(value).partition(":")
+        if kind not in TRACKERS or not place:
+            allowed = ", ".join(f"{name}:{what}" for name, what in TRACKERS.items())
+            self.fail(f"{value!r}; allowed: {allowed}.", param, ctx)
+        return kind, place
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(f"{name}:") for name in TRACKERS if name.startswith(incomplete)]
 
 
 class StrengthType(ParamType):

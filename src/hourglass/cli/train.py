@@ -15,6 +15,7 @@ from hourglass.cli.options import (
     TASKS,
     ShareType,
     SizeType,
+    TrackType,
     claim,
     combined,
     data_option,
@@ -64,6 +65,13 @@ _MOST_BYTES = 4 << 30  # of decoded image files in memory
 @click.option("--white", type=click.FloatRange(0, min_open=True), help="White level of deep images: 4095 for 12 bits.")
 @pages_option
 @strict_option
+@click.option(
+    "--track",
+    "tracked",
+    type=TrackType(),
+    multiple=True,
+    help="Record each epoch: json:FILE, tensorboard:FOLDER or mlflow:URI.",
+)
 @click.option("--resume", is_flag=True, help="Continue an interrupted run of the same command.")
 @device_option
 @seed_option
@@ -77,6 +85,7 @@ def train(
     stream: bool,
     workers: int | None,
     buffer: int | None,
+    tracked: tuple[tuple[str, str], ...],
     resume: bool,
     seed: int,
     as_json: bool,
@@ -92,12 +101,14 @@ def train(
     from hourglass.cli.output import print_json
     from hourglass.cli.processes import is_restarted, may_be_restarted, rank
     from hourglass.cli.progress import ShowProgress
+    from hourglass.data import NAMED
     from hourglass.errors import ParameterError
     from hourglass.estimators import ESTIMATORS
-    from hourglass.training import current, describe_epoch, joined
+    from hourglass.training import TRACKERS, current, describe_epoch, joined
 
     if not output.name or (output.exists() and not (output / "config.json").is_file()):
         raise ParameterError(f"{output} exists and is no model; choose another name with -o.")
+    trackers = [TRACKERS[kind](place) for kind, place in tracked]  # before anything is read: one may be missing
     gather = click.get_current_context().with_resource(joined())
     samples, names = _read(data, task, targets, noisy, stream, {"workers": workers, "buffer": buffer}, parameters)
     parameters["penalty"] = parameters["penalty"] or None
@@ -115,13 +126,15 @@ def train(
         checkpoint.unlink(missing_ok=True)  # of an older run, which a restart would otherwise resume
     gather()
     try:
-        model.fit(samples, names.get(task), callbacks=[progress], checkpoint=checkpoint, resume=resume)
+        model.fit(samples, **names.get(task, {}), callbacks=[progress, *trackers], checkpoint=checkpoint, resume=resume)
     except KeyboardInterrupt:
         if current().is_first and checkpoint.exists():
             click.echo(f"stopped after {progress.finished} epochs; {checkpoint}: add --resume to go on.", err=True)
         raise
     if not current().is_first:
         return
+    if data in NAMED and data != "auto":
+        model.model_.data["name"] = data
     model.save(output)
     checkpoint.unlink(missing_ok=True)
     metrics = {}
@@ -143,7 +156,7 @@ def _read(
     of_stream: dict[str, Any],
     parameters: dict[str, Any],
 ) -> tuple[Any, dict[str, Any]]:
-    """(the samples to fit on, the `y` of each task that takes one); leaves the arguments of the estimator in `parameters`."""
+    """(the samples to fit on, what else `fit` of each task takes); leaves the arguments of the estimator in `parameters`."""
     from hourglass.errors import ParameterError
     from hourglass.estimators.presets import PRESETS
 
@@ -159,7 +172,7 @@ def _read(
         return samples, names
     _check_pairs(task, targets, noisy, reading, stream or any(value is not None for value in of_stream.values()))
     samples, clean, parameters["white"] = _pairs(data, targets, parameters["factor"] or 1 + (task == "enhancer"), reading)
-    return samples, {task: clean}
+    return samples, {task: {"y": clean}}
 
 
 def _check_pairs(task: str, targets: str | None, noisy: bool, reading: dict[str, Any], streams: bool) -> None:
@@ -192,7 +205,7 @@ def _pairs(data: str, targets: str | None, factor: int, reading: dict[str, Any])
 def _samples(
     data: str, reading: dict[str, Any], streams: bool, of_stream: dict[str, Any]
 ) -> tuple[Any, dict[str, Any], float | None]:
-    """(the images to fit on, the `y` of each task that takes one, the white level if there is one)"""
+    """(the images to fit on, what else `fit` of each task takes, the white level if there is one)"""
     from hourglass.cli.models import are_files, names_of
     from hourglass.cli.output import say_taken_for
     from hourglass.data import is_sharded, load, stream
@@ -214,7 +227,8 @@ def _samples(
     split = dataset.train
     if are_files(data):
         say_taken_for(dataset)
-    return split.images, {"generator": split.labels, "retriever": names_of(split, f"{data}:train")}, split.white
+    named = {"y": split.labels, "ids": names_of(split, f"{data}:train")}
+    return split.images, {"generator": {"y": split.labels}, "retriever": named}, split.white
 
 
 def _exceeds_memory(data: str) -> bool:

@@ -8,7 +8,7 @@ from hourglass.estimators.denoiser import Denoiser
 from hourglass.estimators.enhancer import Enhancer
 from hourglass.estimators.generator import Generator
 from hourglass.estimators.presets import PRESETS
-from hourglass.estimators.registry import ESTIMATORS, load_model, register
+from hourglass.estimators.registry import ESTIMATORS, from_pretrained, load_model, register
 from hourglass.estimators.retriever import Retriever
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Generator",
     "ImageEstimator",
     "Retriever",
+    "from_pretrained",
     "load_model",
     "register",
 ]

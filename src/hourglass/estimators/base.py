@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self, Unpack
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from hourglass.corruption import seeded
@@ -20,12 +20,13 @@ from hourglass.estimators.checks import Pairs, check_samples, has_many_sizes
 from hourglass.estimators.documentation import documented_fit
 from hourglass.estimators.fitting import Fit, all_or_nothing, n_threads_of, seeds_of
 from hourglass.estimators.notebook import NotebookView
+from hourglass.estimators.saving import Saved
 from hourglass.estimators.settings import Circumstances, settle
 from hourglass.images import Float32, Sample, to_float
 from hourglass.networks import Network
 from hourglass.notes import note
 from hourglass.options import FIRST, OPTIONS, Option, TrainingOptions
-from hourglass.trained import Face, HeldOut, Trained
+from hourglass.trained import HeldOut, Trained
 from hourglass.training import Callback, Run, ordinary_torch
 
 _BATCH = 1024  # samples to score at once
@@ -33,16 +34,11 @@ _LEARNED_FROM = 20_000
 """Images of a stream to learn from after the network is trained."""
 
 
-class ImageEstimator(NotebookView, BaseEstimator):
+class ImageEstimator(NotebookView, Saved):
     """Base of all estimators: trains an autoencoder, encodes and decodes with it, and saves it.
 
     A subclass adapts training by the class attributes below, and by `_pairs`, `_settle` and `_learn`.
     """
-
-    saved_as: ClassVar[str]
-    """The name in `ESTIMATORS` and in saved models."""
-    model_: Trained
-    """Network, sample, settings and history: runs the model without this estimator."""
 
     _own_options: ClassVar[dict[str, Option]] = {}
     """Arguments of this class only."""
@@ -352,55 +348,7 @@ class ImageEstimator(NotebookView, BaseEstimator):
         """Whether floats of images must lie in 0..1."""
         return True
 
-    # --- saving -------------------------------------------------------------------------------------------------------
-
-    def save(self, path: str | Path) -> None:
-        """Write the fitted model as a folder: model.safetensors, config.json and README.md, its card.
-
-        Replaces an existing model atomically.
-
-        Parameters
-        ----------
-        path : path
-            The folder, by convention named *.hg.
-
-        Raises
-        ------
-        NotFittedError, OSError
-        FormatError
-            If `path` exists and is not a model.
-        ParameterError
-            If a corruption, penalty or the estimator itself is your own class; if the path begins with ~ and a user that is not
-            known.
-        """
-        check_is_fitted(self)
-        if "saved_as" not in vars(type(self)):
-            raise ParameterError(
-                f"{type(self).__name__} is a class of your own; only the library's classes can be loaded again."
-            )
-        names = getattr(self, "feature_names_in_", None)
-        arguments = self.get_params(deep=False)
-        face = Face(self.saved_as, type(self).__name__, arguments, self.n_features_in_, names, self._state())
-        self.model_.save(path, face)
-
-    def _state(self) -> dict[str, Any]:
-        """Numbers, strings and arrays to save beside the network, by name."""
-        return {}
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        """Restore from `_state`."""
-
-    def _try_out(self) -> None:
-        """Run the estimator once, so that an invalid model fails in loading."""
-        sample = self.model_.sample
-        shape = (8, 8, *sample.shape[2:]) if sample.is_any_size else sample.shape
-        names = self.__dict__.pop("feature_names_in_", None)  # which scikit-learn would miss in an array, with a warning
-        self._use(np.zeros((1, *shape), dtype=np.float32))  # type: ignore[arg-type]  # height and width are known
-        if names is not None:
-            self.feature_names_in_ = names
-
     def _use(self, blank: Float32) -> None:
-        """Run the estimator on one blank sample (1, *shape)."""
         self.reconstruct(blank)
 
 

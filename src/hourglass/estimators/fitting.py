@@ -174,7 +174,9 @@ class Fit:
         targets = self.pairs.targets
         held_out = HeldOut.of(self.validation_rows, targets) if isinstance(targets, np.ndarray) else None
         n_threads = n_threads_of(self.arguments, run.network)
-        return Trained(run.network, self.sample, self.settings, run.history, n_threads, held_out)
+        n_held_out, has_pairs = len(self.validation_rows), self.pairs.inputs is not None
+        data = {"samples": len(targets), "held_out": n_held_out, "pairs": has_pairs}
+        return Trained(run.network, self.sample, self.settings, run.history, n_threads, held_out, data)
 
     # --- before the first step ----------------------------------------------------------------------------------------
 
@@ -329,6 +331,7 @@ class Fit:
             device=self.device,
             precision=settings.get("precision", "float32"),  # missing in earlier models
             processes=self.processes,
+            settings=settings,
         )
 
     def _identity(self) -> dict[str, Any]:

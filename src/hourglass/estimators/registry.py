@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hourglass.corruption import CORRUPTIONS, Corruption
+from hourglass.data.hub import download
 from hourglass.data.untrusted import untrusted
 from hourglass.errors import FormatError, ParameterError
 from hourglass.estimators.anomaly_detector import AnomalyDetector
@@ -25,7 +26,7 @@ from hourglass.networks import NETWORKS, Network
 from hourglass.objectives import LOSSES, PENALTIES, Penalty
 from hourglass.options import NAMES
 from hourglass.trained import Trained, as_device, read_model
-from hourglass.trained.files import restore_history, restore_sample, restore_settings
+from hourglass.trained.files import restore_data, restore_history, restore_sample, restore_settings
 from hourglass.training import OPTIMIZERS, Optimizer, ordinary_torch
 
 ESTIMATORS: dict[str, type[ImageEstimator]] = {
@@ -145,9 +146,59 @@ def load_model(path: str | Path, *, network: Any = None, features: Any = None, d
         model._check_parameters()
         sample, history = restore_sample(parts.fitted), restore_history(parts.fitted)
         model.model_ = Trained.of_weights(parts.weights, sample, settings, history, as_device(device))
+        model.model_.data = restore_data(parts.fitted)
         model.n_features_in_ = int(parts.fitted["n_features_in"])
         if parts.fitted["feature_names_in"] is not None:
             model.feature_names_in_ = np.array(parts.fitted["feature_names_in"], dtype=object)
         model._restore(parts.state)
         model._try_out()
     return model
+
+
+def from_pretrained(
+    repo_id: str,
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    endpoint: str | None = None,
+    network: Any = None,
+    features: Any = None,
+    device: str = "auto",
+) -> Any:
+    """Load a model from a repository of the Hugging Face Hub, or of a server like it; `push_to_hub` puts one there.
+
+    It is fetched into the hub's cache, and loaded from there when the server cannot be reached. Nothing that it holds is
+    executed. Needs the extra `hourglass[hub]`.
+
+    Parameters
+    ----------
+    repo_id : str
+        "user/name" or "organisation/name".
+    revision : str, optional
+        A branch, a tag, or the hash of a commit, which never changes; by default "main".
+    token : str, optional
+        An access token, for private repositories; by default that of `hf auth login` or the environment variable HF_TOKEN.
+    endpoint : str, optional
+        The server's address; by default the environment variable HF_ENDPOINT, or else https://huggingface.co.
+    network : (encoder, decoder), optional
+        As for `load_model`.
+    features : torch module, optional
+        As for `load_model`.
+    device : str
+        As for `load_model`.
+
+    Returns
+    -------
+    The fitted estimator, of the saved class.
+
+    Raises
+    ------
+    DownloadError
+        If the server cannot be reached, or has no such repository for you, and the cache has none.
+    FormatError
+        If the repository holds no model, or a damaged one.
+    ParameterError
+        If the extra is missing or the name is not valid; as `load_model`.
+    """
+    path = download(repo_id, revision=revision, token=token, endpoint=endpoint)
+    return load_model(path, network=network, features=features, device=device)

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, ClassVar, Self, Unpack
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from hourglass.data import Stream
+from hourglass.data.segments import Log, Table
 from hourglass.data.shards import Form
 from hourglass.errors import DataError, ModelError, ParameterError
-from hourglass.estimators.checks import as_labels
-from hourglass.estimators.documentation import documented
+from hourglass.estimators.collection import Collection
+from hourglass.estimators.documentation import documented, documented_fit
 from hourglass.estimators.downstream import Downstream
+from hourglass.estimators.entries import Entries, Ids, checked_ids, checked_labels
 from hourglass.images import Array, Float32
-from hourglass.latent import BACKENDS, METRICS, GrowingArray, NeighbourIndex
+from hourglass.latent import BACKENDS, METRICS, ROUNDING, NeighbourIndex
 from hourglass.notes import left_out, note
 from hourglass.options import Option, TrainingOptions, one_of
+from hourglass.training import Callback
+
+
+class Given(NamedTuple):
+    """What `fit` was given to call the images by."""
+
+    ids: Any
+    labels: Any
 
 
 @documented
 class Retriever(Downstream):
     """Finds the nearest images by distance of codes, among those of `fit` and `add`.
 
-    `y` holds the names of images (paths, labels, any values); by default their numbers.
+    Each image has an id, which is its own, and a label, `y`, which several may share.
 
     Parameters
     ----------
@@ -36,8 +47,10 @@ class Retriever(Downstream):
         "faiss" is a graph index; "ivfpq", an inverted file with product quantisation, is faster to build and is saved.
 
     {shared}
-    names_ : ndarray (n,)
-        Name of each image in the index.
+    ids_ : ndarray (n,), int64 or text
+        Id of each image in the index.
+    labels_ : ndarray (n,)
+        Label of each image in the index; by default its id.
 
     Examples
     --------
@@ -47,13 +60,14 @@ class Retriever(Downstream):
     >>> distances, rows = retriever.kneighbors(digits.test.images, n_neighbors=3)
     >>> rows.shape
     (360, 3)
+    >>> retriever.remove([5, 7]).ids_[:7]
+    array([0, 1, 2, 3, 4, 6, 8])
     """
 
     saved_as = "retriever"
     _scales_columns = True
-    index_: NeighbourIndex
-    _names: GrowingArray
-    _learned = ("index_", "names_")
+    _collection: Collection
+    _learned = ("_collection",)
     _own_options: ClassVar = {
         "metric": Option(one_of(*METRICS), default="cosine"),
         "backend": Option(one_of(*BACKENDS), default="exact"),
@@ -73,10 +87,61 @@ class Retriever(Downstream):
         self.backend = backend
 
     @property
-    def names_(self) -> NDArray[Any]:
-        return self._names.rows
+    def index_(self) -> NeighbourIndex:
+        """The codes, searchable."""
+        return self._collection.index
 
-    def kneighbors(self, X: Any, n_neighbors: int = 5) -> tuple[Float32, NDArray[np.int64]]:
+    @property
+    def ids_(self) -> Ids:
+        return self._collection.ids
+
+    @property
+    def labels_(self) -> NDArray[Any]:
+        return self._collection.labels
+
+    @property
+    def names_(self) -> NDArray[Any]:
+        """The former name of `labels_`."""
+        note("names_ is called labels_ now, and an image's own name is in ids_; the old name will be removed.")
+        return self.labels_
+
+    @documented_fit
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        ids: Any = None,
+        callbacks: Sequence[Callback] = (),
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+    ) -> Self:
+        """Train a network on `X`, unless `from_autoencoder` gave one, and index `X`.
+
+        Images, not rows of a table, with the same code but for rounding are counted in a HourglassWarning.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, features), list of images of several sizes, or Stream
+            uint8 in 0..255 or float in 0..1; features in any units. A stream has its own ids and labels.
+        y : array-like (n,), optional
+            The label of each image: a class, a name, any values. By default its id.
+        ids : array-like (n,) of int or str, optional
+            The id of each image, unique; by default its number.
+        {fit_parameters}
+
+        Raises
+        ------
+        DataError, ParameterError, ModelError, DivergenceError
+        """
+        if isinstance(X, Stream) and ids is not None:
+            raise ParameterError("a stream brings its own ids; leave ids out.")
+        given = y if ids is None else Given(ids, y)
+        return super().fit(X, given, callbacks=callbacks, checkpoint=checkpoint, resume=resume)
+
+    def kneighbors(
+        self, X: Any, n_neighbors: int = 5, *, labels: Any = None, where: Any = None
+    ) -> tuple[Float32, NDArray[np.int64]]:
         """Find the nearest images, in order of distance.
 
         Parameters
@@ -84,22 +149,26 @@ class Retriever(Downstream):
         X : array-like (n, *shape)
         n_neighbors : int
             Number of images to find for each of `X`.
+        labels : label or sequence of labels, optional
+            Find only images that have one of these.
+        where : array-like (n_images,), bool, optional
+            Find only images where it is True, in the order of `ids_`; with `labels`, where both allow it.
 
         Returns
         -------
         distances : ndarray (n, n_neighbors), float32
             Distances of codes.
         rows : ndarray (n, n_neighbors), int64
-            Positions in the index; `names_[rows]` are the names.
+            Positions in the index; `ids_[rows]` are the ids, `labels_[rows]` the labels.
 
         Raises
         ------
         NotFittedError, DataError
         ParameterError
-            If there are fewer images than `n_neighbors`.
+            If there are fewer such images than `n_neighbors`, none with a label, or `where` has another shape or type.
         """
         check_is_fitted(self)
-        return self.index_.search(self.encode(X), n_neighbors)
+        return self._collection.search(self.encode(X), n_neighbors, self._collection.allowed(labels, where))
 
     def recall(self, X: Any, n_neighbors: int = 10) -> float:
         """Recall of `kneighbors` against an exact search: 1 with backend "exact", lower with the others.
@@ -126,44 +195,139 @@ class Retriever(Downstream):
         check_is_fitted(self)
         return self.index_.recall(self.encode(X), n_neighbors)
 
-    def add(self, X: Any, y: Any = None) -> Self:
-        """Add images (n, *shape) with their names, or a `Stream`, without training.
+    def duplicates(self, tolerance: float = ROUNDING) -> list[Ids]:
+        """Groups of images with the same code but for rounding: copies, or images that the network cannot tell apart.
 
-        A stream has its own names; its image files are resized and converted to the fitted shape. If it is interrupted
-        or fails, no image is added.
+        Parameters
+        ----------
+        tolerance : float
+            Distance of two codes, relative to the codes' typical norm, up to which they are the same.
+
+        Returns
+        -------
+        list of ndarray
+            The ids of each group of at least two, in the order of the index.
 
         Raises
         ------
-        NotFittedError, DataError
+        NotFittedError
         ParameterError
-            If names are given with a stream.
+            If the tolerance is negative or not finite.
+        """
+        check_is_fitted(self)
+        if not 0 <= tolerance < np.inf:
+            raise ParameterError(f"tolerance={tolerance!r}; allowed: 0 or more.")
+        return self._collection.duplicates(tolerance)
+
+    def add(self, X: Any, y: Any = None, *, ids: Any = None) -> Self:
+        """Add images to the index, without training. If it is interrupted or fails, no image is added.
+
+        Images with the same code as another, but for rounding, are counted in a HourglassWarning.
+
+        Parameters
+        ----------
+        X : array-like (n, *shape), or Stream
+            A stream has its own ids and labels; its image files are resized and converted to the fitted shape, and those
+            whose ids are in the index are left out, with a HourglassWarning.
+        y : array-like (n,), optional
+            Labels; by default the ids.
+        ids : array-like (n,) of int or str, optional
+            Ids that are not in the index yet; by default the numbers that follow. Once some ids are text all are.
+
+        Raises
+        ------
+        NotFittedError
+        DataError
+            If an id is given twice or is in the index.
+        ParameterError
+            If labels or ids are given with a stream.
         ModelError
             If a stream is given to a model of flat features.
         """
         check_is_fitted(self)
         if isinstance(X, Stream):
-            if y is not None:
-                raise ParameterError("a stream brings its own names; leave y out.")
-            codes, y = self._codes_and_keys(X)
+            if y is not None or ids is not None:
+                raise ParameterError("a stream brings its own ids and labels; leave y and ids out.")
+            codes, names, labels = self._codes_of(X)
         else:
             codes = self.encode(X)
-        n = len(self.index_)
-        names = self._named(y, len(codes), first=n)
-        try:
-            self._names.append(names)
-            self.index_.add(codes)
-        except BaseException:
-            self.index_.truncate(n)
-            self._names.truncate(n)
-            raise
+            names = self._collection.entries.next_ids(len(codes)) if ids is None else checked_ids(ids, len(codes))
+            labels = None if y is None else checked_labels(y, len(codes))
+        self._collection.append(codes, names, labels)
         return self
 
-    def _codes_and_keys(self, source: Stream) -> tuple[Float32, NDArray[Any]]:
-        """Codes and keys of all readable images of a stream."""
+    def remove(self, ids: Any) -> Self:
+        """Remove images from the index, by id. One at least must stay.
+
+        Parameters
+        ----------
+        ids : int, str, or array-like of these
+            Their ids, all in the index.
+
+        Raises
+        ------
+        NotFittedError
+        DataError
+            If an id is not in the index or given twice, or no image would be left.
+        """
+        check_is_fitted(self)
+        self._collection.remove(ids)
+        return self
+
+    def update(self, X: Any, ids: Any = None, y: Any = None) -> Self:
+        """Put images into the index, in place of those under the same ids, as `dict.update` does. They move to its end.
+
+        If it is interrupted or fails, the index is as before.
+
+        Parameters
+        ----------
+        X : array-like (n, *shape), or Stream
+            A stream has its own ids and labels.
+        ids : array-like (n,) of int or str
+            Their ids, in the index or new.
+        y : array-like (n,), optional
+            Their labels; by default images keep theirs, and new ones have their ids.
+
+        Raises
+        ------
+        NotFittedError
+        DataError
+            If an id is given twice.
+        ParameterError
+            If there are no ids, or some beside a stream.
+        """
+        check_is_fitted(self)
+        if isinstance(X, Stream) != (ids is None):
+            raise ParameterError("ids are needed for images that are not a stream, which brings its own.")
+        if isinstance(X, Stream):
+            codes, names, labels = self._codes_of(X, of_new=False)
+        else:
+            codes = self.encode(X)
+            names = checked_ids(ids, len(codes))
+            labels = None if y is None else checked_labels(y, len(codes))
+        self._collection.update(codes, names, labels)
+        return self
+
+    def has(self, ids: Any) -> NDArray[np.bool_]:
+        """Whether there is an image in the index under each of these ids: bool (n,).
+
+        Raises
+        ------
+        NotFittedError
+        DataError
+            If they are neither whole numbers nor text, or one is given twice.
+        """
+        check_is_fitted(self)
+        return self._collection.has(checked_ids(ids))
+
+    # --- learning -----------------------------------------------------------------------------------------------------
+
+    def _codes_of(self, source: Stream, of_new: bool = True) -> tuple[Float32, Ids, NDArray[Any] | None]:
+        """Codes, ids and labels of all readable images of a stream, or only of those that are not in the index."""
         if not self.sample_.is_image:
             raise ModelError("the model was fitted on flat features, not on images.")
-        codes, keys, rejects, n_expected = list[Float32](), list[str](), list[tuple[str, str]](), 0
-        form = Form(self.sample_.size, resize=True)
+        codes, keys, labels, rejects = list[Float32](), list[str](), list[Any](), list[tuple[str, str]]()
+        n_expected, form = 0, Form(self.sample_.size, resize=True)
         for shard in source.shards:
             for count, piece in source.pieces(shard, form):
                 n_expected += count
@@ -173,51 +337,63 @@ class Retriever(Downstream):
                 if piece.rows:
                     codes.append(self.encode(piece.images))
                     keys += piece.keys
+                    labels.append(piece.labels)
         first = ": ".join(rejects[0]) if rejects else ""
         if not keys:
             raise DataError(f"none of {n_expected:,} images can be read; the first: {first}")
         if rejects:
             note(left_out(n_expected - len(keys), n_expected, "images cannot be read", first), 3)
-        names, every = np.array(keys), np.concatenate(codes)
-        is_new = ~np.isin(names, self.names_.astype(str))
-        if not is_new.all():
-            words = f"{(~is_new).sum():,} of {n_expected:,} images are in the index already, by name, and are skipped."
+        ids = np.array(keys)
+        rows = np.sort(np.unique(ids, return_index=True)[1])
+        if of_new:
+            rows = rows[~self._collection.has(ids[rows])]
+        if len(rows) < len(ids):
+            words = f"{len(ids) - len(rows):,} of {n_expected:,} images are in the index already, by name, and are skipped."
             note(words, 3)
-        return every[is_new], names[is_new]
+        known = None if any(some is None for some in labels) else checked_labels(np.concatenate(labels), len(ids))[rows]
+        return np.concatenate(codes)[rows], ids[rows], known
 
-    def _check_y(self, samples: Array, y: Any) -> NDArray[Any]:
-        return self._named(y, len(samples), first=0)
+    def _check_y(self, samples: Array, y: Any) -> Entries:
+        given, n = y if isinstance(y, Given) else Given(None, y), len(samples)
+        ids = np.arange(n) if given.ids is None else checked_ids(given.ids, n)
+        return Entries(ids, None if given.labels is None else checked_labels(given.labels, n))
 
     def _learn(self, samples: Array, y: Any) -> None:
-        self._names = GrowingArray(y)
-        self.index_ = NeighbourIndex(self._model.vectors(samples, check_input=False), self.metric, self.backend)
+        index = NeighbourIndex(self._model.vectors(samples, check_input=False), self.metric, self.backend)
+        self._collection = Collection(index, y, notes_duplicates=self.sample_.is_image)
+        self._collection.note_duplicates()
 
     def _learn_streamed(self, source: Stream) -> None:
-        """Index all images of a stream, named by their keys."""
-        names = GrowingArray(np.empty(0, dtype=np.str_))
+        """Index all images of a stream by their keys, and the first of those that share one."""
+        ids, labels = dict[str, None](), list[Any]()
 
         def codes() -> Iterator[Float32]:
             for part in source:
-                names.append(np.array(part.keys))
-                yield self._model.vectors(part.images, check_input=False)
+                rows = []
+                for row, key in enumerate(part.keys or ()):
+                    if key not in ids:
+                        ids[key] = None
+                        rows.append(row)
+                labels.append(None if part.labels is None else part.labels[rows])
+                yield self._model.vectors(part.images, check_input=False)[rows]
 
-        self.index_ = NeighbourIndex.from_batches(codes(), len(source), self.metric, self.backend)
-        self._names = names
+        index = NeighbourIndex.from_batches(codes(), len(source), self.metric, self.backend)
+        known = None if any(some is None for some in labels) else checked_labels(np.concatenate(labels), len(ids))
+        self._collection = Collection(index, Entries(np.array(list(ids)), known))
+        self._collection.note_duplicates()
+
+    # --- saving -------------------------------------------------------------------------------------------------------
 
     def _use(self, blank: Float32) -> None:
-        if self.names_.shape != (len(self.index_),):
-            raise ValueError(f"{len(self.names_)} names for {len(self.index_)} images")
         self.kneighbors(blank, 1)
 
-    def _named(self, y: Any, n: int, first: int) -> NDArray[Any]:
-        names = np.arange(first, first + n) if y is None else as_labels(y)
-        if names.shape != (n,):
-            raise DataError(f"y has shape {names.shape}; one name for each of the {n} images is needed.")
-        return names if names.dtype.kind in "biuf" else names.astype(str)
-
-    def _state(self) -> dict[str, Any]:
-        return {**self.index_.to_state(), "names": self.names_}
+    def _grown(self) -> tuple[Log, Table]:
+        return self._collection.log, self._collection.to_table()
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self._names = GrowingArray(np.asarray(state["names"]))
-        self.index_ = NeighbourIndex.from_state(state, self.metric, self.backend)
+        is_image = self.sample_.is_image
+        if "grown" in state:
+            log, table = state["grown"]
+            self._collection = Collection.from_table(table, log, self.metric, self.backend, notes_duplicates=is_image)
+        else:
+            self._collection = Collection.from_names(state, self.metric, self.backend, notes_duplicates=is_image)

@@ -82,16 +82,16 @@ class Search(ShardTask):
 
     estimator = Retriever
 
-    def __init__(self, model: Any, n_neighbors: int = 10) -> None:
+    def __init__(self, model: Any, n_neighbors: int = 10, labels: tuple[str, ...] | None = None) -> None:
         super().__init__(model)
-        self.n_neighbors = n_neighbors
+        self.n_neighbors, self.labels = n_neighbors, labels
 
     def columns(self, piece: Piece) -> dict[str, Any]:
-        distances, rows = self.model.kneighbors(piece.images, self.n_neighbors)
+        distances, rows = self.model.kneighbors(piece.images, self.n_neighbors, labels=self.labels)
         return {
             "key": np.repeat(piece.keys, self.n_neighbors),
             "rank": np.tile(np.arange(1, self.n_neighbors + 1), len(rows)),
-            "path": self.model.names_[rows].reshape(-1).astype(str),
+            "path": self.model.ids_[rows].reshape(-1).astype(str),
             "distance": distances.reshape(-1),
         }
 

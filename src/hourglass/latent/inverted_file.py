@@ -8,8 +8,9 @@ from typing import Any, ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
+from hourglass.latent.duplicates import Codes, Rows
 from hourglass.latent.growing import GrowingArray
-from hourglass.latent.searchers import Codes, Exact, Rows, Searcher, Store, import_faiss
+from hourglass.latent.searchers import Exact, Mask, Searcher, Store, import_faiss, selector
 
 _SAMPLES_PER_LIST = 64  # training codes per centroid
 _WORDS = 256  # per codebook: one byte
@@ -65,13 +66,14 @@ class InvertedFile(Searcher):
             self._add(encoded)
             self._encoded.append(encoded)
 
-    def propose(self, queries: Codes, count: int) -> Rows:
+    def propose(self, queries: Codes, count: int, allowed: Mask | None = None) -> Rows:
         """Return the nearest codes in the probed lists, by quantised distance."""
         if self._lists is None:
-            return Exact(self._store).propose(queries, count)
-        share = _DEPTH * count / len(self._store)
+            return Exact(self._store).propose(queries, count, allowed)
+        share = _DEPTH * count / (len(self._store) if allowed is None else max(1, int(np.count_nonzero(allowed))))
         n_probes = min(self._lists.nlist, max(self.N_PROBES, math.ceil(share * self._lists.nlist)))
-        settings = import_faiss("ivfpq").SearchParametersIVF(nprobe=n_probes)
+        chosen = {} if allowed is None else {"sel": selector(allowed)}
+        settings = import_faiss("ivfpq").SearchParametersIVF(nprobe=n_probes, **chosen)
         rows: Rows = self._lists.search(_padded(queries), count, params=settings)[1]
         return rows
 
@@ -92,10 +94,9 @@ class InvertedFile(Searcher):
         }
 
     def _train(self) -> None:
-        n = len(self._store)
-        n_lists = _n_lists(n)
-        size = min(n, max(_SAMPLES_PER_LIST * n_lists, _WORDS * _WORDS))
-        chosen = np.sort(np.random.default_rng(0).choice(n, size, replace=False))
+        n_lists, live = _n_lists(len(self._store)), np.flatnonzero(self._store.live)
+        size = min(len(live), max(_SAMPLES_PER_LIST * n_lists, _WORDS * _WORDS))
+        chosen = np.sort(np.random.default_rng(0).choice(live, size, replace=False))
         self._lists = _untrained(n_lists, self._store.codes.shape[1])
         self._lists.train(self._vectors(chosen))
         self._encoded = GrowingArray(np.empty((0, self._lists.sa_code_size()), dtype=np.uint8))

@@ -10,6 +10,9 @@
         payload       name, size and SHA-256 of the weights' file: safetensors carries no checksum of its own
         sha256        of this file without this line
 
+An index that grows is beside it, in index.json and segments (`hourglass.data.segments`), so that a save writes only what is
+new; the format is then 2, else 1.
+
 Loading executes no code: names are looked up in the library's dicts. The card may be edited; any change of the other two
 files is an error.
 """
@@ -33,6 +36,7 @@ from torch import Tensor
 
 from hourglass._version import __version__
 from hourglass.corruption import Corruption, from_config, to_config
+from hourglass.data.segments import Log, Table, digest_of_table
 from hourglass.data.untrusted import untrusted
 from hourglass.data.write import in_turn, replace_folder, standing_folder
 from hourglass.errors import FormatError
@@ -41,8 +45,9 @@ from hourglass.networks import NETWORKS, Network
 from hourglass.objectives import LOSSES, Penalty
 from hourglass.objectives.registry import from_config as penalty_from_config
 from hourglass.objectives.registry import to_config as penalty_to_config
+from hourglass.trained.card import TRAINED, Words, card
 
-FORMAT = 1
+FORMAT, WITH_INDEX = 1, 2
 _ARRAYS = "learned:"
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
@@ -62,6 +67,10 @@ class Face(NamedTuple):
     feature_names_in : ndarray of str, optional
     state : dict
         Fitted attributes beside the network: numbers, text and arrays.
+    grown : (Log, Table), optional
+        The index, saved row by row, and what is saved of it already.
+    words : Words
+        What the model's card says of it.
     """
 
     name: str
@@ -70,6 +79,8 @@ class Face(NamedTuple):
     n_features_in: int
     feature_names_in: Any
     state: dict[str, Any]
+    grown: tuple[Log, Table] | None = None
+    words: Words = TRAINED
 
 
 class Parts(NamedTuple):
@@ -80,12 +91,13 @@ class Parts(NamedTuple):
     fitted: dict[str, Any]
     weights: dict[str, Tensor]
     arrays: dict[str, Any]
+    grown: tuple[Log, Table] | None = None
 
     @property
     def state(self) -> dict[str, Any]:
         """Fitted attributes of the estimator beside the network."""
         state: dict[str, Any] = self.fitted["state"] | self.arrays
-        return state
+        return state if self.grown is None else state | {"grown": self.grown}
 
 
 def write_model(
@@ -94,20 +106,47 @@ def write_model(
     sample: Sample,
     settings: dict[str, Any],
     history: list[dict[str, Any]],
+    data: dict[str, Any],
     face: Face | None = None,
 ) -> None:
-    """Write a trained model, and an estimator's `face`, to `path`; replace an existing model atomically."""
+    """Write a trained model, and an estimator's `face`, to `path`; replace an existing model atomically.
+
+    If only `face.grown` has changed since the model was read from `path` or written there, only that is written.
+    """
     with in_turn(path):  # another process may be replacing it
         is_other = not path.name or (path.exists() and not (path / CONFIG).is_file())
     if is_other:
         raise FormatError(f"{path} exists and is no model; choose another name.")
+    config, payload = _described(network, sample, settings, history, data, face)
+    log, table = (None, None) if face is None or face.grown is None else face.grown
+    if log is not None and table is not None and _holds(path, config) and log.append(path.resolve(), table):
+        return
+    with replace_folder(path) as folder:
+        (folder / WEIGHTS).write_bytes(payload)
+        (folder / CONFIG).write_text(_dump(config), encoding="utf-8")
+        title, words = ("Trained model", TRAINED) if face is None else (face.title, face.words)
+        n_weights = sum(parameter.numel() for parameter in network.parameters())
+        (folder / CARD).write_text(card(title, words, sample, n_weights, config), encoding="utf-8")
+        if log is not None and table is not None:
+            log.write(folder, table, config["sha256"])
+
+
+def _described(
+    network: Network,
+    sample: Sample,
+    settings: dict[str, Any],
+    history: list[dict[str, Any]],
+    data: dict[str, Any],
+    face: Face | None,
+) -> tuple[dict[str, Any], bytes]:
+    """(config.json, the weights' file)"""
     state = {} if face is None else face.state
     tensors = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in network.state_dict().items()}
     arrays = {key: value for key, value in state.items() if _is_numeric(value)}
     tensors |= {f"{_ARRAYS}{key}": torch.from_numpy(np.array(value, order="C")) for key, value in arrays.items()}
     payload = to_bytes(tensors)
     config = {
-        "format": FORMAT,
+        "format": FORMAT if face is None or face.grown is None else WITH_INDEX,
         "hourglass": __version__,
         "estimator": None if face is None else face.name,
         "parameters": {} if face is None else {key: _to_json(value) for key, value in face.parameters.items()},
@@ -115,6 +154,7 @@ def write_model(
             "settings": {key: _to_json(value) for key, value in settings.items()},
             "layout": asdict(sample),
             "history": history,
+            "data": data,
             "n_features_in": None if face is None else face.n_features_in,
             "feature_names_in": None if face is None else _to_json(face.feature_names_in),
             "state": {key: _to_json(value) for key, value in state.items() if key not in arrays},
@@ -122,12 +162,20 @@ def write_model(
         "payload": {"file": WEIGHTS, "bytes": len(payload), "sha256": hashlib.sha256(payload).hexdigest()},
     }
     config["sha256"] = hashlib.sha256(_dump(config).encode()).hexdigest()
-    with replace_folder(path) as folder:
-        (folder / WEIGHTS).write_bytes(payload)
-        (folder / CONFIG).write_text(_dump(config), encoding="utf-8")
-        title = "Trained model" if face is None else face.title
-        n_weights = sum(parameter.numel() for parameter in network.parameters())
-        (folder / CARD).write_text(_card(title, sample, n_weights, config), encoding="utf-8")
+    return config, payload
+
+
+def _holds(path: Path, config: dict[str, Any]) -> bool:
+    """Whether the model at `path` is that of `config` but for its index, the device that it runs on, and who wrote it."""
+
+    def essence(of_model: dict[str, Any]) -> list[Any]:
+        parameters = {key: value for key, value in of_model["parameters"].items() if key != "device"}
+        return [parameters, *(of_model[key] for key in ("format", "estimator", "fitted", "payload"))]
+
+    try:
+        return essence(read_config(path)) == essence(json.loads(_dump(config)))
+    except FormatError:  # none there, or damaged: it is replaced
+        return False
 
 
 def read_model(path: Path) -> Parts:
@@ -136,8 +184,12 @@ def read_model(path: Path) -> Parts:
         path = standing_folder(path)
         config = read_config(path)
         weights, arrays = _split(_read_weights(path, config))
+        log, table = Log(), None
+        if config["format"] == WITH_INDEX:
+            table = log.read(path, config["sha256"])
     with untrusted(f"{path}: config.json does not describe a model that this version knows"):
-        return Parts(config["estimator"], _all_from_json(config["parameters"]), config["fitted"], weights, arrays)
+        grown = None if table is None else (log, table)
+        return Parts(config["estimator"], _all_from_json(config["parameters"]), config["fitted"], weights, arrays, grown)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -155,12 +207,21 @@ def read_config(path: Path) -> dict[str, Any]:
     rest = text.removesuffix(ending) + "\n}\n"  # as text: serialising a hostile tree again could make it grow
     if not text.endswith(ending) or config["sha256"] != hashlib.sha256(rest.encode()).hexdigest():
         raise FormatError(f"{file}: damaged or edited (SHA-256 differs). Copy the model again, or save it again.")
-    if config.get("format") != FORMAT:
+    if config.get("format") not in (FORMAT, WITH_INDEX):
         raise FormatError(
             f"{path}: model format {config.get('format')!r}, written by version {config.get('hourglass')}; this version reads "
-            f"format {FORMAT}. Upgrade hourglass."
+            f"formats {FORMAT} and {WITH_INDEX}. Upgrade hourglass."
         )
     return config
+
+
+def digest_of(path: Path) -> str:
+    """A SHA-256 of the model folder `path`, its index included. Raises FormatError if it is damaged."""
+    config = read_config(path)
+    known: str = config["sha256"]
+    if config["format"] != WITH_INDEX:
+        return known
+    return hashlib.sha256(f"{known} {digest_of_table(path)}".encode()).hexdigest()
 
 
 def _read_weights(path: Path, config: dict[str, Any]) -> dict[str, Tensor]:
@@ -220,6 +281,16 @@ def restore_history(fitted: dict[str, Any]) -> list[dict[str, Any]]:
     return history
 
 
+def restore_data(fitted: dict[str, Any]) -> dict[str, Any]:
+    """What was recorded of the training data; nothing in models of before."""
+    data = dict(fitted.get("data", {}))
+    kinds = {"name": str, "samples": int, "held_out": int, "pairs": bool}
+    for name, value in data.items():
+        if type(value) is not kinds[name]:
+            raise TypeError(f"{name} of the training data: {value!r}")
+    return data
+
+
 def restore_sample(fitted: dict[str, Any]) -> Sample:
     return _checked_sample(**fitted["layout"])
 
@@ -268,35 +339,3 @@ def _is_numeric(value: Any) -> bool:
 
 def _dump(config: dict[str, Any]) -> str:
     return json.dumps(config, indent=1) + "\n"
-
-
-def _card(title: str, sample: Sample, n_weights: int, config: dict[str, Any]) -> str:
-    """The model card: description, training, use."""
-    settings, rows = config["fitted"]["settings"], config["fitted"]["history"]
-    epochs = "\n".join(
-        f"| {row['epoch']} | {row['loss']:.5f} | "
-        f"{'' if row['validation_loss'] is None else format(row['validation_loss'], '.5f')} |"
-        for row in rows
-    )
-    values = "\n".join(f"| {key} | `{json.dumps(value)}` |" for key, value in settings.items())
-    return f"""# {title}
-
-Trained by hourglass {config["hourglass"]}. Encodes samples of shape {sample} in
-{settings["n_components"]} latent dimensions; {n_weights:,} weights.
-
-```python
-import hourglass as hg
-
-model = hg.load_model("path/to/this/folder")
-```
-
-| setting | value |
-| --- | --- |
-{values}
-
-| epoch | loss | validation loss |
-| --- | --- | --- |
-{epochs}
-
-Weights: `{WEIGHTS}`, {config["payload"]["bytes"]:,} bytes, SHA-256 `{config["payload"]["sha256"]}`.
-"""

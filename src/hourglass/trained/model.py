@@ -25,7 +25,15 @@ from hourglass.networks import Network, build, has_convolution, is_encoder_then_
 from hourglass.objectives import Output
 from hourglass.runtime.inputs import check_codes, checked_input
 from hourglass.runtime.windows import Window, windows_of
-from hourglass.trained.files import Face, read_model, restore_history, restore_sample, restore_settings, write_model
+from hourglass.trained.files import (
+    Face,
+    read_model,
+    restore_data,
+    restore_history,
+    restore_sample,
+    restore_settings,
+    write_model,
+)
 from hourglass.training import (
     Threads,
     as_tensor,
@@ -84,6 +92,8 @@ class Trained:
         Number of threads, as for estimators.
     held_out : HeldOut, optional
         Which samples only validated; not saved.
+    data : dict
+        What is known of the training data: samples, held_out (how many), pairs, and of a catalogue's the name.
     """
 
     network: Network
@@ -92,6 +102,7 @@ class Trained:
     history: list[dict[str, Any]] = field(default_factory=list)
     n_threads: int | str | None = None
     held_out: HeldOut | None = None
+    data: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.network.eval()
@@ -138,7 +149,9 @@ class Trained:
             if settings["network"] is None:
                 raise ParameterError(f"{path}: trained with your own modules; pass them to load_model.")
             sample, history = restore_sample(parts.fitted), restore_history(parts.fitted)
-            return cls.of_weights(parts.weights, sample, settings, history, as_device(device))
+            trained = cls.of_weights(parts.weights, sample, settings, history, as_device(device))
+            trained.data = restore_data(parts.fitted)
+            return trained
 
     def save(self, path: str | Path, face: Face | None = None) -> None:
         """Write the model as a folder: model.safetensors, config.json and README.md, its card.
@@ -156,7 +169,7 @@ class Trained:
         ParameterError
             If it begins with ~ and a user that is not known.
         """
-        write_model(output_path(path), self.network, self.sample, self.settings, self.history, face)
+        write_model(output_path(path), self.network, self.sample, self.settings, self.history, self.data, face)
 
     @property
     def device(self) -> torch.device:

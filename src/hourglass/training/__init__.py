@@ -14,15 +14,18 @@ from hourglass.training.plan import SCHEDULES, Plan
 from hourglass.training.random_state import exact_convolutions, ordinary_torch, seeded_globally
 from hourglass.training.run import PRECISIONS, Callback, Run
 from hourglass.training.sources import Crops, FullBatch, Rows, Source, Streamed, source_of
+from hourglass.training.trackers import TRACKERS, MLflow, TensorBoard, Tracker
 
 __all__ = [
     "OPTIMIZERS",
     "PRECISIONS",
     "SCHEDULES",
+    "TRACKERS",
     "Callback",
     "Crops",
     "Examples",
     "FullBatch",
+    "MLflow",
     "Muon",
     "Neighbouring",
     "Optimizer",
@@ -33,7 +36,9 @@ __all__ = [
     "Run",
     "Source",
     "Streamed",
+    "TensorBoard",
     "Threads",
+    "Tracker",
     "WriteCheckpoint",
     "WriteHistory",
     "as_tensor",

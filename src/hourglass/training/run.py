@@ -65,6 +65,8 @@ class Run:
         A name in `PRECISIONS`: of matrix products in training steps.
     processes : Processes
         The process group, and this process's rank.
+    settings : dict
+        The settings of training, for callbacks.
     """
 
     network: Network
@@ -84,7 +86,8 @@ class Run:
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Tensor] | None = None
     stop: bool = False
-    # for progress displays
+    # for displays and trackers
+    settings: dict[str, Any] = field(default_factory=dict)
     n_epochs: int = 0
     n_batches: int = 0
     n_images: int = 0
