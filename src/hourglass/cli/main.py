@@ -30,6 +30,7 @@ from hourglass.cli.info import info
 from hourglass.cli.options import BAD_INPUT, INTERRUPTED
 from hourglass.cli.processes import rank, say_last
 from hourglass.cli.search import search
+from hourglass.cli.serve import serve
 from hourglass.cli.train import train
 from hourglass.errors import HourglassError, HourglassWarning, ProcessError
 
@@ -46,7 +47,7 @@ def hourglass() -> None:
 
 VERBS = (
     *(demo, chapter, train, denoise, detect, generate, encode, search, compress, decompress, enhance),
-    *(compare, explore, evaluate, data, info),
+    *(compare, explore, serve, evaluate, data, info),
 )
 for verb in VERBS:
     hourglass.add_command(verb)

@@ -231,6 +231,14 @@ def in_unit(picture: Picture, white: float | None) -> Array:
     return to_unit(picture.values, level, name=picture.name)
 
 
+def sized(picture: Picture, size: tuple[int, int]) -> Picture:
+    """The picture at `size` (height, width), as if it had been read at it."""
+    if picture.values.shape[:2] == size:
+        return picture
+    values = resized(Image.fromarray(picture.values), picture.values, size)
+    return dataclasses.replace(picture, values=values, alpha=None)
+
+
 # --- writing back ------------------------------------------------------------------------------------------------------
 
 
