@@ -627,10 +627,11 @@ def test_the_verb_stops_when_asked_and_says_what_is_wrong(models: dict[str, str]
         assert "choose another --port" in err
         running.send_signal(signal.SIGTERM)
         assert running.wait(30) == 0
-        until(lambda: [event["event"] for event in events] == ["model loaded", "ready", "stopped"])
+        told = ["worker started", "model loaded", "ready", "stopped"]
+        until(lambda: [event["event"] for event in events] == told)
     for arguments, words in (
         ([tmp_path / "none.hg"], "no such model"),
-        ([tmp_path], "no model"),
+        ([tmp_path], "a worker cannot start"),
         ([models["denoiser"], models["denoiser"]], "NAME="),
         ([models["denoiser"], "--token-file", tmp_path / "none"], "cannot be read"),
     ):

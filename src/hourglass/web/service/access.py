@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hmac
+import itertools
 import re
+import secrets
 import time
-import uuid
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -29,6 +30,7 @@ class Access:
     def __init__(self, app: ASGIApp, token: str | None, log: Log, metrics: Metrics) -> None:
         self._app, self._log, self._metrics = app, log, metrics
         self._token = None if token is None else token.encode()
+        self._prefix, self._numbers = secrets.token_hex(6), itertools.count(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -36,7 +38,7 @@ class Access:
             return
         began, headers = time.monotonic(), Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        identity = given if _IDENTITY.fullmatch(given) else uuid.uuid4().hex
+        identity = given if _IDENTITY.fullmatch(given) else f"{self._prefix}-{next(self._numbers)}"
         record: dict[str, Any] = {"id": identity, "model": "", "use": ""}
         scope[RECORD] = record
         status, n_bytes = 0, 0

@@ -1,13 +1,15 @@
 """The service's routes: each use of each model has an address of its own, so that the OpenAPI page can describe it."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import FastAPI, Query, Request, Security
+from fastapi import FastAPI, Request, Security
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPBearer
 from starlette.staticfiles import StaticFiles
@@ -21,7 +23,7 @@ from hourglass.web.service import content
 from hourglass.web.service.access import Access, failure_response
 from hourglass.web.service.limits import Limits
 from hourglass.web.service.log import Log
-from hourglass.web.service.options import options_of
+from hourglass.web.service.options import options_of, parameters_of, parsed
 from hourglass.web.service.service import Service
 from hourglass.web.service.uses import Use
 
@@ -156,8 +158,9 @@ def _add_example(app: FastAPI, service: Service, name: str, *, needs_token: bool
 def _add_use(app: FastAPI, service: Service, name: str, asked: str, use: Use, *, needs_token: bool) -> None:
     kind = options_of(asked, use)
 
-    async def ask(request: Request, options: Annotated[kind, Query()]) -> Response:  # type: ignore[valid-type]
-        return await service.answer(request, name, asked, options)
+    async def ask(request: Request) -> Response:
+        # Not by FastAPI's own parsing, which takes as long as decoding a small image.
+        return await service.answer(request, name, asked, parsed(kind, request.query_params))
 
     is_image = service.models[name].served.sample.is_image
     what = "An image file (PNG, JPEG, WebP, TIFF, …) or an npy file, as it is." if is_image else "An npy file: (n, features)."
@@ -167,7 +170,8 @@ def _add_use(app: FastAPI, service: Service, name: str, asked: str, use: Use, *,
         description=use.summary,
         response_class=Response,
         responses={200: {"description": "Done.", "content": _GIVES[use.gives]}, **ERRORS},
-        openapi_extra=takes(what) | {"x-codeSamples": _samples(name, asked, use, needs_token)},
+        openapi_extra=takes(what)
+        | {"parameters": parameters_of(kind), "x-codeSamples": _samples(name, asked, use, needs_token)},
         dependencies=_security(needs_token),
     )(ask)
 

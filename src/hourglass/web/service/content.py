@@ -133,7 +133,7 @@ def answer(content: Content, served: Served, use: Use, results: Sequence[Any], o
     if use.gives == "facts":
         return _as_json({"images": [_fact(fact, content, number, served) for number, fact in enumerate(results)]})
     if use.gives == "codes":
-        codes = np.stack(results)
+        codes = np.asarray(results)
         return (encode_npy(codes), OCTETS) if kind == "npy" else _as_json({"codes": codes.tolist()})
     if use.gives == "map" and kind == "png":
         return _overlay(content, results, served), MEDIA["PNG"]
@@ -151,7 +151,7 @@ def _arrays(content: Content, results: Sequence[Array], kind: str) -> tuple[byte
     if len({result.shape for result in results}) > 1:
         raise DataError("the pages have several sizes, which no array holds; leave format= out, or add pages=first.")
     is_single = content.is_single or len(content.pictures) == 1
-    return encode_npy(results[0] if is_single else np.stack(results)), OCTETS
+    return encode_npy(results[0] if is_single else np.asarray(results)), OCTETS
 
 
 def _fact(fact: dict[str, Any], content: Content, number: int, served: Served) -> dict[str, Any]:

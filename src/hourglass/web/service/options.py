@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.datastructures import QueryParams
 
+from hourglass.errors import ParameterError
 from hourglass.web.service.uses import Use
 
 _WHITE = "White level of images deeper than 8 bits, such as 4095 for 12 bits; by default the model's, or found in the image."
@@ -92,6 +94,28 @@ _OPTIONS: dict[str, type[Options]] = {
     "encode": EncodeOptions,
     "search": SearchOptions,
 }
+
+
+def parsed(kind: type[Options], query: QueryParams) -> Options:
+    """The options in a request's address. Raises ParameterError for unknown names, other values, and a name twice."""
+    names = [name for name, _ in query.multi_items()]
+    if len(set(names)) < len(names):
+        raise ParameterError("an option stands in the address twice; allowed: once.")
+    try:
+        return kind.model_validate(dict(query))
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}" for fault in error.errors()]
+        allowed = ", ".join(kind.model_fields)
+        raise ParameterError(f"{'; '.join(faults)[:300]}; the options are {allowed}.") from error
+
+
+def parameters_of(kind: type[Options]) -> list[dict[str, Any]]:
+    """The OpenAPI description of the options."""
+    described = []
+    for name, schema in kind.model_json_schema()["properties"].items():
+        about = schema.pop("description", "")
+        described.append({"name": name, "in": "query", "required": False, "description": about, "schema": schema})
+    return described
 
 
 def options_of(name: str, use: Use) -> type[Options]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from fastapi import Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from hourglass.errors import LimitError
 from hourglass.notes import collected
 from hourglass.web.exchange import read_body
 from hourglass.web.service import content
@@ -23,8 +26,10 @@ from hourglass.web.service.log import Log
 from hourglass.web.service.metrics import Metrics
 from hourglass.web.service.models import Models
 from hourglass.web.service.options import Options
+from hourglass.web.service.uses import Served, Use
 
 _DECODERS = 2  # threads that decode and encode
+_QUICK = 65_536  # bytes or pixels that are decoded and encoded without a thread: less than a millisecond
 _LONGEST_NOTES = 2000  # letters of the header
 NOTES = "x-hourglass-notes"
 """The header with what was converted or left out: a list of sentences, JSON."""
@@ -76,13 +81,14 @@ class Service:
         deadline = time.monotonic() + self.limits.seconds
         served = self.models[name].served  # this version, though another may be loaded meanwhile
         use = served.uses[asked]
-        given, notes = await self._aside(lambda: content.read(body, served, use, options, self.limits.pixels))
+        given, notes = await self._given(body, served, use, options)
         place.grow(given.n_bytes)
         answers = await asyncio.gather(
             *(self.batcher.ask((name, asked), use, block, options.to_model, deadline) for block in given.blocks)
         )
-        results = [result for one in answers for result in one.results]
-        (made, media), more = await self._aside(lambda: content.answer(given, served, use, results, options))
+        results = answers[0].results if len(answers) == 1 else [result for one in answers for result in one.results]
+        finish = functools.partial(content.answer, given, served, use, results, options)
+        (made, media), more = _noted(finish) if given.n_bytes <= _QUICK else await self._aside(finish)
         record |= {
             "images": sum(len(block) for block in given.blocks),
             "waited_ms": round(1000 * max(one.waited for one in answers), 1),
@@ -94,15 +100,17 @@ class Service:
         headers = {NOTES: json.dumps([*every])[:_LONGEST_NOTES]} if every else None
         return Response(made, media_type=media, headers=headers)
 
+    async def _given(self, body: bytes, served: Served, use: Use, options: Options) -> tuple[content.Content, list[str]]:
+        """The images of a request, and notes; what is small for certain is read at once, as a thread would take longer."""
+        read = functools.partial(content.read, body, served, use, options)
+        if len(body) <= _QUICK:
+            with contextlib.suppress(LimitError):
+                return _noted(lambda: read(min(_QUICK, self.limits.pixels)))
+        return await self._aside(lambda: read(self.limits.pixels))
+
     async def _aside(self, work: Callable[[], T]) -> tuple[T, list[str]]:
-        """(the result of `work`, done in a thread; its notes)"""
-
-        def noted() -> tuple[T, list[str]]:
-            with collected() as notes:
-                result = work()
-            return result, notes
-
-        return await asyncio.get_running_loop().run_in_executor(self._pool, noted)
+        """The result of `work`, done in a thread, and its notes."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, _noted, work)
 
     def _declared(self, request: Request) -> int:
         """Bytes of the body as its length says, or at most."""
@@ -129,3 +137,10 @@ class Service:
         self.metrics.loaded.labels(name).set(loaded.since)
         facts = {"model": name, "version": loaded.version, "task": loaded.served.task, "uses": list(loaded.served.uses)}
         self.log.event("model loaded", **facts)
+
+
+def _noted(work: Callable[[], T]) -> tuple[T, list[str]]:
+    """The result of `work`, and its notes."""
+    with collected() as notes:
+        result = work()
+    return result, notes
