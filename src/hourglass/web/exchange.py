@@ -68,12 +68,4 @@ def error_response(_: Request, error: Exception) -> Response:
         allowed = (error.headers or {}).get("Allow", "other methods")
         messages = {"Not Found": "not found; the page is at /.", "Method Not Allowed": f"only {allowed} is allowed here."}
         return JSONResponse({"error": messages.get(error.detail, error.detail)}, error.status_code, headers=error.headers)
-    if isinstance(error, RequestValidationError):
-        return JSONResponse({"error": _invalid(error)}, 400)
     return JSONResponse({"error": " ".join(str(error).split())}, 400)
-
-
-def _invalid(error: RequestValidationError) -> str:
-    """What is wrong with the parameters of a request, in one sentence."""
-    faults = [f"{'.'.join(str(part) for part in fault['loc'][1:])}: {fault['msg'].lower()}" for fault in error.errors()]
-    return "; ".join(faults)[:500] + "."

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hourglass.errors import HourglassError, ModelError, ParameterError
+from hourglass.errors import ModelError, ParameterError
 from hourglass.web.service.uses import Served, served
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -86,7 +86,7 @@ class Models(Mapping[str, Loaded]):
                 loaded = await asyncio.to_thread(_load, path, self._device)
                 if set(loaded.served.uses) != set(self._loaded[name].served.uses):
                     raise ModelError(f"{path}: is of --task {loaded.served.task} now; start the server anew to serve it.")
-            except (HourglassError, OSError, MemoryError) as error:
+            except Exception as error:  # noqa: BLE001  # whatever it is, the model in memory goes on
                 self._on_load(name, error)
             else:
                 self._loaded[name] = loaded
