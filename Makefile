@@ -38,6 +38,10 @@ explorer: .venv/.dev
 reliability: .venv/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python tools/reliability.py
 
+# docs/service.md: about seven minutes on two cores that do nothing else.
+service: .venv/.dev
+	$(BIN)/python tools/service.py
+
 # docs/scaling.md: about half an hour on two cores that do nothing else, 8 GB of disk.
 scaling: .venv/.dev
 	$(BIN)/python tools/scaling.py
@@ -61,4 +65,4 @@ performance: .venv/.demo
 clean:
 	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: demo test check docs results explorer reliability scaling performance clean
+.PHONY: demo test check docs results explorer reliability service scaling performance clean
