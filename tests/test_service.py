@@ -19,16 +19,18 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import numpy as np
 import pytest
 import schemathesis
+import uvicorn
 from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, settings
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 
 import hourglass as hg
@@ -36,11 +38,16 @@ from hourglass.data.array_files import decode_npy, encode_npy
 from hourglass.data.files import encode_image
 from hourglass.data.pictures import decode_pictures
 from hourglass.images import Sample, to_uint8
+from hourglass.web.listening import listen
 from hourglass.web.service import Limits, Settings, create_service, named
 from hourglass.web.service.batching import Batcher
 from hourglass.web.service.content import as_block
+from hourglass.web.service.limits import Admission
 from hourglass.web.service.server import token_of
 from hourglass.web.service.uses import Use
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ADDRESS = "http://127.0.0.1:8300"
 
@@ -237,6 +244,31 @@ def test_the_page_loads_nothing_from_elsewhere(client: TestClient) -> None:
     assert not re.search(r"<script(?![^>]*src=)|\son\w+=|style=", page.text)
 
 
+@pytest.mark.browser
+def test_the_page_tries_every_use(browser: Browser, models: dict[str, str]) -> None:
+    address = listen("127.0.0.1", 0)
+    service = create_service(Settings(one(models, "detector", "photos"), hosts=address.hosts, quiet=True))
+    server = uvicorn.Server(uvicorn.Config(service, log_config=None))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [address.listener]})
+    thread.start()
+    page = browser.new_page()
+    try:
+        page.goto(address.url)
+        page.wait_for_selector("section")
+        sections = page.locator("section").all()
+        assert len(sections) == 5
+        for section in sections:
+            section.locator("button").click()
+            section.locator(".answer a, .answer pre").first.wait_for()
+        sections[-2].locator("input[name=strength]").fill("7")
+        sections[-2].locator("button").click()
+        page.wait_for_selector("text=400: strength")
+    finally:
+        page.close()
+        server.should_exit = True
+        thread.join()
+
+
 def test_figures_and_states_are_told(client: TestClient) -> None:
     assert client.get("/health").json() == {"status": "ok"}
     assert client.get("/ready").json() == {"status": "ready"}
@@ -402,6 +434,30 @@ def test_a_full_queue_says_when_to_come_again(models: dict[str, str], monkeypatc
         may_go.set()
         assert {one.result().status_code for one in waiting} <= {200, 429}
         assert client.post("/models/denoiser/denoise", content=body).status_code == 200
+
+
+def test_bytes_under_way_are_limited_together_and_a_stopping_server_takes_none() -> None:
+    admission = Admission(Limits(memory=100, queue=5))
+    with admission.place(150):  # alone, whatever it needs
+        with pytest.raises(HTTPException) as refused, admission.place(1):
+            pass
+        assert refused.value.status_code == 429
+    assert (admission.requests, admission.bytes) == (0, 0)
+    with admission.place(10) as place:
+        place.grow(85)
+        with admission.place(5), pytest.raises(HTTPException), admission.place(1):
+            pass
+    admission.took(10.0, 1)
+    with contextlib.ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(admission.place(1))
+        with pytest.raises(HTTPException) as refused, admission.place(1):
+            pass
+        assert 1 < int((refused.value.headers or {})["Retry-After"]) <= 60  # as long as those under way take
+    admission.is_closed = True
+    with pytest.raises(HTTPException) as refused, admission.place(1):
+        pass
+    assert refused.value.status_code == 503
 
 
 def test_time_is_limited(models: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
