@@ -189,6 +189,11 @@ def test_pages_and_arrays_of_several_images_come_back_together(client: TestClien
     answer = client.post("/models/photos/denoise", content=stack.getvalue())
     assert [page.values.shape for page in decode_pictures(answer.content, "answer")] == [(12, 16), (16, 16), (20, 16)]
     assert len(client.post("/models/photos/encode", content=stack.getvalue(), params={"pages": "first"}).json()["codes"]) == 1
+    frames = [Image.fromarray(noise(1, 1 + number % 2, seed=number)) for number in range(300)]
+    many = io.BytesIO()
+    frames[0].save(many, "TIFF", save_all=True, append_images=frames[1:])
+    refused = client.post("/models/photos/encode", content=many.getvalue())
+    assert (refused.status_code, "limit is 256" in refused.json()["error"]) == (413, True)
     for shape in ((8, 8), (3, 8, 8)):
         images = noise(*shape)
         answer = client.post("/models/denoiser/denoise", content=encode_npy(images))

@@ -1,4 +1,4 @@
-"""Measure `hourglass serve` under load: `python tools/service.py [--seconds 60] [-o docs]`, about six minutes.
+"""Measure `hourglass serve` under load: `python tools/service.py [--seconds 60] [-o docs]`, about seven minutes.
 
 Starts the service of two denoisers in two workers, on this machine alone, and writes service.json and service.md: how long
 answers take with 64 clients of which three requests in ten are malformed, whether an answer was wrong, whether memory grows,
@@ -237,8 +237,10 @@ def measure(folder: Path, seconds: float) -> dict[str, Any]:
             figures[name] = asyncio.run(load(service, *given, **options))
         print(name, figures[name], flush=True)
 
+    run("small_light", questions(small, "digits", digits), CLIENTS, seconds / 3, rate=50.0)
     run("small", questions(small, "digits", digits), CLIENTS, seconds, rate=200.0)
     run("small_saturated", questions(small, "digits", digits), CLIENTS, seconds / 3)
+    run("large_light", questions(large, "photos", photos), CLIENTS, seconds / 3, rate=0.2 / alone)
     run("large", questions(large, "photos", photos), CLIENTS, seconds, rate=0.5 / alone)
     run("large_saturated", questions(large, "photos", photos), CLIENTS, seconds / 3)
     run("killed", questions(small, "digits", digits), CLIENTS, seconds / 3, kill_after=seconds / 10)
@@ -250,8 +252,10 @@ def measure(folder: Path, seconds: float) -> dict[str, Any]:
 
 
 ROWS = {
+    "small_light": "28×28, 64 clients, 50 requests a second",
     "small": "28×28, 64 clients, 200 requests a second",
     "small_saturated": "28×28, 64 clients, as fast as they are answered",
+    "large_light": "512×512, 64 clients, a fifth of what one core computes",
     "large": "512×512, 64 clients, half of what one core computes",
     "large_saturated": "512×512, 64 clients, as fast as they are answered",
     "killed": "28×28, 64 clients, one worker killed (SIGKILL)",
@@ -282,7 +286,7 @@ def to_markdown(content: dict[str, Any]) -> str:
     killed = figures["killed"]
     lines += [
         f"\nThe kill lost {killed['lost']} requests, {killed['lost_of_others']} of them of other workers.\n",
-        "| throughput in one thread, alternating | service | `transform` | ratio |",
+        "| throughput of a model thread, alternating | service | `transform` | ratio |",
         "| --- | --- | --- | --- |",
     ]
     for name, size in (("throughput_small", "28×28"), ("throughput_large", "512×512")):

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from hourglass.images import Array, Sample
 
 _IMAGE, _ARRAY = "the image", "the array"  # as messages begin
+_MOST_SIZES = 256  # pages, if their sizes differ
 _MOST_CHANNELS = 4  # of an array of three axes, which otherwise holds several grey images
-_SIGNED = ("PNG", "JPEG", "WEBP", "TIFF")  # formats that may be asked for
 MEDIA = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "TIFF": "image/tiff", "GIF": "image/gif"}
 MEDIA |= {"BMP": "image/bmp", "AVIF": "image/avif", "PPM": "image/x-portable-anymap"}
 JSON, HGC = "application/json", "application/vnd.hourglass.hgc"
@@ -81,7 +81,7 @@ def _read_pictures(body: bytes, sample: Sample, use: Use, options: Options, most
         floats = [picture for picture in pictures if picture.depth == "float32"]
         level = common_white(floats, _IMAGE, white) if floats else None
         images = [in_unit(picture, level) if picture in floats else picture.values for picture in pictures]
-        return Content([image[None] for image in images], pictures, white)
+        return Content(_blocks(images), pictures, white)
     level = common_white(pictures, _IMAGE, white)
     if use.reads == "fitted" and not sample.is_any_size:
         images = [in_unit(sized(picture, (sample.size[0], sample.size[1])), level) for picture in pictures]
@@ -89,7 +89,16 @@ def _read_pictures(body: bytes, sample: Sample, use: Use, options: Options, most
         images = [in_unit(picture, level) for picture in pictures]
     if use.reads != "own":
         images = [with_channels(image[None], sample.shape)[0] for image in images]
-    return Content([image[None] for image in images], pictures, level)
+    return Content(_blocks(images), pictures, level)
+
+
+def _blocks(images: list[Array]) -> list[Array]:
+    """Images of one shape and dtype as one block, others each as its own. Raises LimitError for too many of these."""
+    if len({(image.shape, image.dtype) for image in images}) == 1:
+        return [images[0][None] if len(images) == 1 else np.stack(images)]
+    if len(images) > _MOST_SIZES:
+        raise LimitError(f"{_IMAGE}: {len(images)} pages of several sizes; the limit is {_MOST_SIZES}.")
+    return [image[None] for image in images]
 
 
 def _read_array(body: bytes, sample: Sample, options: Options, most_pixels: int) -> Content:

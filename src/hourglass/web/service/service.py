@@ -30,7 +30,7 @@ from hourglass.web.service.uses import Served, Use
 
 _DECODERS = 2  # threads that decode and encode
 _QUICK = 65_536  # bytes or pixels that are decoded and encoded without a thread: less than a millisecond
-_LONGEST_NOTES = 2000  # letters of the header
+_MOST_NOTES, _LONGEST = 5, 300  # sentences in the header, letters of each
 NOTES = "x-hourglass-notes"
 """The header with what was converted or left out: a list of sentences, JSON."""
 
@@ -97,7 +97,7 @@ class Service:
         }
         self.metrics.waited.labels(name, asked).observe(max(one.waited for one in answers))
         every = dict.fromkeys([*notes, *(words for one in answers for words in one.notes), *more])
-        headers = {NOTES: json.dumps([*every])[:_LONGEST_NOTES]} if every else None
+        headers = {NOTES: json.dumps([words[:_LONGEST] for words in every][:_MOST_NOTES])} if every else None
         return Response(made, media_type=media, headers=headers)
 
     async def _given(self, body: bytes, served: Served, use: Use, options: Options) -> tuple[content.Content, list[str]]:
