@@ -42,6 +42,10 @@ explorer: .venv/.dev
 reliability: .venv/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python tools/reliability.py
 
+# docs/service.md: about seven minutes on two cores that do nothing else.
+service: .venv/.dev
+	$(BIN)/python tools/service.py
+
 # docs/scaling.md: about half an hour on two cores that do nothing else, 8 GB of disk.
 scaling: .venv/.dev
 	$(BIN)/python tools/scaling.py
@@ -65,4 +69,4 @@ performance: .venv/.dev
 clean:
 	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: demo test check docs runtime results explorer reliability scaling performance clean
+.PHONY: demo test check docs site runtime results explorer reliability scaling performance service clean

@@ -3,6 +3,7 @@
     HourglassError
     ├── DataError (ValueError)        images, labels or files that cannot be used as they are
     │   ├── DownloadError             a data set that is not at hand and could not be fetched
+    │   ├── LimitError                an image or file of more pixels, pages or bytes than a limit allows
     │   └── WorkerError               a process that decodes images has ended; the images themselves may be intact
     ├── ParameterError (ValueError)   an argument that is out of range or does not fit the others
     ├── ModelError (ValueError)       a network that cannot be built, or does not fit the images
@@ -28,6 +29,10 @@ class DataError(HourglassError, ValueError):
 
 class DownloadError(DataError):
     """A data set that is not at hand and could not be fetched."""
+
+
+class LimitError(DataError):
+    """An image or file of more pixels, pages or bytes than a limit allows."""
 
 
 class WorkerError(DataError):

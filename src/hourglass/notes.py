@@ -63,6 +63,19 @@ def one_note() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def collected() -> Iterator[list[str]]:
+    """Collect this thread's notes within the context into a list, one of each kind, instead of issuing them as warnings."""
+    messages: list[str] = []
+    groups: dict[str, list[str]] = {}
+    token = _groups.set(groups)
+    try:
+        yield messages
+    finally:
+        _groups.reset(token)
+        messages += [group[0] for group in groups.values()]
+
+
+@contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Ignore all warnings of this thread, ours and others', as Pillow's on odd metadata.
 

@@ -32,6 +32,7 @@ from hourglass.cli.options import BAD_INPUT, INTERRUPTED
 from hourglass.cli.processes import rank, say_last
 from hourglass.cli.run import run
 from hourglass.cli.search import search
+from hourglass.cli.serve import serve
 from hourglass.cli.train import train
 from hourglass.errors import HourglassError, HourglassWarning, ProcessError
 
@@ -48,7 +49,7 @@ def hourglass() -> None:
 
 VERBS = (
     *(demo, chapter, train, denoise, detect, generate, encode, search, compress, decompress, enhance),
-    *(compare, explore, export, run, evaluate, data, info),
+    *(compare, explore, serve, export, run, evaluate, data, info),
 )
 LEFT_OUT = ("torch", "sklearn", "scipy", "safetensors", "constriction", "matplotlib")
 """What the distribution hourglass-runtime is installed without."""

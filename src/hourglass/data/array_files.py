@@ -5,11 +5,13 @@ Readers check every size that a header declares against `files.MAX_BYTES` and th
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import math
 import struct
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,7 +22,7 @@ from hourglass.data.dataset import Split
 from hourglass.data.depth import common_level, unit_array
 from hourglass.data.files import BROKEN, reason_of
 from hourglass.data.write import replace_file
-from hourglass.errors import DataError
+from hourglass.errors import DataError, LimitError
 from hourglass.images import Array
 from hourglass.notes import quiet
 
@@ -106,11 +108,32 @@ def _read_at_most(stream: BinaryIO | gzip.GzipFile, limit: int) -> bytearray:
 # --- numpy -----------------------------------------------------------------------------------------------------------
 
 
+NPY_SIGNATURE = b"\x93NUMPY"
+
+
 def read_npy(path: Path) -> Array:
     """Read an array from an npy file. Raises DataError for pickled objects."""
+    with _npy_errors(path), path.open("rb") as stream:
+        return _parse_npy(stream, path, path.stat().st_size)
+
+
+def decode_npy(content: bytes, name: str) -> Array:
+    """The array of the `content` of an npy file. Raises DataError, whose message begins with `name`, for pickled objects."""
+    with _npy_errors(Path(name)):
+        return _parse_npy(io.BytesIO(content), Path(name), len(content))
+
+
+def encode_npy(array: Array) -> bytes:
+    """The content of an npy file that holds `array`."""
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=False)
+    return stream.getvalue()
+
+
+@contextlib.contextmanager
+def _npy_errors(path: Path) -> Iterator[None]:
     try:
-        with path.open("rb") as stream:
-            return _parse_npy(stream, path, path.stat().st_size)
+        yield
     except DataError:
         raise
     except BROKEN as error:
@@ -203,5 +226,5 @@ def _check_declared(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) ->
     """Return the number of bytes that a header declares. Raises DataError if it exceeds the limit."""
     declared = math.prod(shape) * dtype.itemsize
     if declared > files.MAX_BYTES or any(not 0 <= length < 1 << 48 for length in shape):
-        raise DataError(f"{path}: declares {declared:,} bytes; the limit is {files.MAX_BYTES:,}.")
+        raise LimitError(f"{path}: declares {declared:,} bytes; the limit is {files.MAX_BYTES:,}.")
     return declared

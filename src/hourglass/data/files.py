@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hourglass.data.write import replace_file
-from hourglass.errors import DataError, ParameterError
+from hourglass.errors import DataError, LimitError, ParameterError
 from hourglass.images import DEEP_MODES, Array, as_plain, to_uint8, to_unit
 from hourglass.notes import note, quiet
 
@@ -218,12 +218,12 @@ def decoded_pages(
     Raises
     ------
     DataError
-        If the file is not an image of a supported format, or exceeds `MAX_PIXELS` over all pages or `MAX_PAGES`.
+        If the file is not an image of a supported format; LimitError if it exceeds `MAX_PIXELS` over all pages or `MAX_PAGES`.
     """
     allowed, limit = sorted(set(IMAGE_FORMATS.values())), MAX_PIXELS if most_pixels is None else most_pixels
     width, height = _webp_size(stream)
     if width * height > limit:
-        raise DataError(f"{name}: {width}×{height} pixels; the limit is {limit:,}.")
+        raise LimitError(f"{name}: {width}×{height} pixels; the limit is {limit:,}.")
     try:
         # Our limit replaces Pillow's, and its warnings on odd metadata are noise.
         with quiet(), Image.open(stream, formats=_openable()) as image:
@@ -244,7 +244,7 @@ def decoded_pages(
             raise DataError(f"{name}: is empty (0 bytes).") from error
         raise DataError(f"{name}: not a readable image; allowed: {', '.join(allowed)}.") from error
     except Image.DecompressionBombError as error:  # Pillow's own limit, if ours was raised above it
-        raise DataError(f"{name}: more pixels than Pillow opens; the limit is {limit:,}.") from error
+        raise LimitError(f"{name}: more pixels than Pillow opens; the limit is {limit:,}.") from error
     except BROKEN as error:
         raise DataError(f"{name}: not a readable image ({reason_of(error)}); allowed: {', '.join(allowed)}.") from error
 
@@ -290,8 +290,8 @@ def _page_numbers(image: Image.Image, name: str, pages: Pages | int, limit: int,
             n_pixels += image.width * image.height  # all frames of an animation have this size
             if n_pixels > limit or len(numbers) == MAX_PAGES:
                 if not numbers:
-                    raise DataError(f"{name}: {image.width}×{image.height} pixels; the limit is {limit:,}.")
-                raise DataError(
+                    raise LimitError(f"{name}: {image.width}×{image.height} pixels; the limit is {limit:,}.")
+                raise LimitError(
                     f"{name}: more than {len(numbers)} pages or {limit:,} pixels; the limit is {MAX_PAGES:,} pages and "
                     f'{limit:,} pixels in total; pages="first" reads one.'
                 )

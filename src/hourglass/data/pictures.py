@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,16 +101,44 @@ def read_pictures(path: Path, size: tuple[int, int] | None = None, pages: Pages 
     """
     file, page = page_of(path)
     notes: set[str] = set()
+    chosen = pages if page is None else page
+    pictures = opened(file, lambda stream: _pictures(stream, str(path), size, chosen, None, notes))
+    expected = IMAGE_FORMATS.get(file.suffix.lower())
+    if expected is not None and expected != pictures[0].format:
+        suffix = next(suffix for suffix, kind in IMAGE_FORMATS.items() if kind == pictures[0].format)
+        notes.add(f"is a {pictures[0].format} file, and read as one; rename it to {file.stem}{suffix}.")
+    for message in sorted(notes):
+        note(f"{path}: {message}")
+    return pictures
 
+
+def decode_pictures(
+    content: bytes,
+    name: str,
+    size: tuple[int, int] | None = None,
+    pages: Pages = "all",
+    most_pixels: int | None = None,
+) -> list[Picture]:
+    """As `read_pictures`, of the `content` of a file; `name` begins messages, `most_pixels` overrides `MAX_PIXELS`."""
+    notes: set[str] = set()
+    pictures = _pictures(io.BytesIO(content), name, size, pages, most_pixels, notes)
+    for message in sorted(notes):
+        note(f"{name}: {message}")
+    return pictures
+
+
+def _pictures(
+    stream: IO[bytes], name: str, size: tuple[int, int] | None, pages: Pages | int, most_pixels: int | None, notes: set[str]
+) -> list[Picture]:
     def picture(upright: Image.Image, image: Image.Image, number: int) -> Picture:
         plain = as_plain(upright)
         values = values_of(plain, format_of(image))
         if values.dtype != np.uint8 and (low := float(values.min())) < -ROUNDING * max(1.0, float(values.max())):
-            raise DataError(f"{path}: has values from {low:g} to {values.max():g}; allowed: 0 to a white level.")
+            raise DataError(f"{name}: has values from {low:g} to {values.max():g}; allowed: 0 to a white level.")
         has_alpha = upright.has_transparency_data and values.dtype == np.uint8 and size is None
         return Picture(
             resized(plain, values, size),
-            f"{path}#{number}",
+            f"{name}#{number}",
             format_of(image),
             upright.mode,
             values.dtype.name,
@@ -118,16 +147,9 @@ def read_pictures(path: Path, size: tuple[int, int] | None = None, pages: Pages 
             _metadata(image),
         )
 
-    requested = pages if page is None else page
-    pictures = opened(file, lambda stream: decoded_pages(stream, str(path), picture, requested, notes=notes))
-    expected = IMAGE_FORMATS.get(file.suffix.lower())
-    if expected is not None and expected != pictures[0].format:
-        suffix = next(suffix for suffix, kind in IMAGE_FORMATS.items() if kind == pictures[0].format)
-        notes.add(f"is a {pictures[0].format} file, and read as one; rename it to {file.stem}{suffix}.")
-    for message in sorted(notes):
-        note(f"{path}: {message}")
+    pictures = decoded_pages(stream, name, picture, pages, most_pixels, notes)
     if len(pictures) == 1:
-        return [dataclasses.replace(pictures[0], name=str(path))]
+        return [dataclasses.replace(pictures[0], name=name)]
     if len({one.values.ndim for one in pictures}) > 1:  # frames of an animation, some of them grey
         coloured = [one.values if one.values.ndim == 3 else np.repeat(one.values[..., None], 3, axis=2) for one in pictures]
         pictures = [dataclasses.replace(one, values=values) for one, values in zip(pictures, coloured, strict=True)]
@@ -209,6 +231,14 @@ def in_unit(picture: Picture, white: float | None) -> Array:
     return to_unit(picture.values, level, name=picture.name)
 
 
+def sized(picture: Picture, size: tuple[int, int]) -> Picture:
+    """The picture at `size` (height, width), as if it had been read at it."""
+    if picture.values.shape[:2] == size:
+        return picture
+    values = resized(Image.fromarray(picture.values), picture.values, size)
+    return dataclasses.replace(picture, values=values, alpha=None)
+
+
 # --- writing back ------------------------------------------------------------------------------------------------------
 
 
@@ -245,6 +275,31 @@ def write_pictures(
         If the format cannot keep the depth, the colours, the transparency or some metadata.
     """
     kind = IMAGE_FORMATS.get(path.suffix.lower(), "PNG")
+    with replace_file(path) as temporary, temporary.open("w+b") as stream:
+        notes = _write(stream, kind, pictures, images, white, quality)
+    for message in notes:
+        note(f"{path}: {message}")
+
+
+def encode_pictures(
+    kind: str,
+    pictures: Sequence[Picture],
+    images: Sequence[Array],
+    *,
+    white: float | None = None,
+    quality: int | None = None,
+) -> bytes:
+    """The content of a file of the format `kind`, Pillow's name, with processed images; as `write_pictures`."""
+    stream = io.BytesIO()
+    for message in _write(stream, kind, pictures, images, white, quality):
+        note(f"{pictures[0].name}: {message}")
+    return stream.getvalue()
+
+
+def _write(
+    stream: IO[bytes], kind: str, pictures: Sequence[Picture], images: Sequence[Array], white: float | None, quality: int | None
+) -> list[str]:
+    """Write processed images of the format `kind`, and return messages on what it cannot keep."""
     if len(pictures) > 1 and kind not in _MULTI_PAGE:
         raise DataError(
             f"{pictures[0].name}: the file has {len(pictures)} pages, but {kind} holds one; write TIFF, or read the first page."
@@ -255,14 +310,12 @@ def write_pictures(
     if len(encoded) > 1:
         options |= {"save_all": True, "append_images": encoded[1:]} | _timing(pictures)
     try:
-        with replace_file(path) as temporary:
-            encoded[0].save(temporary, format=kind, **options)
+        encoded[0].save(stream, format=kind, **options)
     except BROKEN as error:
         if getattr(error, "errno", None) is not None:  # an error of the disk
             raise
         raise DataError(f"{pictures[0].name}: cannot be written as {kind} ({reason_of(error)}).") from error
-    for message in sorted(notes):
-        note(f"{path}: {message}")
+    return sorted(notes)
 
 
 def _to_pillow(picture: Picture, image: Array, white: float | None, kind: str, notes: set[str]) -> Image.Image:

@@ -1,7 +1,26 @@
-"""The latent explorer: a page that shows a model's codes and decodes any point of the latent space."""
+"""HTTP: the latent explorer, a page that shows a model's codes, and in `service` what models make of images that are sent.
 
-from hourglass.web.export import export_page
-from hourglass.web.scene import Scene
-from hourglass.web.server import serve
+Names load on first use: a service of an exported model needs no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hourglass.web.export import export_page
+    from hourglass.web.scene import Scene
+    from hourglass.web.server import serve
+
+_HOME_OF = {"Scene": "scene", "export_page": "export", "serve": "server"}
 
 __all__ = ["Scene", "export_page", "serve"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'hourglass.web' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"hourglass.web.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value

@@ -11,18 +11,17 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import Depends, FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from numpy.typing import NDArray
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 
 from hourglass._version import __version__
 from hourglass.data.files import decode_image
-from hourglass.errors import DataError, HourglassError
+from hourglass.errors import DataError
 from hourglass.images import to_shown, with_channels
 from hourglass.web import guard
+from hourglass.web.exchange import ERRORS, OCTETS, answer_errors, read_body, takes
 from hourglass.web.packing import pack
 from hourglass.web.scene import Scene
 
@@ -36,34 +35,11 @@ STATIC = files("hourglass.web").joinpath("static")
 
 
 async def _body(request: Request) -> bytes:
-    """Read the request's body up to the limit, as its content length may be missing or wrong."""
-    content = bytearray()
-    try:
-        async with asyncio.timeout(_BODY_TIMEOUT):
-            async for chunk in request.stream():
-                content += chunk
-                if len(content) > guard.MAX_BODY:
-                    raise HTTPException(413, f"the request is too large; the limit is {guard.MAX_BODY:,} bytes.")
-    except ClientDisconnect as error:
-        raise HTTPException(400, "the connection closed before the end of the request's body.") from error
-    except TimeoutError as error:
-        raise HTTPException(408, f"the request's body did not arrive within {_BODY_TIMEOUT} seconds.") from error
-    return bytes(content)
+    return await read_body(request, guard.MAX_BODY, _BODY_TIMEOUT)
 
 
 Body = Annotated[bytes, Depends(_body)]
-OCTETS = "application/octet-stream"
-
-
-def _takes(what: str, media: str = OCTETS) -> dict[str, Any]:
-    schema = {"type": "string", "format": "binary"}
-    return {"requestBody": {"required": True, "description": what, "content": {media: {"schema": schema}}}}
-
-
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    code: {"description": what, "content": {"application/json": {"schema": {"type": "object", "required": ["error"]}}}}
-    for code, what in ((400, "A sentence that describes the error."), (404, "Not found."), (413, "Too large."))
-}
+_ERRORS: dict[int | str, dict[str, Any]] = {code: ERRORS[code] for code in (400, 404, 413)}
 _BYTES: dict[int | str, dict[str, Any]] = {200: {"description": "The format of web/packing.py.", "content": {OCTETS: {}}}}
 
 
@@ -71,9 +47,7 @@ def create_app(scene: Scene, hosts: Sequence[str] = guard.LOOPBACK) -> FastAPI:
     """Return the explorer of `scene` as an ASGI application for the host names in `hosts`."""
     app = FastAPI(title="Hourglass explorer", version=__version__, docs_url=None, redoc_url=None)
     app.add_middleware(guard.Guard, hosts=hosts)
-    app.add_exception_handler(HourglassError, _error_response)
-    app.add_exception_handler(HTTPException, _error_response)
-    app.add_exception_handler(RequestValidationError, _error_response)
+    answer_errors(app)
     _add_views(app, scene)
     _add_queries(app, scene)
     app.mount("/static", StaticFiles(packages=[("hourglass.web", "static")]), name="static")
@@ -127,7 +101,7 @@ def _add_queries(app: FastAPI, scene: Scene) -> None:
             raise DataError(f"got {len(body):,} bytes; an image has {n_values:,} bytes, {_format_shape(scene.shape)}.")
         return np.frombuffer(body, np.uint8).reshape(scene.shape)
 
-    @app.post("/api/decode", **answers, openapi_extra=_takes(f"Codes: float32, {n_codes} dimensions each."))
+    @app.post("/api/decode", **answers, openapi_extra=takes(f"Codes: float32, {n_codes} dimensions each."))
     def decode(body: Body) -> Response:
         """images: the decoded codes."""
         codes = _numbers(body, "<f4", n_codes)
@@ -135,38 +109,38 @@ def _add_queries(app: FastAPI, scene: Scene) -> None:
             raise DataError("codes must be finite numbers.")
         return Response(pack({}, {"images": scene.decode(codes)}), media_type=OCTETS)
 
-    @app.post("/api/images", **answers, openapi_extra=_takes("Rows: int32."))
+    @app.post("/api/images", **answers, openapi_extra=takes("Rows: int32."))
     def images(body: Body) -> Response:
         """images: those of the requested rows."""
         return Response(pack({}, {"images": scene.thumbnails(_numbers(body, "<i4", 1)[:, 0])}), media_type=OCTETS)
 
-    @app.post("/api/region", **answers, openapi_extra=_takes("Rows: int32, as many as there are images at most."))
+    @app.post("/api/region", **answers, openapi_extra=takes("Rows: int32, as many as there are images at most."))
     def region(body: Body) -> Response:
         """Mean and spread (twice the standard deviation) of the images of these rows."""
         mean, spread = scene.region(_numbers(body, "<i4", 1, len(scene.images))[:, 0])
         return Response(pack({}, {"mean": mean, "spread": spread}), media_type=OCTETS)
 
-    @app.post("/api/upload", **answers, openapi_extra=_takes("An image file.", "image/*"))
+    @app.post("/api/upload", **answers, openapi_extra=takes("An image file.", "image/*"))
     def upload(body: Body) -> Response:
         """image: the content of the file in the size and channels of the model."""
         image = decode_image(io.BytesIO(body), "the file", (scene.shape[0], scene.shape[1]), MAX_PIXELS)
         shown = to_shown(image, scene.model.sample_.white)
         return Response(pack({}, {"image": with_channels(shown[None], scene.shape)[0]}), media_type=OCTETS)
 
-    @app.post("/api/analyse", **answers, openapi_extra=_takes(f"The pixels of an image: uint8, {n_values}."))
+    @app.post("/api/analyse", **answers, openapi_extra=takes(f"The pixels of an image: uint8, {n_values}."))
     def analyse(body: Body) -> Response:
         """Codes and reconstruction of an image."""
         codes, reconstructions = scene.analyse(one_image(body)[None])
         return Response(pack({}, {"code": codes[0], "reconstruction": reconstructions[0]}), media_type=OCTETS)
 
-    @app.post("/api/score", responses=_ERRORS, openapi_extra=_takes(f"The pixels of an image: uint8, {n_values}."))
+    @app.post("/api/score", responses=_ERRORS, openapi_extra=takes(f"The pixels of an image: uint8, {n_values}."))
     async def score(body: Body) -> dict[str, Any]:
         """Anomaly detection of an image: score, threshold, anomaly."""
         image = one_image(body)
         await asyncio.wrap_future(scene.begin("detector"))
         return await run_in_threadpool(scene.score, image)
 
-    @app.post("/api/compress", responses=_ERRORS, openapi_extra=_takes(f"The pixels of an image: uint8, {n_values}."))
+    @app.post("/api/compress", responses=_ERRORS, openapi_extra=takes(f"The pixels of an image: uint8, {n_values}."))
     async def compress(body: Body) -> dict[str, Any]:
         """Sizes of a .hgc file of an image and of its pixels: bytes, raw."""
         image = one_image(body)
@@ -184,11 +158,3 @@ def _numbers(body: bytes, dtype: str, columns: int, most: int = MAX_ROWS) -> NDA
 
 def _format_shape(shape: tuple[int, ...]) -> str:
     return "×".join(str(length) for length in shape)
-
-
-def _error_response(_: Request, error: Exception) -> Response:
-    if isinstance(error, HTTPException):
-        allowed = (error.headers or {}).get("Allow", "other methods")
-        messages = {"Not Found": "not found; the page is at /.", "Method Not Allowed": f"only {allowed} is allowed here."}
-        return JSONResponse({"error": messages.get(error.detail, error.detail)}, error.status_code, headers=error.headers)
-    return JSONResponse({"error": " ".join(str(error).split())}, 400)

@@ -29,14 +29,16 @@ _HEADERS = {
 
 
 class Guard:
-    """Accepts only requests to `hosts`, from pages of the same origin, of at most `MAX_BODY` bytes; adds security headers.
+    """Accepts only requests to `hosts`, from pages of the same origin, of at most `most` bytes; adds security headers.
+
+    `most` is `MAX_BODY` by default.
 
     Otherwise a foreign page could reach a server on loopback through its own host name (DNS rebinding), or make it do
     expensive work.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
-        self.app, self.hosts = app, {host.lower() for host in hosts}
+    def __init__(self, app: ASGIApp, hosts: Sequence[str], most: int | None = None) -> None:
+        self.app, self.hosts, self._most = app, {host.lower() for host in hosts}, most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -62,8 +64,9 @@ class Guard:
         is_foreign = origin is not None and origin.partition("://")[2] != host
         if is_foreign or (path != "/" and headers.get("sec-fetch-site", "none") not in ("none", "same-origin")):
             return 403, "this server does not accept requests from pages of other sites."
-        if not length.isdecimal() or int(length) > MAX_BODY:
-            return 413, f"the request is too large; the limit is {MAX_BODY:,} bytes."
+        most = MAX_BODY if self._most is None else self._most
+        if not length.isdecimal() or int(length) > most:
+            return 413, f"the request is too large; the limit is {most:,} bytes."
         return None
 
     def _is_allowed(self, name: str) -> bool:

@@ -1,0 +1,137 @@
+"""The served models by name, read again when their files change."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hourglass.errors import ModelError, ParameterError
+from hourglass.web.service.uses import Served, served
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PAUSE = 1.0  # seconds between looks at the files
+
+Stamp = tuple[int, int, int] | None
+"""What tells one version of a model's file from the next."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that is served.
+
+    Attributes
+    ----------
+    served : Served
+    version : str
+        The first digits of the SHA-256 of its description.
+    since : float
+        When it was loaded, in seconds since 1970.
+    """
+
+    served: Served
+    version: str
+    since: float
+
+
+class Models(Mapping[str, Loaded]):
+    """Models by name.
+
+    Parameters
+    ----------
+    paths : mapping of str to path
+        The folder of each model.
+    device : str
+    on_load : callable
+        Called with (name, error or None) after each attempt to load a changed model.
+
+    Raises
+    ------
+    FormatError, ParameterError, ModelError
+        As `load_model`.
+    """
+
+    def __init__(self, paths: Mapping[str, str], device: str, on_load: Callable[[str, Exception | None], None]) -> None:
+        self._paths, self._device, self._on_load = {name: Path(path) for name, path in paths.items()}, device, on_load
+        self._stamps = {name: _stamp(path) for name, path in self._paths.items()}
+        self._loaded = {name: _load(path, device) for name, path in self._paths.items()}
+
+    def __getitem__(self, name: str) -> Loaded:
+        return self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._loaded)
+
+    def __len__(self) -> int:
+        return len(self._loaded)
+
+    async def watch(self) -> None:
+        """Load models whose files change, until cancelled. Requests that are under way keep the model they began with."""
+        while True:
+            await asyncio.sleep(_PAUSE)
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """Load the models whose files have changed. One that cannot be loaded, or has other uses, replaces nothing."""
+        for name, path in self._paths.items():
+            stamp = _stamp(path)
+            if stamp is None or stamp == self._stamps[name]:
+                continue
+            self._stamps[name] = stamp
+            try:
+                loaded = await asyncio.to_thread(_load, path, self._device)
+                if set(loaded.served.uses) != set(self._loaded[name].served.uses):
+                    raise ModelError(f"{path}: is of --task {loaded.served.task} now; start the server anew to serve it.")
+            except Exception as error:  # noqa: BLE001  # whatever it is, the model in memory goes on
+                self._on_load(name, error)
+            else:
+                self._loaded[name] = loaded
+                self._on_load(name, None)
+
+
+def _load(path: Path, device: str) -> Loaded:
+    from hourglass.estimators import load_model  # torch
+
+    model = load_model(path, device=device)
+    return Loaded(served(model), _version(path), time.time())
+
+
+def _description(path: Path) -> Path:
+    return path / "config.json"
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        status = _description(path).stat()
+    except OSError:  # being replaced, or gone: the model in memory goes on
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _version(path: Path) -> str:
+    return hashlib.sha256(_description(path).read_bytes()).hexdigest()[:12]
+
+
+def named(arguments: tuple[str, ...]) -> dict[str, str]:
+    """{name: path} of arguments such as ``photos.hg`` or ``new=photos-2.hg``.
+
+    Raises
+    ------
+    ParameterError
+        For a name twice, or one that does not fit into an address.
+    """
+    paths: dict[str, str] = {}
+    for argument in arguments:
+        name, is_named, path = argument.partition("=")
+        if not is_named or not _NAME.fullmatch(name) or Path(argument).exists():
+            name, path = Path(argument).name.removesuffix(".hg"), argument
+        if not _NAME.fullmatch(name):
+            raise ParameterError(f"{argument}: its name does not fit into an address; write NAME={argument}.")
+        if name in paths:
+            raise ParameterError(f"two models are named {name}; write NAME={argument} to give one another name.")
+        paths[name] = str(Path(path).expanduser())
+    return paths
