@@ -16,6 +16,11 @@ check: .venv/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/document.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --site-dir site
+
+# The documentation as a site, without the network, in site/; a warning is an error.
+site: .venv/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --site-dir site
 
 docs: .venv/.dev
 	$(BIN)/python tools/document.py

@@ -27,7 +27,7 @@ def images() -> np.ndarray:
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[hub_stand_in.Hub]:
     """A hub, and a cache and a home of their own."""
-    pytest.importorskip("huggingface_hub", reason="the extra hourglass[hub] is not installed")
+    pytest.importorskip("huggingface_hub", reason="the extra hourglass-autoencoders[hub] is not installed")
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))

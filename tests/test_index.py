@@ -152,7 +152,7 @@ def test_only_what_is_allowed_and_not_removed_is_found(
     backend: str, metric: str, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if backend != "exact":
-        pytest.importorskip("faiss", reason="the extra hourglass[faiss] is not installed")
+        pytest.importorskip("faiss", reason="the extra hourglass-autoencoders[faiss] is not installed")
     monkeypatch.setattr(InvertedFile, "FEWEST", 300)
     rng = np.random.default_rng(0)
     codes, queries = (rng.normal(size=(n, 6)).astype(np.float32) for n in (2000, 20))
@@ -252,7 +252,7 @@ def test_only_what_changed_is_written(
     backend: str, split: hg.Split, autoencoder: hg.Autoencoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if backend != "exact":
-        pytest.importorskip("faiss", reason="the extra hourglass[faiss] is not installed")
+        pytest.importorskip("faiss", reason="the extra hourglass-autoencoders[faiss] is not installed")
     monkeypatch.setattr(InvertedFile, "FEWEST", 300)
     path = tmp_path / "r.hg"
     retriever = retriever_of(autoencoder, split.images[:1000], split.labels[:1000].astype(str), backend=backend)
@@ -566,7 +566,7 @@ def test_what_the_command_line_cannot_do_is_said(photos: Path, run, tmp_path: Pa
 
 
 def test_parts_of_an_index_that_has_changed_are_not_taken_for_finished(photos: Path, run, tmp_path: Path) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra hourglass[parquet] is not installed")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra hourglass-autoencoders[parquet] is not installed")
     model, images = tmp_path / "r.hg", hg.load("digits").train.images
     assert run("train", "--task", "retriever", "--data", photos, "--epochs", 1, "-o", model)[0] == 0
     shards = sharded.write("npy", tmp_path / "shards", images[20:30], n_shards=1)

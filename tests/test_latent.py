@@ -120,7 +120,7 @@ def test_an_index_finds_itself_and_refuses_more_than_it_has() -> None:
 
 
 def test_faiss_finds_nearly_all_that_exact_search_finds() -> None:
-    pytest.importorskip("faiss", reason="the extra hourglass[faiss] is not installed")
+    pytest.importorskip("faiss", reason="the extra hourglass-autoencoders[faiss] is not installed")
     codes = np.random.default_rng(0).normal(size=(3000, 8)).astype(np.float32)
     exact, graph = (NeighbourIndex(codes, backend=backend) for backend in ("exact", "faiss"))
     same = exact.search(codes[:200], 10)[1] == graph.search(codes[:200], 10)[1]
@@ -139,7 +139,7 @@ def clusters(n: int, n_components: int, seed: int = 0) -> np.ndarray:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists are made of few codes already, so that a test need not wait."""
-    pytest.importorskip("faiss", reason="the extra hourglass[faiss] is not installed")
+    pytest.importorskip("faiss", reason="the extra hourglass-autoencoders[faiss] is not installed")
     monkeypatch.setattr(InvertedFile, "FEWEST", 300)
 
 
@@ -149,7 +149,7 @@ def same(one: NeighbourIndex, other: NeighbourIndex, queries: np.ndarray, k: int
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_lists_find_nearly_all_that_exact_search_finds_and_keep_it_when_saved(metric: str, capfd) -> None:
-    pytest.importorskip("faiss", reason="the extra hourglass[faiss] is not installed")
+    pytest.importorskip("faiss", reason="the extra hourglass-autoencoders[faiss] is not installed")
     codes, queries = clusters(InvertedFile.FEWEST + 2000, 16), clusters(200, 16, seed=1)
     index = NeighbourIndex(codes, metric, "ivfpq")
     assert 0.95 < index.recall(queries) <= 1
@@ -171,7 +171,7 @@ def test_lists_find_nearly_all_that_exact_search_finds_and_keep_it_when_saved(me
 @pytest.mark.parametrize("n", [1, 2, 40])
 def test_few_and_equal_codes_are_all_found(n: int, backend: str, capfd) -> None:
     if backend != "exact":
-        pytest.importorskip("faiss", reason="the extra hourglass[faiss] is not installed")
+        pytest.importorskip("faiss", reason="the extra hourglass-autoencoders[faiss] is not installed")
     for metric in METRICS:
         for n_components in (1, 2, 5):
             codes = np.random.default_rng(0).normal(size=(n, n_components)).astype(np.float32)

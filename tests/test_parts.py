@@ -27,7 +27,7 @@ from hourglass.estimators.parts import Report, write_parts
 from hourglass.estimators.shard_tasks import SHARD_TASKS, Compress, Encode
 from hourglass.images import to_uint8
 
-parquet = pytest.importorskip("pyarrow.parquet", reason="the extra hourglass[parquet] is not installed")
+parquet = pytest.importorskip("pyarrow.parquet", reason="the extra hourglass-autoencoders[parquet] is not installed")
 
 N = 60
 NAMES = ["part0", "part1", "part2"]

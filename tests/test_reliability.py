@@ -213,19 +213,22 @@ def test_models_of_all_seven_kinds_are_read_as_they_were_written(kind: str) -> N
     assert np.allclose(answers[kind](), wanted[kind], atol=1e-4)
 
 
+OURS = "hourglass-autoencoders"
+
+
 def test_every_package_that_is_installed_is_pinned() -> None:
     lines = (PACKAGE.parents[1] / "constraints.txt").read_text().splitlines()
     pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
     pinned = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pins.items()}
-    wanted, seen = ["hourglass"], set[str]()
+    wanted, seen = [OURS], set[str]()
     while wanted:  # all that the package and its extras need, and what these need
         name = re.sub(r"[-_.]+", "-", wanted.pop()).lower()
-        if name in seen or (name != "hourglass" and name not in INSTALLED):  # for another system or Python
+        if name in seen or (name != OURS and name not in INSTALLED):  # for another system or Python
             continue
         seen.add(name)
         needs = importlib.metadata.requires(name) or []
-        ours = [need for need in needs if "extra ==" not in need or name == "hourglass"]
+        ours = [need for need in needs if "extra ==" not in need or name == OURS]
         wanted += [re.split(r"[\s\[<>=!~;(]", need, maxsplit=1)[0] for need in ours]
-    unpinned = {"hourglass", "pip", "setuptools"}  # as pip freeze has it
+    unpinned = {OURS, "pip", "setuptools"}  # as pip freeze has it
     different = {name: INSTALLED[name] for name in seen - unpinned if pinned.get(name) != INSTALLED[name].partition("+")[0]}
     assert different == {}

@@ -43,7 +43,7 @@ def square() -> np.ndarray:
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory, square: np.ndarray) -> dict[str, Path]:
     """The same images in every form."""
-    pytest.importorskip("pyarrow.parquet", reason="the extra hourglass[parquet] is not installed")
+    pytest.importorskip("pyarrow.parquet", reason="the extra hourglass-autoencoders[parquet] is not installed")
     root = tmp_path_factory.mktemp("shards")
     return {kind: sharded.write(kind, root / str(number), square, LABELS) for number, kind in enumerate(EVERY)}
 
@@ -116,7 +116,7 @@ def test_what_images_are_called(sources: dict[str, Path]) -> None:
 
 
 def test_named_columns_and_numbers_as_labels(tmp_path: Path, square: np.ndarray) -> None:
-    pytest.importorskip("pyarrow.parquet", reason="the extra hourglass[parquet] is not installed")
+    pytest.importorskip("pyarrow.parquet", reason="the extra hourglass-autoencoders[parquet] is not installed")
     files = [encode_image(image) for image in square]
     columns = {"image": files, "id": [f"n{row}" for row in range(N)], "label": [row % 3 for row in range(N)]}
     (tmp_path / "x.parquet").write_bytes(sharded.parquet_of(columns))
@@ -134,7 +134,7 @@ def test_named_columns_and_numbers_as_labels(tmp_path: Path, square: np.ndarray)
 
 
 def test_lists_of_several_lengths_are_left_out_one_by_one(tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow.parquet", reason="the extra hourglass[parquet] is not installed")
+    pytest.importorskip("pyarrow.parquet", reason="the extra hourglass-autoencoders[parquet] is not installed")
     rows = [image.tolist() for image in numbered(6, (4, 4))]
     rows[1] = rows[1][:3]
     rows[3] = [*rows[3][:3], rows[3][3][:2]]
@@ -566,7 +566,7 @@ def test_an_epoch_that_is_left_reads_no_further(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_names_and_labels_that_are_no_such_become_such(tmp_path: Path) -> None:
-    pa = pytest.importorskip("pyarrow", reason="the extra hourglass[parquet] is not installed")
+    pa = pytest.importorskip("pyarrow", reason="the extra hourglass-autoencoders[parquet] is not installed")
     import pyarrow.parquet as pq
 
     images = [encode_image(image) for image in numbered(4)]

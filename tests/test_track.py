@@ -91,7 +91,7 @@ def events(folder: Path) -> Any:
 
 
 def test_tensorboard_shows_a_run_and_goes_on_with_it(digits: np.ndarray, tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard", reason="the extra hourglass[tensorboard] is not installed")
+    pytest.importorskip("tensorboard", reason="the extra hourglass-autoencoders[tensorboard] is not installed")
     folder, checkpoint = tmp_path / "runs" / "a", tmp_path / "run.checkpoint"
     with pytest.raises(KeyboardInterrupt):
         model().fit(digits, callbacks=[hg.TensorBoard(folder), Stop()], checkpoint=checkpoint)
@@ -110,7 +110,7 @@ def test_tensorboard_shows_a_run_and_goes_on_with_it(digits: np.ndarray, tmp_pat
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A folder as MLflow's store, which new versions take if asked to."""
-    pytest.importorskip("mlflow", reason="the extra hourglass[mlflow] is not installed")
+    pytest.importorskip("mlflow", reason="the extra hourglass-autoencoders[mlflow] is not installed")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     return (tmp_path / "mlflow").as_uri()
@@ -176,7 +176,7 @@ def test_train_tracks(run, tmp_path: Path) -> None:
 
 
 def test_train_tracks_in_tensorboard_and_mlflow(store: str, run, tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard", reason="the extra hourglass[tensorboard] is not installed")
+    pytest.importorskip("tensorboard", reason="the extra hourglass-autoencoders[tensorboard] is not installed")
     quick = ["train", "--data", "digits", "--epochs", 2, "--batch-size", 500, "-o", tmp_path / "m.hg"]
     code, _, err = run(*quick, "--track", f"tensorboard:{tmp_path / 'runs'}", "--track", f"mlflow:{store}")
     assert (code, err) == (0, "")

@@ -247,7 +247,7 @@ def test_a_retriever_finds_names_and_takes_more(split: hg.Split) -> None:
 def test_a_retriever_with_lists_says_what_it_misses_and_is_loaded_as_it_was(
     split: hg.Split, autoencoder: hg.Autoencoder, tmp_path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("faiss", reason="the extra hourglass[faiss] is not installed")
+    pytest.importorskip("faiss", reason="the extra hourglass-autoencoders[faiss] is not installed")
     monkeypatch.setattr(InvertedFile, "FEWEST", 300)
     kinds = {kind: hg.Retriever.from_autoencoder(autoencoder, split.images, backend=kind) for kind in ("exact", "ivfpq")}
     queries = hg.load("digits").test.images

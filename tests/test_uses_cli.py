@@ -121,7 +121,7 @@ def test_encode_and_search(photos: Path, run, tmp_path: Path) -> None:
     with np.load(tmp_path / "codes.npz") as arrays:
         assert arrays["codes"].shape == (6, 32)
         assert arrays["paths"][0] == str(photos / "part0.png")
-    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra hourglass[parquet] is not installed")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra hourglass-autoencoders[parquet] is not installed")
     assert run("encode", model, photos, "-o", tmp_path / "codes.parquet")[0] == 0
     assert parquet.read_table(tmp_path / "codes.parquet").column_names[:3] == ["path", "code0", "code1"]
 
@@ -135,7 +135,7 @@ def test_search_in_arrays_shows_their_images(run, tmp_path: Path) -> None:
 
 
 def test_train_tells_what_an_approximate_index_finds(photos: Path, run, tmp_path: Path) -> None:
-    pytest.importorskip("faiss", reason="the extra hourglass[faiss] is not installed")
+    pytest.importorskip("faiss", reason="the extra hourglass-autoencoders[faiss] is not installed")
     model, options = tmp_path / "r.hg", ("--size", "8x8", "--epochs", 1, "--metric", "euclidean")
     arguments = ("train", "--task", "retriever", "--data", photos, "-o", model, *options)
     code, out, err = run(*arguments, "--backend", "ivfpq", "--json")

@@ -409,4 +409,4 @@ def test_explore_says_what_it_cannot_do(run, tmp_path: Path, colours: np.ndarray
     monkeypatch.setitem(sys.modules, "fastapi", None)
     code, _, err = run("explore", tmp_path / "skip.hg")
     assert code == 2
-    assert 'pip install "hourglass[web]"' in err
+    assert 'pip install "hourglass-autoencoders[web]"' in err

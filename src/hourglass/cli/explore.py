@@ -63,7 +63,7 @@ def explore(
     try:
         from hourglass.web import Scene, export_page, serve
     except ModuleNotFoundError as error:
-        raise ParameterError(f'the explorer needs {error.name}: pip install "hourglass[web]".') from error
+        raise ParameterError(f'the explorer needs {error.name}: pip install "hourglass-autoencoders[web]".') from error
 
     if model is not None and save is not None:
         raise ParameterError("--save keeps a model that is trained here; MODEL is kept already.")

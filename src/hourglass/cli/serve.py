@@ -89,7 +89,7 @@ def serve(
         from hourglass.web.service import Limits, Settings, named, serve_models
         from hourglass.web.service.server import token_of
     except ModuleNotFoundError as error:
-        raise ParameterError(f'the service needs {error.name}: pip install "hourglass[web]".') from error
+        raise ParameterError(f'the service needs {error.name}: pip install "hourglass-autoencoders[web]".') from error
 
     token = token_of(token_file, os.environ.pop("HOURGLASS_TOKEN", None))
     limits = Limits(max_body * _MEBIBYTE, round(max_pixels * 1e6), timeout, queue, max_memory * _MEBIBYTE, batch)

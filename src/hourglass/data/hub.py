@@ -77,7 +77,7 @@ def _library() -> Any:
     try:
         import huggingface_hub
     except ModuleNotFoundError as error:
-        raise ParameterError('the hub needs huggingface_hub: pip install "hourglass[hub]".') from error
+        raise ParameterError('the hub needs huggingface_hub: pip install "hourglass-autoencoders[hub]".') from error
     return huggingface_hub
 
 

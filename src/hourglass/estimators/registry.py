@@ -168,7 +168,7 @@ def from_pretrained(
     """Load a model from a repository of the Hugging Face Hub, or of a server like it; `push_to_hub` puts one there.
 
     It is fetched into the hub's cache, and loaded from there when the server cannot be reached. Nothing that it holds is
-    executed. Needs the extra `hourglass[hub]`.
+    executed. Needs the extra `hourglass-autoencoders[hub]`.
 
     Parameters
     ----------

@@ -62,7 +62,7 @@ class Saved(BaseEstimator):
         """Publish the fitted model in a repository of the Hugging Face Hub, or of a server like it.
 
         Creates the repository if there is none, and replaces the model in it, its card included, in one commit. Needs the extra
-        `hourglass[hub]`. `hourglass.from_pretrained` loads it.
+        `hourglass-autoencoders[hub]`. `hourglass.from_pretrained` loads it.
 
         Parameters
         ----------

@@ -35,7 +35,7 @@ class NeighbourIndex:
     metric : {"euclidean", "cosine"}
         "cosine" is 1 - the cosine of the angle between two codes, and 1 if one of them is zero.
     backend : {"exact", "faiss", "ivfpq"}
-        "faiss" and "ivfpq" need faiss (the extra `hourglass[faiss]`). They are fast among millions of codes but approximate:
+        "faiss" and "ivfpq" need faiss (the extra `faiss`). They are fast among millions of codes but approximate:
         `recall` measures how many neighbours they find. "faiss" searches a neighbour graph (HNSW; Malkov and Yashunin 2018),
         which is rebuilt with every index. "ivfpq" searches inverted lists (Jégou, Douze and Schmid 2011); it is faster to
         build, takes less memory, and its trained state can be saved. Both only propose candidates, whose exact distances

@@ -217,5 +217,7 @@ def import_faiss(backend: str) -> Any:
     try:
         import faiss
     except ModuleNotFoundError as error:
-        raise ParameterError(f'backend="{backend}" needs faiss: pip install "hourglass[faiss]", or use "exact".') from error
+        raise ParameterError(
+            f'backend="{backend}" needs faiss: pip install "hourglass-autoencoders[faiss]", or use "exact".'
+        ) from error
     return faiss

@@ -166,7 +166,7 @@ def check_installed() -> None:
     """Raise ParameterError unless the extra is installed."""
     missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
     if missing:
-        raise ParameterError(f'an export needs {" and ".join(missing)}: pip install "hourglass[onnx]".')
+        raise ParameterError(f'an export needs {" and ".join(missing)}: pip install "hourglass-autoencoders[onnx]".')
 
 
 def dtype_of(use: Use, dtype: str | None) -> str:

@@ -27,7 +27,7 @@ _WINDOW = 1024  # pixels
 def load_onnx(path: str | Path, *, n_threads: int | None = None) -> Exported:
     """Load a file that `export_onnx`, or `hourglass export`, wrote.
 
-    Needs onnxruntime (the extra `hourglass[onnx]`, or the distribution hourglass-runtime), and neither torch nor scikit-learn.
+    Needs onnxruntime (the extra `onnx`, or the distribution hourglass-runtime), and neither torch nor scikit-learn.
 
     Parameters
     ----------
@@ -280,7 +280,7 @@ def _session(path: Path, n_threads: int | None) -> Any:
     try:
         import onnxruntime
     except ModuleNotFoundError as error:
-        raise ParameterError(f'{path}: needs {error.name}: pip install "hourglass[onnx]".') from error
+        raise ParameterError(f'{path}: needs {error.name}: pip install "hourglass-autoencoders[onnx]".') from error
     if not path.is_file():
         raise FormatError(f"{path}: no such file.")
     options = onnxruntime.SessionOptions()

@@ -68,7 +68,9 @@ class Tracker(Callback):
 
 @final
 class TensorBoard(Tracker):
-    """Records a run as a folder that TensorBoard shows: ``tensorboard --logdir FOLDER``. Needs `hourglass[tensorboard]`.
+    """Records a run as a folder that TensorBoard shows: ``tensorboard --logdir FOLDER``.
+
+    Needs the extra `tensorboard`.
 
     A run that is resumed goes on in its folder. Give each run a folder of its own.
 
@@ -115,7 +117,9 @@ class TensorBoard(Tracker):
 
 @final
 class MLflow(Tracker):
-    """Records a run in MLflow: settings as parameters, the numbers of each epoch as metrics. Needs `hourglass[mlflow]`.
+    """Records a run in MLflow: settings as parameters, the numbers of each epoch as metrics.
+
+    Needs the extra `mlflow`.
 
     A run that is resumed is a new run in MLflow, with the epochs before it.
 
