@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hourglass.errors import ModelError, ParameterError
+from hourglass.notes import quiet
+from hourglass.web.service import content
+from hourglass.web.service.options import options_of
 from hourglass.web.service.uses import Served, served
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_EXAMPLE_PIXELS = 1 << 30
 _PAUSE = 1.0  # seconds between looks at the files
 
 Stamp = tuple[int, int, int] | None
@@ -96,8 +100,19 @@ class Models(Mapping[str, Loaded]):
 def _load(path: Path, device: str) -> Loaded:
     from hourglass.estimators import load_model  # torch
 
-    model = load_model(path, device=device)
-    return Loaded(served(model), _version(path), time.time())
+    offered = served(load_model(path, device=device))
+    _try_out(offered)
+    return Loaded(offered, _version(path), time.time())
+
+
+def _try_out(offered: Served) -> None:
+    """Put every use to the example: a model that fails is not served, and the first request does not wait for imports."""
+    body, _ = content.example(offered.sample)
+    with quiet():
+        for name, use in offered.uses.items():
+            options = options_of(name, use).model_validate({})
+            given = content.read(body, offered, use, options, _EXAMPLE_PIXELS)
+            content.answer(given, offered, use, use.run(given.blocks[0], **options.to_model), options)
 
 
 def _description(path: Path) -> Path:
