@@ -18,6 +18,7 @@ from hourglass.evaluation.photos import (
     CODECS,
     FILTERS,
     ROLES,
+    Result,
     add_noise,
     compression_rows,
     denoising_rows,
@@ -256,7 +257,7 @@ def test_the_suite_trains_measures_and_writes(small: Path, run, tmp_path: Path) 
     assert "## JPEG artefacts" in out or "Set14, quality 10" in out
 
 
-def test_saved_models_are_measured_without_training(small: Path, run, tmp_path: Path) -> None:
+def test_saved_models_are_measured_without_training(small: Path, run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grey = hg.Denoiser(4, network="maps", hidden=(4, 6), crop=16, epochs=1, random_state=0).fit(models.grey_photographs())
     grey.save(tmp_path / "m.hg")
     enhancer = hg.Enhancer(4, factor=2, network="maps", hidden=(4, 6), crop=16, epochs=1, random_state=0)
@@ -272,6 +273,10 @@ def test_saved_models_are_measured_without_training(small: Path, run, tmp_path: 
     assert {row["method"] for row in json.loads(out)["results"]} == {"bicubic", "Lanczos", "Enhancer"}
     colour = hg.Denoiser(4, network="maps", hidden=(4, 6), crop=16, epochs=1, random_state=0)
     colour.fit(models.training_photographs()).save(tmp_path / "c.hg")
+    published = [
+        Result("denoise", f"{name}, σ = 25", "BM3D", {"psnr": 28.57}, is_published=True) for name in ("BSD68", "Kodak")
+    ]
+    monkeypatch.setattr("hourglass.evaluation.photos.suite.published_results", lambda part: published)
     for role, name in (("denoise-grey", "m.hg"), ("denoise-colour", "c.hg")):  # what was measured before stays
         given = f"{role}={tmp_path / name}"
         assert run("evaluate", "--suite", "photos", "--use", "denoise", "--model", given, "-o", tmp_path / "out")[0] == 0
@@ -279,6 +284,8 @@ def test_saved_models_are_measured_without_training(small: Path, run, tmp_path: 
     assert {row["setting"].partition(",")[0] for row in content["results"]} == {"BSD68", "Set12", "Kodak"}
     assert set(content["seconds_to_train"]) == {"denoise-grey", "denoise-colour"}
     assert len({(row["setting"], row["method"]) for row in content["results"]}) == len(content["results"])
+    measured = {row["setting"] for row in content["results"] if row["method"] == "Denoiser"}
+    assert len(measured) == 7  # a published figure of the same setting takes no place
     for arguments, words in (
         (["--model", tmp_path / "m.hg"], "name the role of this denoiser"),
         (["--use", "enhance", "--model", tmp_path / "m.hg"], "needs none of this kind"),

@@ -33,9 +33,10 @@ def photos(parts: Sequence[str], models: Sequence[str], output: Path | None, dev
     for part in chosen:  # each is written when it is finished, as the next may take hours
         photos_suite(setting, [part])
         if given:  # what other models were measured on stays
-            measured = {result.setting for result in setting.results if result.part == part}
+            measured = {result.setting for result in setting.results if result.part == part and not result.is_published}
             setting.results += [result for result in standing if result.part == part and result.setting not in measured]
-        setting.results.sort(key=lambda result: list(PARTS).index(result.part))
+        places = {result.setting: place for place, result in enumerate(standing)}
+        setting.results.sort(key=lambda result: (list(PARTS).index(result.part), places.get(result.setting, len(standing))))
         content = photos_content(setting, command, machine())
         if output is not None:
             _write(output, setting, content)
