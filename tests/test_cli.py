@@ -16,6 +16,7 @@ from PIL import Image
 import hourglass as hg
 from hourglass.cli.main import hourglass, main
 from hourglass.cli.options import CORRUPTION
+from hourglass.cli.progress import losses, sparkline
 from hourglass.corruption import CORRUPTIONS
 from hourglass.data.files import read_image, write_image
 
@@ -573,3 +574,27 @@ def test_compress_says_that_transparency_is_laid_on_white(run, tmp_path: Path, m
         Image.fromarray(np.full((16, 16, 4), 60 * number, np.uint8)).save(tmp_path / "in" / f"{number}.png")
     code, _, err = run("compress", tmp_path / "in", "-o", tmp_path / "x.hgc")
     assert (code, "4 of 4 image files are transparent" in err) == (0, True)
+
+
+def test_train_draws_what_it_learned(run, tmp_path: Path) -> None:
+    figure, model = tmp_path / "curve.png", tmp_path / "m.hg"
+    options = ["--data", "digits", "--epochs", 6, "-o", model, "--figure", figure]
+    code, out, err = run("train", *options)
+    assert code == 0, err
+    first, second = out.splitlines()
+    assert first.endswith(f"Figure written to {figure}.")
+    assert len(second.removeprefix("loss ")) == 6
+    with Image.open(figure) as drawn:
+        assert drawn.size == (1080, 630)
+    assert json.loads(run("train", *options, "--json")[1])["figure"] == str(figure)
+    code, _, err = run("train", *options[:-1], tmp_path / "curve.gif")
+    assert (code, "cannot be written as a figure" in err) == (2, True)
+
+
+def test_a_curve_in_a_line_of_text() -> None:
+    assert sparkline([8.0, 4.0, 2.0, 1.0]) == "█▆▃▁"  # equal steps of the logarithm
+    assert sparkline([1.0, 0.0, -1.0]) == "█▅▁"
+    assert sparkline([3.0]) == sparkline([]) == ""
+    assert sparkline([1.0, float("nan"), 1.0]) == "▁▁"
+    assert len(sparkline([*range(1, 100)])) == 24
+    assert losses([{"loss": 2.0, "validation_loss": 1.0}, {"loss": 2.0, "validation_loss": None}]) == [1.0, 2.0]

@@ -72,6 +72,12 @@ _MOST_BYTES = 4 << 30  # of decoded image files in memory
     multiple=True,
     help="Record each epoch: json:FILE, tensorboard:FOLDER or mlflow:URI.",
 )
+@click.option(
+    "--figure",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Draw the learning curve: a .png, .svg or .pdf.",
+)
 @click.option("--resume", is_flag=True, help="Continue an interrupted run of the same command.")
 @device_option
 @seed_option
@@ -86,6 +92,7 @@ def train(
     workers: int | None,
     buffer: int | None,
     tracked: tuple[tuple[str, str], ...],
+    figure: Path | None,
     resume: bool,
     seed: int,
     as_json: bool,
@@ -98,16 +105,16 @@ def train(
     After every epoch, and every minute within an epoch, the run is saved in OUTPUT.checkpoint, which is removed when the model
     is written. Several processes, on one or more hosts, can share a training: torchrun --nproc-per-node N -m hourglass train ….
     """
-    from hourglass.cli.output import print_json
     from hourglass.cli.processes import is_restarted, may_be_restarted, rank
     from hourglass.cli.progress import ShowProgress
     from hourglass.data import NAMED
     from hourglass.errors import ParameterError
     from hourglass.estimators import ESTIMATORS
-    from hourglass.training import TRACKERS, current, describe_epoch, joined
+    from hourglass.training import TRACKERS, current, joined
 
     if not output.name or (output.exists() and not (output / "config.json").is_file()):
         raise ParameterError(f"{output} exists and is no model; choose another name with -o.")
+    _check_figure(figure)
     trackers = [TRACKERS[kind](place) for kind, place in tracked]  # before anything is read: one may be missing
     gather = click.get_current_context().with_resource(joined())
     samples, names = _read(data, task, targets, noisy, stream, {"workers": workers, "buffer": buffer}, parameters)
@@ -140,11 +147,43 @@ def train(
     metrics = {}
     if given.get("backend", "exact") != "exact":
         metrics["recall_at_10"] = model.recall(_some(samples, 200), min(10, len(samples)))
+    _report(model, output, metrics, figure, as_json)
+
+
+def _report(model: Any, output: Path, metrics: dict[str, float], figure: Path | None, as_json: bool) -> None:
+    """Say what the saved model learned, and draw its learning curve to `figure`."""
+    from hourglass.cli.output import print_json
+    from hourglass.cli.progress import losses, sparkline
+    from hourglass.training import describe_epoch
+
+    if figure is not None:
+        _draw(model, figure)
     if as_json:
-        print_json({"model": str(output), "history": model.history_, **metrics})
+        drawn = {} if figure is None else {"figure": str(figure)}
+        print_json({"model": str(output), "history": model.history_, **metrics, **drawn})
         return
     recall = "".join(f", recall at 10 {value:.3f}" for value in metrics.values())
-    click.echo(f"{output}: {describe_epoch(model.history_[-1])}{recall}.")
+    curve, drawn_in = sparkline(losses(model.history_)), "" if figure is None else f" Figure written to {figure}."
+    click.echo(f"{output}: {describe_epoch(model.history_[-1])}{recall}.{drawn_in}" + (f"\nloss {curve}" if curve else ""))
+
+
+def _check_figure(figure: Path | None) -> None:
+    """Raise ParameterError for another format, before anything is read."""
+    if figure is not None:
+        from hourglass.plot.figures import check_format  # imports matplotlib
+
+        check_format(figure)
+
+
+def _draw(model: Any, figure: Path) -> None:
+    from matplotlib.figure import Figure
+
+    from hourglass.plot import learning_curve
+    from hourglass.plot.figures import save
+
+    drawn = Figure(figsize=(7.2, 4.2), dpi=150, layout="constrained")
+    learning_curve(model, ax=drawn.subplots())
+    save(drawn, figure)
 
 
 def _read(
