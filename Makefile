@@ -29,6 +29,10 @@ docs: .venv/.dev
 runtime: .venv/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python tools/runtime.py
 
+# Source distribution and wheel, the wheel in an empty environment of its own.
+smoke: .venv/.dev
+	$(BIN)/python tools/smoke.py
+
 # The figures of docs/results/ and docs/chapter/: hours on two cores. Photographs and tables are read from HOURGLASS_DATA.
 results: .venv/.demo
 	$(BIN)/hourglass chapter --data mnist -o docs/chapter
@@ -74,4 +78,4 @@ performance: .venv/.dev
 clean:
 	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: demo test check docs site runtime results explorer reliability scaling performance service clean
+.PHONY: demo test check docs site runtime smoke results explorer reliability scaling performance service clean
