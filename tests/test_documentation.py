@@ -60,7 +60,7 @@ def test_python_examples(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_commands_are_understood(page: Path) -> None:
     """Every `hourglass` line has a verb, options and values that the command line knows; none is run."""
     lines = [line for block in blocks(page, "bash") for line in block.splitlines() if line.startswith("hourglass ")]
-    assert lines or page.parent.name == "how-to"
+    assert lines or page.parent.name != "uses"
     for line in lines:
         verb, *arguments = shlex.split(line, comments=True)[1:]
         hourglass.commands[verb].make_context(verb, arguments)

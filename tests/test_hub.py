@@ -174,5 +174,5 @@ def test_what_goes_wrong_is_said_in_a_line(
     with pytest.raises(hg.FormatError, match="damaged"):
         hg.from_pretrained(NAME, endpoint=hub.url)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(hg.ParameterError, match=r'pip install "hourglass\[hub\]"'):
+    with pytest.raises(hg.ParameterError, match=r'pip install "hourglass-autoencoders\[hub\]"'):
         push(model, hub)

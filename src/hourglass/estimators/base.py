@@ -102,6 +102,12 @@ class ImageEstimator(NotebookView, Saved):
         return self.model_.sample
 
     @property
+    def layout_(self) -> Sample:
+        """The former name of `sample_`."""
+        note("layout_ is called sample_ now; the old name will be removed.")
+        return self.sample_
+
+    @property
     def settings_(self) -> dict[str, Any]:
         """The settings of training: the preset's values, updated by arguments."""
         return self.model_.settings
@@ -115,13 +121,6 @@ class ImageEstimator(NotebookView, Saved):
     def n_iter_(self) -> int:
         """Epochs trained."""
         return len(self.history_)
-
-    def __getattr__(self, name: str) -> Any:
-        # Not a property: scikit-learn's diagram in notebooks reads every one, and would warn each time.
-        if name == "layout_":
-            note("layout_ is called sample_ now; the old name will be removed.")
-            return self.sample_
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __sklearn_is_fitted__(self) -> bool:
         return all(hasattr(self, name) for name in ("model_", *self._learned))

@@ -6,18 +6,29 @@ import json
 from html import escape
 from typing import Any
 
+from hourglass.notes import quiet
+
 _EXAMPLE = (64, 64)  # height and width for which a network of any size is drawn
 
 
 class NotebookView:
-    """Mixin that adds to scikit-learn's diagram of an estimator what it has learned."""
+    """Mixin that adds to scikit-learn's diagram of an estimator what it has learned.
+
+    scikit-learn reads every property for it, also former names, which then say nothing.
+    """
+
+    def __dir__(self) -> list[str]:
+        with quiet():
+            return list(super().__dir__())
 
     def _repr_html_inner(self) -> str:
-        shown: str = super()._repr_html_inner()  # type: ignore[misc]
+        with quiet():
+            shown: str = super()._repr_html_inner()  # type: ignore[misc]
         return shown + learned_html(self)
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-        bundle: dict[str, Any] = super()._repr_mimebundle_(**options)  # type: ignore[misc]
+        with quiet():
+            bundle: dict[str, Any] = super()._repr_mimebundle_(**options)  # type: ignore[misc]
         if "text/html" in bundle:
             bundle["text/html"] += learned_html(self)
         return bundle

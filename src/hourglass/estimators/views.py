@@ -44,7 +44,7 @@ def neighbours_of(source: Rows, count: int) -> NDArray[np.int64]:
 
 def _principal(source: Rows) -> Float32:
     """Principal components of all samples, those of an evenly spaced subset, (n, 32 or fewer)."""
-    sample, values = source.sample, math.prod(source.sample.network_shape)
+    sample, values = source.sample, math.prod(source.array.shape[1:])
     some = _flat(source.some(max(2 * _COMPONENTS, min(_MOST_FITTED, _MOST_VALUES // values))))
     pca = PCA(min(_COMPONENTS, *some.shape), random_state=0).fit(some)
     chunks = (sample.to_network(drawn.targets.numpy()) for drawn in source.in_order(_CHUNK))
