@@ -581,9 +581,9 @@ def test_train_draws_what_it_learned(run, tmp_path: Path) -> None:
     options = ["--data", "digits", "--epochs", 6, "-o", model, "--figure", figure]
     code, out, err = run("train", *options)
     assert code == 0, err
-    first, second = out.splitlines()
-    assert first.endswith(f"Figure written to {figure}.")
-    assert len(second.removeprefix("loss ")) == 6
+    assert out.endswith(f". Figure written to {figure}.\n")
+    assert out.count("\n") == 1
+    assert len(out.partition("Loss by epoch: ")[2].partition(".")[0]) == 6
     with Image.open(figure) as drawn:
         assert drawn.size == (1080, 630)
     assert json.loads(run("train", *options, "--json")[1])["figure"] == str(figure)

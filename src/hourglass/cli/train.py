@@ -163,8 +163,10 @@ def _report(model: Any, output: Path, metrics: dict[str, float], figure: Path | 
         print_json({"model": str(output), "history": model.history_, **metrics, **drawn})
         return
     recall = "".join(f", recall at 10 {value:.3f}" for value in metrics.values())
-    curve, drawn_in = sparkline(losses(model.history_)), "" if figure is None else f" Figure written to {figure}."
-    click.echo(f"{output}: {describe_epoch(model.history_[-1])}{recall}.{drawn_in}" + (f"\nloss {curve}" if curve else ""))
+    curve = sparkline(losses(model.history_))
+    words = [f"{output}: {describe_epoch(model.history_[-1])}{recall}.", f"Loss by epoch: {curve}." if curve else ""]
+    words += [] if figure is None else [f"Figure written to {figure}."]
+    click.echo(" ".join(filter(None, words)))
 
 
 def _check_figure(figure: Path | None) -> None:
