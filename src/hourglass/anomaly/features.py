@@ -140,7 +140,7 @@ def _resized(maps: Tensor, size: torch.Size) -> Tensor:
 def _from_timm(name: str) -> nn.Module:
     """A pretrained model of timm, as a module of images in 0..1 with any number of channels."""
     try:
-        import timm  # type: ignore[import-not-found, unused-ignore]
+        import timm  # type: ignore[import-not-found, unused-ignore]  # the user's, not an extra
     except ModuleNotFoundError as error:
         raise ParameterError(f"features={name!r} names a model of timm, which is not installed: pip install timm.") from error
     try:

@@ -23,12 +23,12 @@ class NotebookView:
 
     def _repr_html_inner(self) -> str:
         with quiet():
-            shown: str = super()._repr_html_inner()  # type: ignore[misc]
+            shown: str = super()._repr_html_inner()  # type: ignore[misc]  # scikit-learn's, beside this mixin
         return shown + learned_html(self)
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         with quiet():
-            bundle: dict[str, Any] = super()._repr_mimebundle_(**options)  # type: ignore[misc]
+            bundle: dict[str, Any] = super()._repr_mimebundle_(**options)  # type: ignore[misc]  # likewise
         if "text/html" in bundle:
             bundle["text/html"] += learned_html(self)
         return bundle
