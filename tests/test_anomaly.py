@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 
 import hourglass as hg
+from hourglass import evaluation
 from hourglass.anomaly import EVIDENCE, TABLE, Region, enlarged, power_of, regions_of, synthetic_rows, weights_by_power
 
 
@@ -132,6 +133,23 @@ def test_the_suite_of_tables_stands_beside_baselines(
     assert [(found["n_normal"], found["n_test"]) for found in content["tables"]] == [(150, 170)] * 2
     assert "| mean |" in (tmp_path / "out" / "tables.md").read_text()
     assert run("evaluate", "--suite", "tables", "--data", "digits")[0] == 2
+
+
+def test_the_suite_of_alarms_counts_false_positives_of_new_normal_samples(
+    table: np.ndarray, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOURGLASS_DATA", str(tmp_path))
+    assert run("evaluate", "--suite", "alarms")[0] == 2
+    (tmp_path / "adbench").mkdir()
+    np.savez(tmp_path / "adbench" / "3_one.npz", X=table[:200], y=np.zeros(200))
+    monkeypatch.delitem(evaluation.NORMALS, "digits")
+    monkeypatch.delitem(evaluation.NORMALS, "magnetic tiles")
+    code, _, err = run("evaluate", "--suite", "alarms", "-o", tmp_path / "out", "--seed", 0)
+    assert code == 0, err
+    found = json.loads((tmp_path / "out" / "alarms.json").read_text())["detectors"]
+    assert [(result["n_trained"], result["n_new"]) for result in found] == [(20, 180), (50, 150), (160, 40)]
+    assert all(result["false_positives"]["0.01"] <= result["false_positives"]["0.05"] < 0.2 for result in found)
+    assert "| tables | 160 | 1 |" in (tmp_path / "out" / "alarms.md").read_text()
 
 
 def test_regions_are_connected_at_corners_too_and_that_of_the_largest_error_comes_first() -> None:

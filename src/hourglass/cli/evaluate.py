@@ -24,7 +24,7 @@ from hourglass.cli.options import (
     white_option,
 )
 from hourglass.cli.photos import photos
-from hourglass.cli.suites import FREE_SUITES, presets_suite, surfaces, tables
+from hourglass.cli.suites import FOLDER_SUITES, FREE_SUITES, presets_suite
 
 if TYPE_CHECKING:
     from hourglass.data import Dataset
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     "--suite",
     type=click.Choice(SUITES),
     help="Instead of MODEL: train all models for a page of results. denoise: all presets; uses; rate: rate-distortion; photos: "
-    "photographs and documents, tables: anomalies in tables, surfaces: faults on magnetic tiles, all from HOURGLASS_DATA.",
+    "photographs and documents, tables: anomalies in tables, surfaces: faults on magnetic tiles, alarms: false positives of "
+    "detectors, all from HOURGLASS_DATA.",
 )
 @click.option("--preset", "presets", multiple=True, type=click.Choice(PRESETS), help="With --suite denoise: only these.")
 @click.option(
@@ -93,18 +94,15 @@ def evaluate(
     from hourglass.evaluation import cells, machine
 
     _check(models, suite, corruptions, presets, uses, given)
-    if suite in ("photos", "tables", "surfaces"):
+    if suite == "photos" or suite in FOLDER_SUITES:
         _check_none_given("data", "size", "tile", "white", "strict")
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)  # raises before the run, not after it
     if suite == "photos":
         photos(uses, given, output, device, seed, as_json)
         return
-    if suite == "tables":
-        tables(output, device, seed, as_json)
-        return
-    if suite == "surfaces":
-        surfaces(output, device, seed, as_json)
+    if suite in FOLDER_SUITES:
+        FOLDER_SUITES[suite](output, device, seed, as_json)
         return
     loaded = {str(path): load_model(path, device=device) for path in models}
     found = load(data, size=size, tile=tile, white=_white(loaded, data, white), strict=strict).of_one_size()
@@ -142,7 +140,7 @@ def _check(models: Any, suite: str | None, corruptions: Any, presets: Any, uses:
     from hourglass.errors import ParameterError
 
     if bool(models) == bool(suite):
-        raise ParameterError("evaluate needs either MODELs or --suite denoise, uses, rate, photos, tables or surfaces.")
+        raise ParameterError(f"evaluate needs either MODELs or --suite: {', '.join(SUITES)}.")
     if suite is not None and corruptions:
         raise ParameterError("a --suite has its own corruption; leave --corruption out.")
     if (presets and suite != "denoise") or (uses and suite not in ("uses", "photos")):

@@ -140,5 +140,24 @@ def surfaces(output: Path | None, device: str, seed: int, as_json: bool) -> None
     print_table("magnetic tiles", *surfaces_table(results))
 
 
+def alarms(output: Path | None, device: str, seed: int, as_json: bool) -> None:
+    """False positives of detectors beside the rates that they were asked for, as alarms.md and alarms.json."""
+    from hourglass.cli.output import print_json, print_table, write_results
+    from hourglass.evaluation import NORMALS, alarms_content, alarms_page, alarms_table, machine, measure_alarms
+
+    results = [result for group in NORMALS.values() for normals in group() for result in measure_alarms(normals, seed, device)]
+    command = click.get_current_context().obj or "hourglass evaluate --suite alarms"
+    content = alarms_content(results, command, seed, machine())
+    if output is not None:
+        write_results(output, "alarms", content, alarms_page(results, command, machine()))
+    if as_json:
+        print_json(content)
+        return
+    print_table("false positives", *alarms_table(results))
+
+
 FREE_SUITES = {"uses": uses, "rate": rate}
 """Suites that write pages of their own."""
+
+FOLDER_SUITES = {"tables": tables, "surfaces": surfaces, "alarms": alarms}
+"""Suites that read the folder in HOURGLASS_DATA, and not --data."""

@@ -1,5 +1,6 @@
 """Evaluation: metrics, baselines for every task, and tables of both."""
 
+from hourglass.evaluation.alarms import NORMALS, alarms_content, alarms_page, alarms_table, measure_alarms
 from hourglass.evaluation.anomalies import adbench, anomalies_content, anomalies_page, anomalies_table, measure_table
 from hourglass.evaluation.bjontegaard import bjontegaard_rate
 from hourglass.evaluation.comparison import (
@@ -32,6 +33,7 @@ from hourglass.evaluation.uses import (
 __all__ = [
     "BARS",
     "EVALUATIONS",
+    "NORMALS",
     "Comparison",
     "FilePair",
     "ImagePair",
@@ -42,6 +44,9 @@ __all__ = [
     "Rejects",
     "Setting",
     "adbench",
+    "alarms_content",
+    "alarms_page",
+    "alarms_table",
     "anomalies_content",
     "anomalies_page",
     "anomalies_table",
@@ -56,6 +61,7 @@ __all__ = [
     "magnetic_tiles",
     "markdown",
     "mean_of",
+    "measure_alarms",
     "measure_surfaces",
     "measure_table",
     "most_different",
