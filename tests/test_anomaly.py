@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +121,9 @@ def test_the_suite_of_tables_stands_beside_baselines(
     assert "adbench" in err
     (tmp_path / "adbench").mkdir()
     rng = np.random.default_rng(1)
-    rows, labels = np.concatenate([table[:300], table[:20] + np.array([0, 0, 0.1, 0, 0, 0])]), np.repeat([0, 1], [300, 20])
+    rows, labels = np.concatenate([table, table[:20] + np.array([0, 0, 0.1, 0, 0, 0])]), np.repeat([0, 1], [1200, 20])
     np.savez(tmp_path / "adbench" / "3_one.npz", X=rows, y=labels)
-    order = rng.permutation(320)
+    order = rng.permutation(1220)
     np.savez(tmp_path / "adbench" / "12_other.npz", X=rows[order], y=labels[order, None])
     code, out, err = run("evaluate", "--suite", "tables", "-o", tmp_path / "out", "--seed", 0)
     assert code == 0, err
@@ -130,7 +131,7 @@ def test_the_suite_of_tables_stands_beside_baselines(
     content = json.loads((tmp_path / "out" / "tables.json").read_text())
     assert [found["name"] for found in content["tables"]] == ["other", "one"]
     assert all(found["auroc"]["AnomalyDetector"] > 0.95 for found in content["tables"])
-    assert [(found["n_normal"], found["n_test"]) for found in content["tables"]] == [(150, 170)] * 2
+    assert [(found["n_normal"], found["n_test"]) for found in content["tables"]] == [(600, 620)] * 2
     assert "| mean |" in (tmp_path / "out" / "tables.md").read_text()
     assert run("evaluate", "--suite", "tables", "--data", "digits")[0] == 2
 
@@ -141,15 +142,16 @@ def test_the_suite_of_alarms_counts_false_positives_of_new_normal_samples(
     monkeypatch.setenv("HOURGLASS_DATA", str(tmp_path))
     assert run("evaluate", "--suite", "alarms")[0] == 2
     (tmp_path / "adbench").mkdir()
-    np.savez(tmp_path / "adbench" / "3_one.npz", X=table[:200], y=np.zeros(200))
+    np.savez(tmp_path / "adbench" / "3_one.npz", X=table, y=np.zeros(len(table)))
+    monkeypatch.setattr(evaluation, "measure_alarms", partial(evaluation.measure_alarms, sizes=(2000,)))
     monkeypatch.delitem(evaluation.NORMALS, "digits")
     monkeypatch.delitem(evaluation.NORMALS, "magnetic tiles")
     code, _, err = run("evaluate", "--suite", "alarms", "-o", tmp_path / "out", "--seed", 0)
     assert code == 0, err
     found = json.loads((tmp_path / "out" / "alarms.json").read_text())["detectors"]
-    assert [(result["n_trained"], result["n_new"]) for result in found] == [(20, 180), (50, 150), (160, 40)]
-    assert all(result["false_positives"]["0.01"] <= result["false_positives"]["0.05"] < 0.2 for result in found)
-    assert "| tables | 160 | 1 |" in (tmp_path / "out" / "alarms.md").read_text()
+    assert [(result["n_trained"], result["n_new"]) for result in found] == [(960, 240)]
+    assert all(result["false_positives"]["0.01"] <= result["false_positives"]["0.05"] < 0.15 for result in found)
+    assert "| tables | 960 | 1 |" in (tmp_path / "out" / "alarms.md").read_text()
 
 
 def test_regions_are_connected_at_corners_too_and_that_of_the_largest_error_comes_first() -> None:
@@ -235,13 +237,14 @@ def test_regions_of_colour_and_of_deep_images(kind: str, digits: np.ndarray) -> 
 
 
 def test_known_anomalies_choose_weights_and_threshold(table: np.ndarray, tmp_path: Path) -> None:
+    brief: Any = {"epochs": 2, "random_state": 0}
     odd = table[:12].copy()
     odd[:, 1] = 0  # usual in itself; what it goes with is not
     rows, labels = np.concatenate([table[:500], odd]), np.repeat([0, 1], [500, 12])
     order = np.insert(np.arange(500), np.arange(12) * 40, np.arange(500, 512))  # among the normal ones, whose order stays
     with pytest.warns(hg.HourglassWarning, match="12 of 512 samples are labelled as anomalies"):
-        told = hg.AnomalyDetector(quantile=0.95, random_state=0).fit(rows[order], labels[order])
-    untold = hg.AnomalyDetector(quantile=0.95, random_state=0).fit(table[:500])
+        told = hg.AnomalyDetector(quantile=0.95, **brief).fit(rows[order], labels[order])
+    untold = hg.AnomalyDetector(quantile=0.95, **brief).fit(table[:500])
     np.testing.assert_array_equal(told.model_.encode(rows[:5]), untold.model_.encode(rows[:5]))  # the same network
     assert "known" in told.power_
     assert told.labels_.shape == told.decision_scores_.shape == (512,)
@@ -253,19 +256,19 @@ def test_known_anomalies_choose_weights_and_threshold(table: np.ndarray, tmp_pat
     assert loaded.offset_ == told.offset_
     np.testing.assert_array_equal(loaded.synthetic_scores_["known"], told.synthetic_scores_["known"])
     with pytest.raises(hg.DataError, match="500 samples need 500 labels"):
-        hg.AnomalyDetector(random_state=0).fit(table[:500], labels)
+        hg.AnomalyDetector(**brief).fit(table[:500], labels)
     # Other labels are classes, and say nothing.
     for classes in (np.arange(500) % 2, np.arange(500) % 3, np.array(["a"] * 500)):
-        same = hg.AnomalyDetector(quantile=0.95, random_state=0).fit(table[:500], classes)
+        same = hg.AnomalyDetector(quantile=0.95, **brief).fit(table[:500], classes)
         assert same.offset_ == untold.offset_
     with pytest.warns(hg.HourglassWarning, match="labelled as anomalies"):
-        signed = hg.AnomalyDetector(quantile=0.95, random_state=0).fit(rows, np.where(labels, -1, 1))
+        signed = hg.AnomalyDetector(quantile=0.95, **brief).fit(rows, np.where(labels, -1, 1))
     assert signed.offset_ == pytest.approx(told.offset_, abs=1e-3)
     with pytest.warns(hg.HourglassWarning, match="labelled as anomalies"):
-        verdicts = hg.AnomalyDetector(quantile=0.95, random_state=0).fit_predict(rows[order], labels[order])
+        verdicts = hg.AnomalyDetector(quantile=0.95, **brief).fit_predict(rows[order], labels[order])
     np.testing.assert_array_equal(verdicts == -1, told.labels_ == 1)
     with pytest.warns(hg.HourglassWarning, match="labelled as anomalies"):
-        shared = hg.AnomalyDetector(contamination=0.08, random_state=0).fit(rows[order], labels[order])
+        shared = hg.AnomalyDetector(contamination=0.08, **brief).fit(rows[order], labels[order])
     assert shared.labels_.mean() == pytest.approx(0.08, abs=0.01)  # of all, known ones included
 
 

@@ -112,7 +112,19 @@ def test_train_on_a_folder_of_photos(photos: Path, run, tmp_path: Path) -> None:
     for name in ("more.png", "most.png"):  # more than there are in the folder below, which then is no class
         write_image(photos / name, np.zeros((9, 9), np.uint8))
     code, _, err = run(
-        "train", "--data", photos, "--size", "16x12", "--network", "conv", "--hidden", "4,8/16", "-o", tmp_path / "m.hg"
+        "train",
+        "--data",
+        photos,
+        "--size",
+        "16x12",
+        "--network",
+        "conv",
+        "--hidden",
+        "4,8/16",
+        "--epochs",
+        2,
+        "-o",
+        tmp_path / "m.hg",
     )
     assert code == 0, err
     assert hg.load_model(tmp_path / "m.hg").sample_.size == (16, 12, 3)

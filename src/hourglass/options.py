@@ -17,7 +17,7 @@ from hourglass.errors import ParameterError
 
 NAMES: dict[str, list[str]] = {
     "network": [
-        *("linear", "mlp", "conv", "skip", "residual", "variational", "noisy", "quantised", "embedding"),
+        *("linear", "mlp", "conv", "skip", "residual", "variational", "noisy", "quantised", "embedding", "plane"),
         *("maps", "unet", "codec"),
     ],
     "preset": [

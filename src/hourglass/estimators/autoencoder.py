@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Self
 
 from sklearn.base import ClassNamePrefixFeaturesOutMixin
 
 from hourglass.estimators.base import Float32Transformer, ImageEstimator
 from hourglass.estimators.documentation import documented
+from hourglass.estimators.fitting import Fit
+from hourglass.estimators.layout import laid_out_in, lay_out
 from hourglass.images import Float32
+from hourglass.networks.embedding import WIDTH
+from hourglass.trained import Trained
+from hourglass.training import Callback
 
 
 @documented
@@ -48,6 +55,13 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, Float32Transformer, ImageEsti
         NotFittedError, DataError
         """
         return self.encode(X)
+
+    def _train(self, fit: Fit, callbacks: Sequence[Callback], checkpoint: str | Path | None, resume: bool) -> Trained:
+        n_components = laid_out_in(fit)
+        if n_components is None:
+            return super()._train(fit, callbacks, checkpoint, resume)
+        fit.arguments |= {"n_components": WIDTH}
+        return lay_out(fit.train(callbacks, checkpoint, resume), n_components, fit, callbacks)
 
     @property
     def _n_features_out(self) -> int:

@@ -183,7 +183,7 @@ class ImageEstimator(NotebookView, Saved):
                 if isinstance(targets, list) and self._learned and not fit.sample.is_any_size:
                     words = f"{type(self).__name__} applies its network to whole images, which needs one that takes any size"
                     raise ParameterError(f'X has images of several sizes; {words}, as network="maps". Or resize or tile them.')
-                self.model_ = fit.train(callbacks, checkpoint, resume)
+                self.model_ = self._train(fit, callbacks, checkpoint, resume)
                 self.validation_rows_ = fit.validation_rows
             else:
                 self.model_ = given
@@ -251,6 +251,10 @@ class ImageEstimator(NotebookView, Saved):
     def _check_y(self, samples: Any, y: Any) -> Any:
         """Check `y` for `_learn`. Raises DataError."""
         return y
+
+    def _train(self, fit: Fit, callbacks: Sequence[Callback], checkpoint: str | Path | None, resume: bool) -> Trained:
+        """The trained model."""
+        return fit.train(callbacks, checkpoint, resume)
 
     def _learn_streamed(self, source: Stream) -> None:
         """`_learn` from some of a stream's images and labels; the held-out images come first."""

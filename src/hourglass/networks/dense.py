@@ -38,15 +38,15 @@ class MLP(Network):
 
 
 def mlp_encoder(shape: tuple[int, ...], n_codes: int, hidden: tuple[int, ...]) -> nn.Sequential:
-    return nn.Sequential(nn.Flatten(), *_layers((math.prod(shape), *hidden, n_codes)))
+    return nn.Sequential(nn.Flatten(), *dense_layers((math.prod(shape), *hidden, n_codes)))
 
 
 def mlp_decoder(shape: tuple[int, ...], n_codes: int, hidden: tuple[int, ...], bounded: bool) -> nn.Sequential:
-    layers = _layers((n_codes, *hidden[::-1], math.prod(shape)))
+    layers = dense_layers((n_codes, *hidden[::-1], math.prod(shape)))
     return nn.Sequential(nn.LeakyReLU(), *layers, output_activation(bounded), nn.Unflatten(1, shape))
 
 
-def _layers(widths: tuple[int, ...]) -> list[nn.Module]:
+def dense_layers(widths: tuple[int, ...]) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(widths):
         layers += [nn.Linear(fan_in, fan_out), nn.LeakyReLU()]

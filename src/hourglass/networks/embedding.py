@@ -9,7 +9,7 @@ from hourglass.networks.convolutional import conv_encoder
 from hourglass.networks.dense import mlp_decoder, mlp_encoder
 from hourglass.objectives import Output
 
-_WIDTH = 32
+WIDTH = 32
 _HEAD = 256
 
 
@@ -26,8 +26,8 @@ class Embedding(Network):
 
     def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
         super().__init__()
-        self.is_wide = n_components >= _WIDTH
-        width = n_components if self.is_wide else _WIDTH
+        self.is_wide = n_components >= WIDTH
+        width = n_components if self.is_wide else WIDTH
         body = conv_encoder(shape, width, hidden) if len(shape) == 3 else mlp_encoder(shape, width, _wider(hidden)[::-1])
         layers = (nn.LeakyReLU(), nn.Linear(width, _HEAD), nn.LeakyReLU(), nn.Linear(_HEAD, n_components))
         self.encoder = nn.Sequential(body, nn.Identity() if self.is_wide else nn.Sequential(*layers))

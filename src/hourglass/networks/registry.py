@@ -19,6 +19,7 @@ from hourglass.networks.convolutional import Conv, Residual, Skip
 from hourglass.networks.dense import MLP, Linear
 from hourglass.networks.embedding import Embedding
 from hourglass.networks.maps import Maps
+from hourglass.networks.plane import Plane
 from hourglass.networks.stochastic import Noisy, Quantised, Variational
 from hourglass.networks.unet import UNet
 
@@ -32,6 +33,7 @@ NETWORKS: dict[str, type[Network]] = {
     "noisy": Noisy,
     "quantised": Quantised,
     "embedding": Embedding,
+    "plane": Plane,
     "maps": Maps,
     "unet": UNet,
     "codec": Codec,
