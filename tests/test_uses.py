@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 import hourglass as hg
 from hourglass.corruption import reduce
-from hourglass.estimators import ESTIMATORS
+from hourglass.estimators import ESTIMATORS, layout
 from hourglass.estimators.downstream import Downstream
 from hourglass.estimators.refinement import refine
 from hourglass.estimators.tiles import join_tiles, split_tiles
@@ -186,6 +187,30 @@ def mean_average_precision(codes: np.ndarray, labels: np.ndarray) -> float:
     hits = (labels[np.argsort(distances, axis=1)] == labels[:, None])[:, 1:]
     precision = np.cumsum(hits, axis=1) / np.arange(1, hits.shape[1] + 1)
     return float(((precision * hits).sum(1) / hits.sum(1)).mean())
+
+
+def test_a_map_of_features_is_turned_to_its_axes_resumes_and_trains_on(
+    split: hg.Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "_FEWEST_STEPS", 20)
+    images = split.images[:300]
+    given: Any = {"preset": "features", "epochs": 2, "random_state": 0}
+    model = hg.Autoencoder(2, **given).fit(images, checkpoint=tmp_path / "run")
+    assert model.settings_["network"] == "plane"
+    assert [row["epoch"] for row in model.history_] == list(range(1, model.n_iter_ + 1))
+    assert model.n_iter_ > 2  # of the embedding, then of the layout
+    trained = np.delete(model.transform(images), model.validation_rows_, axis=0).astype(np.float64)
+    spread = np.cov(trained.T)
+    assert abs(spread[0, 1]) < 1e-3 * spread[1, 1] < spread[0, 0]
+    assert (np.power(trained - trained.mean(0), 3).sum(0) > 0).all()
+    np.testing.assert_allclose(trained.mean(0), 0, atol=1e-3 * spread[0, 0] ** 0.5)
+    assert model.inverse_transform(model.transform(images)).shape == images.shape
+    resumed = hg.Autoencoder(2, **given).fit(images, checkpoint=tmp_path / "run", resume=True)
+    np.testing.assert_array_equal(resumed.transform(images), model.transform(images))
+    model.partial_fit(images)
+    assert model.transform(images).shape == (300, 2)
+    own = hg.Autoencoder(2, penalty=(hg.Contrast(0.02), hg.Neighbours(0.02)), **given).fit(images)
+    assert own.settings_["network"] == "embedding"  # a penalty of one's own trains as any other network
 
 
 def test_features_of_few_images_lose_nothing_to_principal_components(split: hg.Split) -> None:

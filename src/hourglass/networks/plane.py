@@ -57,3 +57,6 @@ class Layout(Network):
         super().__init__()
         self.encoder = nn.Sequential(*dense_layers((*shape, *hidden, n_components)))
         self.decoder = nn.Sequential(*dense_layers((n_components, *hidden[::-1], *shape)))
+        for layer in (*self.encoder, *self.decoder):
+            if isinstance(layer, nn.Linear):  # torch's weights shrink the signal in each of so many layers
+                nn.init.kaiming_uniform_(layer.weight, nonlinearity="leaky_relu")
