@@ -42,6 +42,7 @@ results: .venv/.demo
 	$(BIN)/hourglass evaluate --suite photos -o docs/results/photos
 	$(BIN)/hourglass evaluate --suite tables -o docs/results
 	$(BIN)/hourglass evaluate --suite surfaces -o docs/results
+	$(BIN)/hourglass evaluate --suite alarms -o docs/results
 
 # docs/results/explorer.md and the pictures of the explorer: three minutes, with Chromium on the PATH.
 explorer: .venv/.dev

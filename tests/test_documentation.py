@@ -22,7 +22,7 @@ from hourglass.estimators import ESTIMATORS
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = [module.name for module in pkgutil.walk_packages(hg.__path__, "hourglass.") if not module.name.endswith("__main__")]
-FOLDERS = ("uses", "tutorials", "how-to")
+FOLDERS = ("uses", "tutorials", "how-to", "notebooks")
 PAGES = [ROOT / "README.md", ROOT / "docs" / "start.md"]
 PAGES += [page for name in FOLDERS for page in sorted((ROOT / "docs" / name).glob("*.md"))]
 CHAPTER = ROOT / "docs" / "chapter" / "chapter.md"

@@ -189,6 +189,14 @@ def mean_average_precision(codes: np.ndarray, labels: np.ndarray) -> float:
     return float(((precision * hits).sum(1) / hits.sum(1)).mean())
 
 
+def test_an_enhancer_of_crops_takes_images_that_do_not_divide() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 33, 35), dtype=np.uint8)
+    given: Any = {"preset": "photo", "hidden": (4, 8), "epochs": 1, "random_state": 0}
+    assert hg.Enhancer(factor=2, crop=16, **given).fit(images).transform(images).shape == (3, 66, 70)
+    with pytest.raises(hg.DataError, match="do not divide"):
+        hg.Enhancer(factor=2).fit(images)
+
+
 def test_a_map_of_features_is_turned_to_its_axes_resumes_and_trains_on(
     split: hg.Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,10 +1,13 @@
 """Write the generated part of the docs, or check that it is fresh: `python tools/document.py [--check]`.
 
-docs/cli.md comes from the command line's own help, so it cannot say anything else.
+docs/cli.md comes from the command line's own help, so it cannot say anything else. The notebooks come from docs/notebooks/,
+whose code the tests run.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from pathlib import Path
 
@@ -28,11 +31,30 @@ def command_line() -> str:
     return "\n".join(parts)
 
 
+def notebook(page: str) -> str:
+    """A page as a notebook, format 4.5: its Python blocks are the code, links to other pages lose their address."""
+    cells: list[dict[str, object]] = []
+    for number, part in enumerate(re.split(r"```python\n(.*?)```\n", page, flags=re.DOTALL)):
+        text = part.strip("\n") if number % 2 else re.sub(r"\[([^\]]+)\]\((?!http)[^)]+\)", r"\1", part).strip()
+        if not text:
+            continue
+        cell: dict[str, object] = {"id": f"cell-{number}", "metadata": {}, "source": text.splitlines(keepends=True)}
+        is_code: dict[str, object] = {"cell_type": "code", "execution_count": None, "outputs": []}
+        cells.append(cell | is_code if number % 2 else cell | {"cell_type": "markdown"})
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    content = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
 def main() -> int:
     """Write, or with --check compare; 1 if a page is stale."""
     stale = []
-    for path, text in {ROOT / "docs" / "cli.md": command_line()}.items():
+    pages = {ROOT / "docs" / "cli.md": command_line()}
+    for page in sorted((ROOT / "docs" / "notebooks").glob("*.md")):
+        pages[ROOT / "notebooks" / f"{page.stem}.ipynb"] = notebook(page.read_text(encoding="utf-8"))
+    for path, text in pages.items():
         if "--check" not in sys.argv:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
         elif not path.exists() or path.read_text(encoding="utf-8") != text:
             stale.append(path.relative_to(ROOT))
