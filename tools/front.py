@@ -36,8 +36,8 @@ COLUMNS: list[tuple[str, _Panel, _Panel]] = [
     ),
     (
         "Enlarge ×4",
-        ("bicubic", "results/photos/enhance.png", _GAP + _STEP, _TOP + 4 * _ROW, _SIDE),
-        ("enlarged", "results/photos/enhance.png", _GAP + 3 * _STEP, _TOP + 4 * _ROW, _SIDE),
+        ("bicubic", "results/photos/enhance-4.png", _GAP + _STEP, _TOP, _SIDE),
+        ("enlarged", "results/photos/enhance-4.png", _GAP + 3 * _STEP, _TOP, _SIDE),
     ),
     (
         "Compress",

@@ -117,7 +117,7 @@ def enhance(photos: Photos) -> None:
         if (model := photos.model(f"enhance-{factor}")) is not None:
             restore = one_by_one(model, photos.notes)
             methods = FILTERS | {"Enhancer": lambda low, _, restore=restore: restore(low)}
-            show = photos.keep("enhance", {f"Set5 ×{factor}": 2, f"Set14 ×{factor}": 12})
+            show = photos.keep(f"enhance-{factor}", {f"Set5 ×{factor}": 2, f"Set14 ×{factor}": 12})
             photos.results += enlarging_rows(methods, sets, (factor,), show)
 
 

@@ -58,8 +58,8 @@ LAYOUT = {
         ),
     ),
 }
-FILES_OF = {"denoise": ("denoise", "denoise-colour"), "compress": ("compress",)}
-"""Sheets of crops by part, where it is not one of its own name."""
+FILES_OF = {"denoise": ("denoise", "denoise-colour"), "enhance": ("enhance-2", "enhance-3", "enhance-4")}
+"""Sheets of crops by part, one for each model, where it is not one of the part's own name."""
 
 
 def part_table(part: str, results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
