@@ -215,6 +215,8 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setitem(models.ROLES, "denoise-colour", lambda: (hg.Denoiser(**quick), (models.training_photographs(),)))
     monkeypatch.setitem(models.ROLES, "jpeg", lambda: (hg.Denoiser(**quick), (models.luma_of_photographs(),)))
     monkeypatch.setitem(models.ROLES, "documents", lambda: (hg.Denoiser(**quick), models._pages()))
+    for kind in ("clean", "twice", "once"):
+        monkeypatch.setitem(models.ROLES, f"noisy-{kind}", lambda kind=kind: (hg.Denoiser(**quick), models._noisy(kind)[1]))
     return tmp_path
 
 
@@ -249,10 +251,16 @@ def test_the_suite_trains_measures_and_writes(small: Path, run, tmp_path: Path) 
     assert "## Denoising" in page
     assert "Training: denoise-grey 0 min, denoise-colour 0 min." in page
     assert {"denoise.png", "denoise-colour.png", "documents.png"} <= {file.name for file in output.iterdir()}
-    code, out, err = run("evaluate", "--suite", "photos", "--use", "jpeg", "-o", output, "--seed", 1)
+    code, out, err = run("evaluate", "--suite", "photos", "--use", "jpeg", "--use", "noisy", "-o", output, "--seed", 1)
     assert code == 0, err
     again = json.loads((output / "photos.json").read_text())
-    assert [row for row in again["results"] if row["part"] != "jpeg"] == content["results"]  # of the earlier run
+    assert [row for row in again["results"] if row["part"] not in ("jpeg", "noisy")] == content["results"]  # of the earlier run
+    methods = [row["method"] for row in again["results"] if row["part"] == "noisy"]
+    assert methods == [
+        "noisy input",
+        *(f"Denoiser, {kind}" for kind in ("trained on clean ones", "on two exposures", "on one")),
+    ]
+    assert "![Crops at 1:1](noisy.png)" in (output / "photos.md").read_text()
     assert {"decoded file", "Denoiser"} <= {row["method"] for row in again["results"] if row["part"] == "jpeg"}
     assert "## JPEG artefacts" in out or "Set14, quality 10" in out
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     "uses",
     multiple=True,
     type=click.Choice([*USES, *(use for use in PHOTO_USES if use not in USES)]),
-    help="With --suite uses: only these. With --suite photos: only denoise, enhance, jpeg, documents or compress.",
+    help="With --suite uses: only these. With --suite photos: only denoise, enhance, jpeg, documents, noisy or compress.",
 )
 @click.option(
     "--model",
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="[ROLE=]FILE",
     help="With --suite photos: measure saved models, and train none. ROLE is denoise-grey, denoise-colour, enhance-2, …, jpeg, "
-    "documents or compress.",
+    "documents, noisy-once, …, or compress.",
 )
 @output_option(required=False, what="A folder for results.md, results.json and a figure.")
 @corruption_option

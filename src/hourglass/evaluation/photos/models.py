@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hourglass.corruption import JPEG, GaussianNoise
+from hourglass.corruption import JPEG, GaussianNoise, neighbour_pairs
 from hourglass.errors import DataError, ParameterError
 from hourglass.estimators import Compressor, Denoiser, Enhancer, ImageEstimator
 from hourglass.evaluation.photos.compression import Codec
@@ -17,6 +17,8 @@ from hourglass.images import Array, with_channels
 
 _NOISE = GaussianNoise(0.0, std=(0.0, 55 / 255), clip=False)
 _JPEG = JPEG(quality=(10, 60))
+NOISY_SIGMA = 25
+"""Standard deviation of the noise, of 255, of denoisers that are trained on noisy images alone."""
 QUALITIES = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 """Of the compressor, on its rate-distortion curve."""
 
@@ -39,6 +41,16 @@ def _pages() -> tuple[list[Array], list[Array]]:
     return pages["train noisy"], pages["train clean"]
 
 
+def _noisy(kind: str) -> Training:
+    """A denoiser for one strength of noise, of a quarter of the photographs: clean, noisy twice, or noisy once."""
+    estimator = Denoiser(preset="photo", epochs=3)
+    clean, noise = grey_photographs()[::4], GaussianNoise(0.0, NOISY_SIGMA / 255)
+    if kind == "clean":
+        return estimator.set_params(corruption=noise), (clean,)
+    once, again = ([noise(image[None], draw + 2 * number)[0] for number, image in enumerate(clean)] for draw in (0, 1))
+    return estimator, (once, again) if kind == "twice" else neighbour_pairs(once)
+
+
 def _enhancer(factor: int) -> Training:
     epochs = {2: 3, 3: 5, 4: 1}[factor]
     return Enhancer(factor=factor, preset="photo", reduction="bicubic", epochs=epochs), (luma_of_photographs(),)
@@ -53,6 +65,9 @@ ROLES: dict[str, Callable[[], Training]] = {
     "enhance-4": lambda: _enhancer(4),
     "jpeg": lambda: (Denoiser(preset="photo", corruption=_JPEG, epochs=2), (luma_of_photographs(),)),
     "documents": lambda: (Denoiser(preset="photo", epochs=25), _pages()),
+    "noisy-clean": lambda: _noisy("clean"),
+    "noisy-twice": lambda: _noisy("twice"),
+    "noisy-once": lambda: _noisy("once"),
     "compress": lambda: (Compressor(preset="photo"), (training_photographs(),)),
 }
 """What the suite trains, by what it is for: photographs/train, and the training pages of documents."""
@@ -72,6 +87,7 @@ def role_of(model: ImageEstimator, parts: Collection[str]) -> str:
         "denoise-colour": isinstance(model, Denoiser) and channels == 3,
         "jpeg": isinstance(model, Denoiser) and channels == 1,
         "documents": isinstance(model, Denoiser) and channels == 1,
+        **{f"noisy-{kind}": isinstance(model, Denoiser) and channels == 1 for kind in ("clean", "twice", "once")},
         "compress": isinstance(model, Compressor) and channels == 3,
         **{f"enhance-{factor}": isinstance(model, Enhancer) and model.factor == factor for factor in (2, 3, 4)},
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from hourglass.evaluation.photos.compression import (
 )
 from hourglass.evaluation.photos.denoising import SIGMAS, denoising_rows
 from hourglass.evaluation.photos.enlarging import FILTERS, enlarging_rows
-from hourglass.evaluation.photos.models import ROLES, as_codec, grey_photographs, one_by_one
+from hourglass.evaluation.photos.models import NOISY_SIGMA, ROLES, as_codec, grey_photographs, one_by_one
 from hourglass.evaluation.photos.protocols import Result, Show, timed
 from hourglass.evaluation.photos.published import published_curves, published_results
 from hourglass.evaluation.photos.sets import documents, photographs, training_photographs
@@ -140,6 +140,24 @@ def pages(photos: Photos) -> None:
         photos.results += document_rows(methods, found["test noisy"], found["test clean"], show)
 
 
+_NOISY = {"trained on clean ones": "noisy-clean", "on two exposures": "noisy-twice", "on one": "noisy-once"}
+
+
+def noisy(photos: Photos) -> None:
+    """Training without clean images: Set12."""
+    methods = {}
+    for name, role in _NOISY.items():
+        if (model := photos.model(role)) is not None:
+            restore = one_by_one(model, [])  # all are trained on values in 0..1, and the page says so
+            methods[f"Denoiser, {name}"] = lambda images, _, restore=restore: restore(images)
+    if methods:
+        setting = f"Set12, σ = {NOISY_SIGMA}"
+        rows = denoising_rows(
+            methods, {"Set12": photographs("set12")}, (NOISY_SIGMA,), photos.seed, photos.keep("noisy", {setting: 1})
+        )
+        photos.results += [replace(row, part="noisy") for row in rows]
+
+
 def compress(photos: Photos) -> None:
     """Rate and distortion on Kodak's photographs."""
     model = photos.model("compress")
@@ -170,6 +188,7 @@ PARTS: dict[str, Callable[[Photos], None]] = {
     "enhance": enhance,
     "jpeg": jpeg,
     "documents": pages,
+    "noisy": noisy,
     "compress": compress,
 }
 

@@ -46,6 +46,12 @@ LAYOUT = {
         "the others for training.",
         (("rmse", "RMSE", ".4f"), _SECONDS),
     ),
+    "noisy": Part(
+        "Noisy images alone",
+        "PSNR in dB / SSIM. Noise from N(0, (σ / 255)²), clipped to 0..1 as cameras do, on a quarter of the training "
+        "photographs: the clean ones as targets; a second noisy exposure of each (Noise2Noise); one noisy image, halved into "
+        "pairs of neighbouring pixels (Neighbor2Neighbor).",
+    ),
     "compress": Part(
         "Compression",
         "Kodak's 24 photographs, whole files counted; PSNR over the three channels, means over the photographs. JPEG (4:2:0, "
