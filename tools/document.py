@@ -35,7 +35,7 @@ def notebook(page: str) -> str:
     """A page as a notebook, format 4.5: its Python blocks are the code, links to other pages lose their address."""
     cells: list[dict[str, object]] = []
     for number, part in enumerate(re.split(r"```python\n(.*?)```\n", page, flags=re.DOTALL)):
-        text = part.strip("\n") if number % 2 else re.sub(r"\[([^\]]+)\]\((?!http)[^)]+\)", r"\1", part).strip()
+        text = part.strip("\n") if number % 2 else re.sub(r"(?<!!)\[([^\]]+)\]\((?!http)[^)]+\)", r"\1", part).strip()
         if not text:
             continue
         cell: dict[str, object] = {"id": f"cell-{number}", "metadata": {}, "source": text.splitlines(keepends=True)}

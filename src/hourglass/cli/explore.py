@@ -50,15 +50,15 @@ def explore(
     """Explore the latent space of MODEL (of any task) with the images in DATA, and decode any point of it.
 
     Serves a page: all codes in a plane, the decoded image under the pointer, interpolation between two points, regions, a
-    drawing pad and a number generator. Without MODEL, a generator with two latent dimensions is first trained on DATA.
+    drawing pad and a number generator. Without MODEL, a map of DATA is trained first: preset features, two latent dimensions.
     """
     import os
     import sys
     import webbrowser
 
-    from hourglass.cli.models import trained_generator
+    from hourglass.cli.models import trained_on
     from hourglass.errors import ParameterError
-    from hourglass.estimators import Generator, load_model
+    from hourglass.estimators import Autoencoder, load_model
 
     try:
         from hourglass.web import Scene, export_page, serve
@@ -70,7 +70,7 @@ def explore(
     if model is not None:
         fitted = load_model(model, device=device)
     else:
-        fitted = trained_generator(Generator(2, random_state=seed, device=device), data, save)
+        fitted = trained_on(data, Autoencoder(2, preset="features", random_state=seed, device=device), "map", save)
     split, names = _chosen(fitted, data, part or ("all" if page is None else "test"), most, seed)
     scene = Scene(fitted, split, data, seed, names)
 

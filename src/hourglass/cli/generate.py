@@ -42,7 +42,7 @@ def generate(
     """Sample new images from MODEL (of --task generator). Without MODEL, one is first trained on DATA."""
     import numpy as np
 
-    from hourglass.cli.models import load_as, trained_generator
+    from hourglass.cli.models import load_as, trained_on
     from hourglass.cli.output import report_written
     from hourglass.data.files import write_image
     from hourglass.errors import ParameterError
@@ -57,7 +57,7 @@ def generate(
     if model is not None:
         generator = load_as(Generator, model, device)
     else:
-        generator = trained_generator(Generator(random_state=seed, device=device), data, save)
+        generator = trained_on(data, Generator(random_state=seed, device=device), "generator", save)
     labels = {str(known): known for known in generator.classes_.tolist()}
     asked = list(text) if text is not None else [] if label is None else [label]
     unknown = [name for name in asked if name not in labels]

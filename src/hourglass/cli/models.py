@@ -14,7 +14,7 @@ import click
 if TYPE_CHECKING:
     from hourglass.data import Split
     from hourglass.data.files import Pages
-    from hourglass.estimators import Generator, ImageEstimator
+    from hourglass.estimators import ImageEstimator
     from hourglass.images import Array, Sample
 
 
@@ -29,17 +29,17 @@ def load_as(kind: type[ImageEstimator], path: Path, device: str) -> Any:
     return model
 
 
-def trained_generator(generator: Generator, data: str, save: Path | None) -> Generator:
-    """`generator`, fitted to the training images of `data`, and saved to `save` if it is given."""
+def trained_on(data: str, model: Any, name: str, save: Path | None) -> Any:
+    """`model`, fitted to the training images of `data`, and saved to `save` if it is given."""
     from hourglass.cli.progress import ShowProgress
     from hourglass.data import load
 
     train = load(data).of_one_size().train
-    click.echo(f"training a generator on {len(train):,} images of {data}.", err=True)
-    generator.fit(train.images, train.labels, callbacks=[ShowProgress("generator")])
+    click.echo(f"training a {name} on {len(train):,} images of {data}.", err=True)
+    model.fit(train.images, train.labels, callbacks=[ShowProgress(name)])
     if save is not None:
-        generator.save(save)
-    return generator
+        model.save(save)
+    return model
 
 
 def sample_of(model: Any) -> Sample:

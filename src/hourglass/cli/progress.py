@@ -38,6 +38,7 @@ class ShowProgress(Callback):
     """A progress bar on a terminal (standard error): loss and its curve, images per second, time left. Silent in a pipe."""
 
     writes = True
+    shows_progress = True
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -145,7 +145,8 @@ def alarms(output: Path | None, device: str, seed: int, as_json: bool) -> None:
     from hourglass.cli.output import print_json, print_table, write_results
     from hourglass.evaluation import NORMALS, alarms_content, alarms_page, alarms_table, machine, measure_alarms
 
-    results = [result for group in NORMALS.values() for normals in group() for result in measure_alarms(normals, seed, device)]
+    normals = [one for group in NORMALS.values() for one in group()]  # missing data ends the run before it begins
+    results = [result for one in normals for result in measure_alarms(one, seed, device)]
     command = click.get_current_context().obj or "hourglass evaluate --suite alarms"
     content = alarms_content(results, command, seed, machine())
     if output is not None:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from sklearn.base import ClassNamePrefixFeaturesOutMixin
 
+from hourglass.errors import ModelError
 from hourglass.estimators.base import Float32Transformer, ImageEstimator
 from hourglass.estimators.documentation import documented
 from hourglass.estimators.fitting import Fit
@@ -39,12 +40,14 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, Float32Transformer, ImageEsti
         """Train for one more pass over `X`, at a constant learning rate. `y` is ignored.
 
         The first call creates the network. After `fit`, loading, or an interrupted call, which has no effect, it continues from
-        the weights with a new optimiser.
+        the weights with a new optimiser. The preset "features" in fewer than 32 dimensions cannot be trained on after `fit`.
 
         Raises
         ------
         DataError, ParameterError, ModelError, DivergenceError
         """
+        if hasattr(self, "model_") and self.settings_["network"] == "plane" and self.network is None:
+            raise ModelError("a layout of 32 dimensions is trained after them, so it cannot be trained on; use fit.")
         return self._partial_fit(X, None)
 
     def transform(self, X: Any) -> Float32:

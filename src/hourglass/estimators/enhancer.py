@@ -219,8 +219,6 @@ class Enhancer(Float32Transformer, ImageEstimator):
             raise DataError("an Enhancer needs images of shape (n, h, w) or (n, h, w, c), not flat features.")
         if y is None:
             high, white = check_samples(self, X, sample, level)
-            if self.get_params(deep=False)["crop"] is not None:  # crops divide, whatever the images' size is
-                high = np.moveaxis(self._whole_blocks(np.moveaxis(high, 0, -1)), -1, 0)
             self._check_divisible(high)
             return Pairs(high, None, white)
         high, white = check_samples(self, y, sample, level, name="y")

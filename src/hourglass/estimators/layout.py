@@ -8,6 +8,7 @@ epoch takes a second or two. That is the way of parametric UMAP (Sainburg et al.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,69 +18,97 @@ from hourglass.corruption import seeded
 from hourglass.estimators.fitting import Fit, n_threads_of
 from hourglass.estimators.views import neighbours_of
 from hourglass.images import Array, Sample
+from hourglass.networks import to_device
 from hourglass.networks.embedding import WIDTH
 from hourglass.networks.plane import Layout, Plane
 from hourglass.objectives import LOSSES, Contrast, Objective
 from hourglass.trained import Trained, build_network
-from hourglass.training import OPTIMIZERS, Callback, Examples, Neighbouring, Plan, Rows, Run, Threads, train
+from hourglass.training import (
+    OPTIMIZERS,
+    Callback,
+    Examples,
+    Neighbouring,
+    Plan,
+    PrintEpochs,
+    Processes,
+    Rows,
+    Run,
+    Threads,
+    train,
+)
 
-_PLAN = Plan(epochs=20, batch_size=256, learning_rate=3e-3, schedule="linear")
+_EPOCHS, _FEWEST_STEPS, _BATCH_SIZE, _LEARNING_RATE = 20, 600, 256, 3e-3
 _N_NEIGHBOURS = 10
-_FEWEST_STEPS = 600
+_CPU, _ALONE = torch.device("cpu"), Processes(0, 1)
 
 
 def laid_out_in(fit: Fit) -> int | None:
     """In how many dimensions to lay out an embedding; None if the code is the embedding itself.
 
-    Only the preset "features" with its own network and penalty is laid out, and only samples of one size in memory.
+    Only the preset "features" with its own network and penalty is laid out, of more than 20 samples of one size in memory.
     """
     given = fit.arguments
     is_preset = given["preset"] == "features" and given["network"] is None and given["penalty"] is None
     n_components: int | None = given["n_components"]
     is_narrow = n_components is not None and n_components < WIDTH
-    return n_components if is_preset and is_narrow and isinstance(fit.source, Rows) and fit.pairs.inputs is None else None
+    has_neighbours = isinstance(fit.source, Rows) and fit.pairs.inputs is None and len(fit.source) > 2 * _N_NEIGHBOURS
+    return n_components if is_preset and is_narrow and has_neighbours else None
 
 
 def lay_out(wide: Trained, n_components: int, fit: Fit, callbacks: Sequence[Callback]) -> Trained:
-    """`wide`, whose codes have 32 dimensions, followed by a layout of them in `n_components`, a `Plane`.
+    """`wide`, whose codes have 32 dimensions, followed by a layout of them in `n_components`: a `Plane`.
 
-    The layout is turned to its principal axes, the longer tail of each on the positive side, so that it does not depend on the
-    seed how the map is turned.
+    The history stays that of `wide`. Of `callbacks` those that show progress see the layout's run too.
     """
     rows = np.setdiff1d(np.arange(len(fit.pairs.targets)), fit.validation_rows)
+    if len(rows) <= _N_NEIGHBOURS:
+        rows = np.arange(len(fit.pairs.targets))
     codes = wide.vectors(fit.pairs.targets[rows], check_input=False)
     settings = wide.settings | {"network": "plane", "n_components": n_components}
-    network = build_network(settings, wide.sample, fit.seeds[1]).to(fit.device)
+    network = build_network(settings, wide.sample, fit.seeds[1])
     assert isinstance(network, Plane)
     network.encoder[0].load_state_dict(wide.network.encoder.state_dict())
     network.decoder[1].load_state_dict(wide.network.decoder.state_dict())
-    layout = network.layout
-    run = _trained(layout, codes, fit, callbacks)
+    to_device(network, fit.device)
+    shown = [callback for callback in callbacks if callback.shows_progress]
+    shown += [PrintEpochs()] if fit.arguments["verbose"] else []
+    train_layout(network.layout, codes, fit.seeds, shown, fit.device, n_threads_of(fit.arguments), fit.processes)
+    return Trained(network, wide.sample, settings, wide.history, wide.n_threads, wide.held_out, wide.data)
+
+
+def train_layout(
+    layout: Layout,
+    codes: Array,
+    seeds: Sequence[int],
+    callbacks: Sequence[Callback] = (),
+    device: torch.device = _CPU,
+    n_threads: int | str | None = None,
+    processes: Processes = _ALONE,
+) -> None:
+    """Train `layout`, on `device`, to lay out `codes` (n, d), whose deviation should be near 1.
+
+    The result is turned to its principal axes, the longer tail of each on the positive side, so that the seed does not decide
+    how the map is turned. One code alone has its place anyway.
+    """
+    if len(codes) > 1:
+        source = Rows(Sample(codes.shape[1:]), codes)
+        near = neighbours_of(source, min(_N_NEIGHBOURS, len(codes) - 1))
+        examples = Examples(Neighbouring(source.sample, codes, source.rows.numpy(), near), n_views=2)
+        run = Run(
+            layout,
+            OPTIMIZERS["adam"](layout.parameters(), _LEARNING_RATE),
+            order=seeded(seeds[2]),
+            noise=seeded(seeds[3], device),
+            seed=seeds[4],
+            device=device,
+            processes=processes,
+        )
+        epochs = max(_EPOCHS, math.ceil(_FEWEST_STEPS / math.ceil(len(codes) / _BATCH_SIZE)))
+        plan = Plan(epochs, _BATCH_SIZE, _LEARNING_RATE, "linear")
+        objective = Objective(LOSSES["mse"], [Contrast(1.0, n_neighbours=_N_NEIGHBOURS)])
+        with Threads(device, n_threads) as threads:
+            train(run, plan, objective, examples, callbacks=threads.around(callbacks))
     _turn(layout, codes)
-    history = wide.history + [row | {"epoch": len(wide.history) + row["epoch"]} for row in run.history]
-    return Trained(network, wide.sample, settings, history, wide.n_threads, wide.held_out, wide.data)
-
-
-def _trained(layout: Layout, codes: Array, fit: Fit, callbacks: Sequence[Callback]) -> Run:
-    source = Rows(Sample(codes.shape[1:]), codes)
-    near = neighbours_of(source, min(_N_NEIGHBOURS, len(codes) - 1))
-    examples = Examples(Neighbouring(source.sample, codes, source.rows.numpy(), near), n_views=2)
-    epochs = max(_PLAN.epochs, -(-_FEWEST_STEPS * _PLAN.batch_size // len(codes)))
-    run = Run(
-        layout,
-        OPTIMIZERS["adam"](layout.parameters(), _PLAN.learning_rate),
-        order=seeded(fit.seeds[2]),
-        noise=seeded(fit.seeds[3], fit.device),
-        seed=fit.seeds[4],
-        device=fit.device,
-        processes=fit.processes,
-        settings=fit.settings,
-    )
-    objective = Objective(LOSSES["mse"], [Contrast(1.0, n_neighbours=_N_NEIGHBOURS)])
-    with Threads(fit.device, n_threads_of(fit.arguments)) as threads:
-        plan = Plan(epochs, _PLAN.batch_size, _PLAN.learning_rate, _PLAN.schedule)
-        train(run, plan, objective, examples, callbacks=threads.around(callbacks))
-    return run
 
 
 @torch.no_grad()

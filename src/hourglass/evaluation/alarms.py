@@ -125,7 +125,7 @@ def alarms_page(results: Sequence[AlarmResult], command: str, machine: dict[str,
                 "# False positives, measured\n",
                 f"Made by `{command}`; {versions}. Detectors with default arguments train on normal samples drawn at random, "
                 f"and score others of the same set ({_FEWEST_NEW} to {_MOST_NEW:,}): the share below the threshold. Tables: "
-                f"the {_N_TABLES} of ADBench with the most normal rows. Digits: of MNIST's training images one is normal. "
+                f"the {_N_TABLES} of ADBench with the most normal rows. Digits: one of MNIST's is normal. "
                 "Magnetic tiles: good ones of all sizes. Means over detectors ± the standard error.\n",
                 *("| " + " | ".join(line) + " |" for line in [headings, rules, *rows]),
             ]

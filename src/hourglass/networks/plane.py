@@ -27,19 +27,14 @@ class Plane(Network):
 
     def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
         super().__init__()
-        wide, layout = Embedding(shape, WIDTH, hidden, bounded), Layout((WIDTH,), n_components, _LAYERS)
+        wide, layout = Embedding(shape, WIDTH, hidden, bounded), new_layout(WIDTH, n_components)
         self.encoder = nn.Sequential(wide.encoder, layout.encoder)
         self.decoder = nn.Sequential(layout.decoder, wide.decoder)
 
     @property
     def layout(self) -> Layout:
         """The part between the 32 dimensions and the code, as a network of its own with the same weights."""
-        encoder, decoder = self.encoder[1], self.decoder[0]
-        assert isinstance(encoder, nn.Sequential)
-        assert isinstance(decoder, nn.Sequential)
-        made = Layout((WIDTH,), len(encoder[-1].get_parameter("bias")), _LAYERS)
-        made.encoder, made.decoder = encoder, decoder
-        return made
+        return Layout(self.encoder[1], self.decoder[0])
 
     def forward(self, samples: Tensor) -> Output:
         representations = self.encoder[0](samples)
@@ -48,15 +43,23 @@ class Plane(Network):
 
 
 class Layout(Network):
-    """Fully connected layers between vectors and their places in few dimensions, linear next to the code."""
+    """The layers between vectors and their places in few dimensions."""
 
     encoder: nn.Sequential
     decoder: nn.Sequential
 
-    def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool = False) -> None:
+    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(*dense_layers((*shape, *hidden, n_components)))
-        self.decoder = nn.Sequential(*dense_layers((n_components, *hidden[::-1], *shape)))
-        for layer in (*self.encoder, *self.decoder):
-            if isinstance(layer, nn.Linear):  # torch's weights shrink the signal in each of so many layers
-                nn.init.kaiming_uniform_(layer.weight, nonlinearity="leaky_relu")
+        assert isinstance(encoder, nn.Sequential)
+        assert isinstance(decoder, nn.Sequential)
+        self.encoder, self.decoder = encoder, decoder
+
+
+def new_layout(width: int, n_components: int) -> Layout:
+    """Fully connected layers, linear next to the code, with weights from torch's global generator."""
+    encoder = nn.Sequential(*dense_layers((width, *_LAYERS, n_components)))
+    decoder = nn.Sequential(*dense_layers((n_components, *_LAYERS[::-1], width)))
+    for layer in (*encoder, *decoder):
+        if isinstance(layer, nn.Linear):  # torch's weights shrink the signal in each of so many layers
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="leaky_relu")
+    return Layout(encoder, decoder)

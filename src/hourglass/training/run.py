@@ -119,6 +119,8 @@ class Callback:
 
     writes: ClassVar[bool] = False
     """Whether it writes or prints; then only rank 0 calls it."""
+    shows_progress: ClassVar[bool] = False
+    """Whether it only shows how training goes; then it also sees a run that belongs to the first, as that of a layout."""
 
     def on_train_begin(self, run: Run) -> None:
         """Before the first epoch of this call."""

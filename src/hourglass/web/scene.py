@@ -9,18 +9,21 @@ from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
 from hourglass.data import Split
 from hourglass.errors import DataError, HourglassError, ModelError
-from hourglass.estimators import AnomalyDetector, Autoencoder, Compressor, Generator, ImageEstimator
+from hourglass.estimators import AnomalyDetector, Compressor, Generator, ImageEstimator
+from hourglass.estimators.fitting import seeds_of
+from hourglass.estimators.layout import train_layout
 from hourglass.images import Array, Float32, to_uint8
 from hourglass.networks.description import Step, steps_of
+from hourglass.networks.plane import new_layout
 from hourglass.notes import quiet
-from hourglass.objectives import Rate
-from hourglass.training import Callback, Run
+from hourglass.training import Callback, Run, seeded_globally
 from hourglass.web.packing import Content, network
 
 Uint8 = NDArray[np.uint8]
@@ -29,8 +32,7 @@ Rows = NDArray[np.int32]
 MAX_SAMPLES = 5000
 """Random images on which a density, threshold or frequency tables are fitted for a model that has none."""
 _MAX_CLASSES = 200  # more distinct labels are treated as names of images
-_MAP_RATE = Rate(2e-4)
-"""Spreads the learned map: without it most codes gather in the middle, and a higher strength mixes the classes."""
+_MOST_LAID_OUT = 20_000  # codes from which the learned map learns
 _CHUNK = 4096  # images averaged at once
 _ENCODING_CHUNK = 20_000  # images encoded between checks whether the scene is closed
 
@@ -192,20 +194,23 @@ class Scene:
         return {"drawn": classes}, arrays | {"owners": mixture.classes.astype(np.int32)}
 
     def _plane(self) -> Content:
-        """(facts, arrays) of a learned map, a two-dimensional autoencoder of the codes, and the positions of the codes."""
-        model = Autoencoder(2, network="noisy", hidden=(256, 128), penalty=_MAP_RATE, random_state=self.seed)
-        model.fit(self.codes, callbacks=[_StopWhenClosed(self)])
-        scale, offset = model.sample_.scale, model.sample_.offset
-        assert isinstance(scale, float)  # an Autoencoder scales all columns alike
-        assert isinstance(offset, float)
+        """(facts, arrays) of a learned map, a layout of the codes in two dimensions, and the positions of the codes."""
+        scale, offset = float(self.codes.std()) or 1.0, float(self.codes.mean())
+        codes = (self.codes - np.float32(offset)) / np.float32(scale)
+        with seeded_globally(self.seed):
+            layout = new_layout(self.n_codes, 2)
+        rows = np.random.default_rng(self.seed).permutation(len(codes))[:_MOST_LAID_OUT]
+        train_layout(layout, codes[rows], seeds_of(self.seed), [_StopWhenClosed(self)])
+        with torch.inference_mode():
+            positions = layout.encoder(torch.from_numpy(codes)).numpy()
         normalise = Step("affine", {"scale": 1 / scale, "offset": -offset / scale})
         denormalise = Step("affine", {"scale": scale, "offset": offset})
-        encoder, decoder = steps_of(model.encoder_), steps_of(model.decoder_)
+        encoder, decoder = steps_of(layout.encoder), steps_of(layout.decoder)
         assert encoder is not None  # these layers are all known
         assert decoder is not None
         facts, arrays = network("map_encoder", (self.n_codes,), [normalise, *encoder])
         more_facts, more_arrays = network("map_decoder", (2,), [*decoder, denormalise])
-        return facts | more_facts, arrays | more_arrays | {"positions": model.transform(self.codes)}
+        return facts | more_facts, arrays | more_arrays | {"positions": positions}
 
     def _sampled_rows(self) -> NDArray[np.intp]:
         if len(self.images) <= MAX_SAMPLES:

@@ -47,8 +47,10 @@ def _noisy(kind: str) -> Training:
     clean, noise = grey_photographs()[::4], GaussianNoise(0.0, NOISY_SIGMA / 255)
     if kind == "clean":
         return estimator.set_params(corruption=noise), (clean,)
-    once, again = ([noise(image[None], draw + 2 * number)[0] for number, image in enumerate(clean)] for draw in (0, 1))
-    return estimator, (once, again) if kind == "twice" else neighbour_pairs(once)
+    once = [noise(image[None], 2 * number)[0] for number, image in enumerate(clean)]
+    if kind == "once":
+        return estimator, neighbour_pairs(once)
+    return estimator, (once, [noise(image[None], 2 * number + 1)[0] for number, image in enumerate(clean)])
 
 
 def _enhancer(factor: int) -> Training:

@@ -48,8 +48,8 @@ LAYOUT = {
     ),
     "noisy": Part(
         "Noisy images alone",
-        "PSNR in dB / SSIM. Noise from N(0, (σ / 255)²), clipped to 0..1 as cameras do, on a quarter of the training "
-        "photographs: the clean ones as targets; a second noisy exposure of each (Noise2Noise); one noisy image, halved into "
+        "PSNR in dB / SSIM. Noise from N(0, (σ / 255)²). A quarter of the training photographs, with noise clipped as by "
+        "cameras: clean ones as targets; a second noisy exposure of each (Noise2Noise); one noisy image, halved into "
         "pairs of neighbouring pixels (Neighbor2Neighbor).",
     ),
     "compress": Part(

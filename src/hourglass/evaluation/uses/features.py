@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from hourglass.estimators import Autoencoder
@@ -33,8 +34,8 @@ def features(setting: Setting) -> list[Measurement]:
         codes = {name: (encode(train.images), encode(test.images)) for name, encode in encoders.items()}
         if n_components == 2:
             codes |= _umap(setting)
-            setting.planes = {name: (of_test, test.known_labels) for name, (_, of_test) in codes.items()}
-            setting.planes = {"features preset": setting.planes.pop("ours"), **setting.planes}
+            shown = {"ours": "features preset"}
+            setting.planes = {shown.get(name, name): (both[1], test.known_labels) for name, both in codes.items()}
         results = {
             name: qualities(*both, train.known_labels, test.known_labels) | {_TRUST: trust(test.images, both[1])}
             for name, both in codes.items()
@@ -66,7 +67,7 @@ def _umap(setting: Setting) -> dict[str, tuple[Float32, Float32]]:
         return {}
     train, test = (to_float(part.images).reshape(len(part), -1) for part in (setting.dataset.train, setting.dataset.test))
     start = time.perf_counter()
-    fitted = UMAP().fit(train)
+    fitted = UMAP(n_jobs=torch.get_num_threads()).fit(train)
     between = time.perf_counter()
     of_test = fitted.transform(test)
     seconds = f"{between - start:.0f} s to fit and {time.perf_counter() - between:.0f} s for the test images"
