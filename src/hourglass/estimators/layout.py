@@ -37,7 +37,7 @@ from hourglass.training import (
     train,
 )
 
-_EPOCHS, _FEWEST_STEPS, _BATCH_SIZE, _LEARNING_RATE = 20, 600, 256, 3e-3
+_EPOCHS, _FEWEST_STEPS, _BATCH_SIZE, _LEARNING_RATE = 20, 300, 256, 3e-3
 _N_NEIGHBOURS = 10
 _CPU, _ALONE = torch.device("cpu"), Processes(0, 1)
 
