@@ -22,7 +22,7 @@ COLUMNS: list[tuple[str, _Panel, _Panel]] = [
     (
         "Denoise",
         ("noisy, σ = 25", "results/photos/denoise-colour.png", _GAP + _STEP, _TOP, _SIDE),
-        ("denoised", "results/photos/denoise-colour.png", _GAP + 2 * _STEP, _TOP, _SIDE),
+        ("denoised", "results/photos/denoise-colour.png", _GAP + 6 * _STEP, _TOP, _SIDE),
     ),
     (
         "Restore scans",
