@@ -102,10 +102,10 @@ def role_of(model: ImageEstimator, parts: Collection[str]) -> str:
     return fitting[0]
 
 
-def one_by_one(model: Any, notes: list[str]) -> Callable[[Sequence[Array]], list[Array]]:
+def one_by_one(model: Any, notes: list[str], part: str = "denoise") -> Callable[[Sequence[Array]], list[Array]]:
     """Return a function that restores a list of images (h, w) or (h, w, 3) of any size by a Denoiser or Enhancer.
 
-    Noise that goes beyond 0..1 is clipped for a model that refuses it, with a note.
+    Noise that goes beyond 0..1 is clipped for a model that refuses it, with a note for `part` of the suite.
     """
 
     def restored(image: Array) -> Array:
@@ -118,7 +118,7 @@ def one_by_one(model: Any, notes: list[str]) -> Callable[[Sequence[Array]], list
         except DataError:
             if image.dtype == np.uint8:
                 raise
-            note = "denoise: the model was trained on values in 0..1, so the noisy images were clipped to them."
+            note = f"{part}: the model was trained on values in 0..1, so the noisy images were clipped to them."
             if note not in notes:
                 notes.append(note)
             return restored(np.clip(image, 0, 1))

@@ -148,7 +148,7 @@ def noisy(photos: Photos) -> None:
     methods = {}
     for name, role in _NOISY.items():
         if (model := photos.model(role)) is not None:
-            restore = one_by_one(model, photos.notes)
+            restore = one_by_one(model, photos.notes, "noisy")
             methods[f"Denoiser, {name}"] = lambda images, _, restore=restore: restore(images)
     if methods:
         setting = f"Set12, σ = {NOISY_SIGMA}"
