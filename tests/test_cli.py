@@ -382,7 +382,7 @@ def test_an_output_that_is_not_named_is_asked_for(line: str, run) -> None:
 
 def test_the_parsers_choices_are_the_librarys() -> None:
     from hourglass.cli import options
-    from hourglass.cli.suites import FREE_SUITES
+    from hourglass.cli.suites import FOLDER_SUITES, FREE_SUITES
     from hourglass.estimators import ESTIMATORS, PRESETS
     from hourglass.evaluation.photos import PARTS
     from hourglass.evaluation.uses.suite import EVALUATIONS
@@ -402,7 +402,7 @@ def test_the_parsers_choices_are_the_librarys() -> None:
         (NAMES["schedule"], SCHEDULES),
         (options.BACKENDS, BACKENDS),
         (options.METRICS, METRICS),
-        (options.SUITES, ("denoise", "photos", "tables", "surfaces", *FREE_SUITES)),
+        (options.SUITES, ("denoise", "photos", *FOLDER_SUITES, *FREE_SUITES)),
         (options.PHOTO_USES, PARTS),
         (options.USES, EVALUATIONS),
     ):

@@ -330,6 +330,7 @@ def test_roles_are_told_by_what_a_model_is() -> None:
     assert role_of(colour, ["denoise", "enhance"]) == "denoise-colour"
     assert set(ROLES) == {
         *("denoise-grey", "denoise-colour", "enhance-2", "enhance-3", "enhance-4", "jpeg", "documents", "compress"),
+        *("noisy-clean", "noisy-twice", "noisy-once"),
     }
 
 

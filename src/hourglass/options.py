@@ -17,7 +17,7 @@ from hourglass.errors import ParameterError
 
 NAMES: dict[str, list[str]] = {
     "network": [
-        *("linear", "mlp", "conv", "skip", "residual", "variational", "noisy", "quantised", "embedding", "plane"),
+        *("linear", "mlp", "conv", "skip", "residual", "variational", "noisy", "quantised", "embedding"),
         *("maps", "unet", "codec"),
     ],
     "preset": [

@@ -14,6 +14,7 @@ from hourglass.estimators.documentation import documented
 from hourglass.estimators.fitting import Fit
 from hourglass.estimators.layout import laid_out_in, lay_out
 from hourglass.images import Float32
+from hourglass.networks import COMPOSED
 from hourglass.networks.embedding import WIDTH
 from hourglass.trained import Trained
 from hourglass.training import Callback
@@ -46,7 +47,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, Float32Transformer, ImageEsti
         ------
         DataError, ParameterError, ModelError, DivergenceError
         """
-        if hasattr(self, "model_") and self.settings_["network"] == "plane" and self.network is None:
+        if hasattr(self, "model_") and self.settings_["network"] in COMPOSED:
             raise ModelError("a layout of 32 dimensions is trained after them, so it cannot be trained on; use fit.")
         return self._partial_fit(X, None)
 

@@ -3,9 +3,10 @@
 from hourglass.networks.base import Network, Pair
 from hourglass.networks.code import Code
 from hourglass.networks.layers import is_encoder_then_decoder, layers_of, run_layers
-from hourglass.networks.registry import NETWORKS, build, center, describe, has_convolution, to_device
+from hourglass.networks.registry import COMPOSED, NETWORKS, build, center, describe, has_convolution, to_device
 
 __all__ = [
+    "COMPOSED",
     "NETWORKS",
     "Code",
     "Network",

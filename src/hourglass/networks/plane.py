@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
 from hourglass.networks.base import Network
 from hourglass.networks.dense import dense_layers
 from hourglass.networks.embedding import WIDTH, Embedding
-from hourglass.objectives import Output
 
 _LAYERS = (256, 256, 256)
 
@@ -15,8 +14,7 @@ _LAYERS = (256, 256, 256)
 class Plane(Network):
     """An embedding of 32 dimensions, and fully connected layers that lay it out in fewer.
 
-    The preset "features" trains the embedding first, then the layout on its codes (`estimators/layout.py`). Trained as any
-    other network, its penalties act on the 32 dimensions (`Output.representations`).
+    The preset "features" trains the embedding first, then the layout on its codes (`estimators/layout.py`).
     """
 
     default_hidden = Embedding.default_hidden
@@ -35,11 +33,6 @@ class Plane(Network):
     def layout(self) -> Layout:
         """The part between the 32 dimensions and the code, as a network of its own with the same weights."""
         return Layout(self.encoder[1], self.decoder[0])
-
-    def forward(self, samples: Tensor) -> Output:
-        representations = self.encoder[0](samples)
-        codes = self.encoder[1](representations)
-        return Output(self.decoder(codes), codes, representations=representations)
 
 
 class Layout(Network):

@@ -33,11 +33,13 @@ NETWORKS: dict[str, type[Network]] = {
     "noisy": Noisy,
     "quantised": Quantised,
     "embedding": Embedding,
-    "plane": Plane,
     "maps": Maps,
     "unet": UNet,
     "codec": Codec,
 }
+
+COMPOSED: dict[str, type[Network]] = {"plane": Plane}
+"""Networks that settings may name, but no user: their parts are trained one after the other, not as a whole."""
 
 _TESTED = frozenset(NETWORKS)
 """The library's own: their margins are tested."""
@@ -129,9 +131,10 @@ def build(
 
 
 def _kind(name: str) -> type[Network]:
-    if name not in NETWORKS:
+    kind = NETWORKS.get(name) or COMPOSED.get(name)
+    if kind is None:
         raise ParameterError(f"network={name!r}; allowed: {', '.join(NETWORKS)}, or (encoder, decoder).")
-    return NETWORKS[name]
+    return kind
 
 
 def _pair_of(network: object) -> tuple[Part, Part]:

@@ -41,7 +41,7 @@ from hourglass.data.untrusted import untrusted
 from hourglass.data.write import in_turn, replace_folder, standing_folder
 from hourglass.errors import FormatError
 from hourglass.images import Sample
-from hourglass.networks import NETWORKS, Network
+from hourglass.networks import COMPOSED, NETWORKS, Network
 from hourglass.objectives import LOSSES, Penalty
 from hourglass.objectives.registry import from_config as penalty_from_config
 from hourglass.objectives.registry import to_config as penalty_to_config
@@ -265,7 +265,7 @@ def restore_settings(fitted: dict[str, Any]) -> dict[str, Any]:
     penalties = penalty if isinstance(penalty, tuple) else (penalty,)
     if not isinstance(corruption, Corruption | None) or not all(isinstance(one, Penalty | None) for one in penalties):
         raise TypeError(f"corruption {corruption!r}, penalty {penalty!r}")
-    known_names: dict[str, Collection[str]] = {"network": NETWORKS, "loss": LOSSES}
+    known_names: dict[str, Collection[str]] = {"network": {**NETWORKS, **COMPOSED}, "loss": LOSSES}
     for kind, known in known_names.items():
         name = settings[kind]
         if isinstance(name, str) and name not in known:
