@@ -35,6 +35,7 @@ smoke: .venv/.dev
 
 # The figures of docs/results/ and docs/chapter/: hours on two cores. Photographs and tables are read from HOURGLASS_DATA.
 results: .venv/.demo
+	$(PIP_INSTALL) --editable '.[demo,peers]'
 	$(BIN)/hourglass chapter --data mnist -o docs/chapter
 	$(BIN)/hourglass evaluate --suite denoise --data mnist -o docs/results
 	$(BIN)/hourglass evaluate --suite uses --data mnist -o docs/results

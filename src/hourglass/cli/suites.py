@@ -99,23 +99,16 @@ def rate(dataset: Dataset, chosen: tuple[str, ...], output: Path | None, device:
 
 def tables(output: Path | None, device: str, seed: int, as_json: bool) -> None:
     """Detection in the tables of ADBench beside baselines, as tables.md and tables.json."""
-    from hourglass.cli.output import print_json, print_table, write_results
     from hourglass.evaluation import adbench, anomalies_content, anomalies_page, anomalies_table, machine, measure_table
 
     results = [measure_table(table, seed, device) for table in adbench()]
-    command = click.get_current_context().obj or "hourglass evaluate --suite tables"
-    content = anomalies_content(results, command, seed, machine())
-    if output is not None:
-        write_results(output, "tables", content, anomalies_page(results, command, machine()))
-    if as_json:
-        print_json(content)
-        return
-    print_table(f"{len(results)} tables", *anomalies_table(results))
+    command, versions = click.get_current_context().obj or "hourglass evaluate --suite tables", machine()
+    content, page = anomalies_content(results, command, seed, versions), anomalies_page(results, command, versions)
+    _tell(output, "tables", content, page, f"{len(results)} tables", anomalies_table(results), as_json)
 
 
 def surfaces(output: Path | None, device: str, seed: int, as_json: bool) -> None:
     """Detection of faults on magnetic tiles beside baselines, as surfaces.md, surfaces.json and surfaces.png."""
-    from hourglass.cli.output import print_json, print_table, write_results
     from hourglass.cli.progress import ShowProgress
     from hourglass.data.files import write_image
     from hourglass.evaluation import machine, magnetic_tiles, measure_surfaces, surfaces_content, surfaces_page, surfaces_table
@@ -124,9 +117,7 @@ def surfaces(output: Path | None, device: str, seed: int, as_json: bool) -> None
     tiles = magnetic_tiles()
     results, detector = measure_surfaces(tiles, seed, device, [ShowProgress("surfaces")])
     command = click.get_current_context().obj or "hourglass evaluate --suite surfaces"
-    content = surfaces_content(results, command, seed, machine())
     if output is not None:
-        write_results(output, "surfaces", content, surfaces_page(results, tiles, command, machine()))
         shown = [(kind, image) for kind, images in {"good": tiles.good, **tiles.faulty}.items() for image in images[:_SHOWN]]
         maps = detector.error_maps([image for _, image in shown])
         pictures = [
@@ -134,27 +125,39 @@ def surfaces(output: Path | None, device: str, seed: int, as_json: bool) -> None
             for (kind, image), errors in zip(shown, maps, strict=True)
         ]
         write_image(output / "surfaces.png", contact_sheet(pictures))
-    if as_json:
-        print_json(content)
-        return
-    print_table("magnetic tiles", *surfaces_table(results))
+    content, page = surfaces_content(results, command, seed, machine()), surfaces_page(results, tiles, command, machine())
+    _tell(output, "surfaces", content, page, "magnetic tiles", surfaces_table(results), as_json)
 
 
 def alarms(output: Path | None, device: str, seed: int, as_json: bool) -> None:
     """False positives of detectors beside the rates that they were asked for, as alarms.md and alarms.json."""
-    from hourglass.cli.output import print_json, print_table, write_results
     from hourglass.evaluation import NORMALS, alarms_content, alarms_page, alarms_table, machine, measure_alarms
 
     normals = [one for group in NORMALS.values() for one in group()]  # missing data ends the run before it begins
     results = [result for one in normals for result in measure_alarms(one, seed, device)]
-    command = click.get_current_context().obj or "hourglass evaluate --suite alarms"
-    content = alarms_content(results, command, seed, machine())
+    command, versions = click.get_current_context().obj or "hourglass evaluate --suite alarms", machine()
+    content, page = alarms_content(results, command, seed, versions), alarms_page(results, command, versions)
+    _tell(output, "alarms", content, page, "false positives", alarms_table(results), as_json)
+
+
+def _tell(
+    output: Path | None,
+    name: str,
+    content: dict[str, Any],
+    page: str,
+    title: str,
+    table: tuple[list[str], list[list[str]]],
+    as_json: bool,
+) -> None:
+    """Write a page of results and the same as JSON, if there is a folder for it, and print them as a table or JSON."""
+    from hourglass.cli.output import print_json, print_table, write_results
+
     if output is not None:
-        write_results(output, "alarms", content, alarms_page(results, command, machine()))
+        write_results(output, name, content, page)
     if as_json:
         print_json(content)
-        return
-    print_table("false positives", *alarms_table(results))
+    else:
+        print_table(title, *table)
 
 
 FREE_SUITES = {"uses": uses, "rate": rate}

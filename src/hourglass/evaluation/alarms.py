@@ -13,6 +13,7 @@ from hourglass.estimators import AnomalyDetector
 from hourglass.estimators.outliers import rows_of
 from hourglass.evaluation.anomalies import adbench
 from hourglass.evaluation.surfaces import magnetic_tiles
+from hourglass.evaluation.tables import table_lines
 
 RATES = (0.01, 0.05)
 """False positive rates that are asked for."""
@@ -118,7 +119,6 @@ def alarms_page(results: Sequence[AlarmResult], command: str, machine: dict[str,
     """Return all results as a page of Markdown."""
     versions = ", ".join(f"{key} {value}" for key, value in machine.items())
     headings, rows = alarms_table(results)
-    rules = ["---", *["---:"] * (len(headings) - 1)]
     return (
         "\n".join(
             [
@@ -127,7 +127,7 @@ def alarms_page(results: Sequence[AlarmResult], command: str, machine: dict[str,
                 f"and score others of the same set ({_FEWEST_NEW} to {_MOST_NEW:,}): the share below the threshold. Tables: "
                 f"the {_N_TABLES} of ADBench with the most normal rows. Digits: one of MNIST's is normal. "
                 "Magnetic tiles: good ones of all sizes. Means over detectors ± the standard error.\n",
-                *("| " + " | ".join(line) + " |" for line in [headings, rules, *rows]),
+                *table_lines(headings, rows),
             ]
         )
         + "\n"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hourglass.errors import DataError
 from hourglass.estimators import AnomalyDetector
+from hourglass.evaluation.tables import table_lines
 from hourglass.images import Array
 
 _NEAREST = 5
@@ -154,7 +155,6 @@ def anomalies_page(results: Sequence[TableResult], command: str, machine: dict[s
     """Return all results as a page of Markdown."""
     versions = ", ".join(f"{key} {value}" for key, value in machine.items())
     headings, rows = anomalies_table(results)
-    rules = ["---", *["---:"] * (len(headings) - 1)]
     return (
         "\n".join(
             [
@@ -163,7 +163,7 @@ def anomalies_page(results: Sequence[TableResult], command: str, machine: dict[s
                 "normal rows, in file order, trains, all other rows test. Rows are standardised for the baselines; the "
                 "detector scales columns itself. Its weights are chosen on normal rows and synthetic anomalies; which kinds of "
                 "evidence there are was chosen in sight of these tables, so that it may gain less on others.\n",
-                *("| " + " | ".join(line) + " |" for line in [headings, rules, *rows]),
+                *table_lines(headings, rows),
                 *(["", *lower] if (lower := _lower(results)) else []),
             ]
         )

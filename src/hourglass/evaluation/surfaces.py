@@ -16,6 +16,7 @@ from PIL import Image
 from hourglass.anomaly import Scores
 from hourglass.errors import DataError
 from hourglass.estimators import AnomalyDetector
+from hourglass.evaluation.tables import table_lines
 from hourglass.images import Array, Float32, to_float, with_channels
 from hourglass.training import Callback
 
@@ -177,7 +178,6 @@ def surfaces_page(results: Sequence[SurfaceResult], surfaces: Surfaces, command:
     """Return all results as a page of Markdown."""
     versions = ", ".join(f"{key} {value}" for key, value in machine.items())
     headings, rows = surfaces_table(results)
-    rules = ["---", *["---:"] * (len(headings) - 1)]
     n_faulty = sum(map(len, surfaces.faulty.values()))
     return (
         "\n".join(
@@ -188,7 +188,7 @@ def surfaces_page(results: Sequence[SurfaceResult], surfaces: Surfaces, command:
                 "faulty ones test. The detector has its default arguments; synthetic defects alone weigh its evidence, but "
                 "that images are standardised, and the number of steps, was chosen in sight of these faults. "
                 "The baselines see 64 × 64 pixels, standardised image by image; the PCA keeps 90 % of the variance.\n",
-                *("| " + " | ".join(line) + " |" for line in [headings, rules, *rows]),
+                *table_lines(headings, rows),
                 "\nThe set holds several pictures of each tile: good test images are further pictures of tiles that trained, "
                 "faulty ones are of other tiles. What compares thumbnails of 24 × 24 pixels recognises the tile, not the "
                 "fault, which so few pixels hardly show. What is to be expected on a new part is the row of the restoration "

@@ -23,9 +23,13 @@ def cells(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
     """Format rows as a Markdown table with right-aligned numbers."""
-    headings, body = cells(rows)
-    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *body]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return "\n".join(table_lines(*cells(rows))) + "\n"
+
+
+def table_lines(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table in Markdown, all columns but the first aligned to the right."""
+    rules = ["---", *["---:"] * (len(headings) - 1)]
+    return ["| " + " | ".join(line) + " |" for line in [headings, rules, *rows]]
 
 
 def _cell(value: Any, form: str) -> str:

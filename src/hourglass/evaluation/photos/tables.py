@@ -11,6 +11,7 @@ import numpy as np
 from hourglass.evaluation.photos.compression import RATES, SHOWN, as_content
 from hourglass.evaluation.photos.protocols import Result
 from hourglass.evaluation.photos.suite import Photos
+from hourglass.evaluation.tables import table_lines
 
 
 @dataclass(frozen=True)
@@ -135,9 +136,7 @@ def photos_page(photos: Photos, command: str, machine: dict[str, Any]) -> str:
         if not any(result.part == part for result in photos.results):
             continue
         lines += [f"## {layout.title}\n", f"{layout.protocol}{_trained(part, photos.seconds)}\n"]
-        headings, rows = part_table(part, photos.results)
-        rules = ["---", *["---:"] * (len(headings) - 1)]
-        lines += ["| " + " | ".join(line) + " |" for line in [headings, rules, *rows]]
+        lines += table_lines(*part_table(part, photos.results))
         sheets = FILES_OF.get(part, (part,))
         lines += ["", *(f"![Crops at 1:1]({sheet}.png)\n" for sheet in sheets)]
         if part == "compress":
