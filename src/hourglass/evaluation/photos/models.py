@@ -54,7 +54,7 @@ def _noisy(kind: str) -> Training:
 
 
 def _enhancer(factor: int) -> Training:
-    epochs = {2: 3, 3: 3, 4: 1}[factor]
+    epochs = {2: 3, 3: 5, 4: 1}[factor]
     return Enhancer(factor=factor, preset="photo", reduction="bicubic", epochs=epochs), (luma_of_photographs(),)
 
 
