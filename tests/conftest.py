@@ -71,7 +71,7 @@ def digits() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def colours() -> np.ndarray:
-    """40 smooth images of 13×11 in three colours, float32: odd sides and channels, which shape errors do not survive."""
+    """40 smooth images of 13×11 in three colours, float32: odd sizes and channels, which shape errors do not survive."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[0:1:13j, 0:1:11j]
     phase = rng.uniform(0, 2 * np.pi, (40, 1, 1, 3))

@@ -266,7 +266,7 @@ def psnr(image: np.ndarray, other: np.ndarray) -> float:
 @pytest.mark.parametrize("quality", [1, 10, 49, 50, 60, 95, 100])
 def test_jpeg_is_pillows(quality: int) -> None:
     for photograph in hg.load("sample-photos").train.images:
-        image = np.ascontiguousarray(photograph[40:173, 100:331])  # of odd sides
+        image = np.ascontiguousarray(photograph[40:173, 100:331])  # of an odd height and width
         grey = grey_of(image)
         ours = hg.JPEG(quality)(grey[None])[0] * 255
         assert np.abs(ours - ours.round()).max() < 1e-3

@@ -196,3 +196,28 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in [*PAGES, CHAPTER, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+TERMS = {
+    r"numbers? (of|in) (a|the|each) code|codes? of \w+ numbers|a code's numbers": "latent dimensions",
+    r"damaged? (images?|pictures?|photographs?|targets?)": "corrupted",
+    r"samples a step": "batch size",
+    r"\b(both|odd) sides\b": "height and width",
+    r"whole set\b": "full batch, or data set",
+    r"what it cannot explain|how strange": "reconstruction error, score",
+    r"sizes? and errors?\b": "rate and distortion",
+    r"brings? (\w+ )?to 0\.\.1": "normalise",
+    r"\bslopes\b": "gradients",
+}
+"""Words that are not the field's, and those that are."""
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda page: page.name)
+def test_pages_use_the_terms_of_the_field(page: Path) -> None:
+    words = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    found = {
+        match.group(): term
+        for said, term in TERMS.items()
+        for match in re.finditer(said, " ".join(words.split()), re.IGNORECASE)
+    }
+    assert not found

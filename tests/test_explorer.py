@@ -101,7 +101,7 @@ def wide(digits_split: Split) -> Scene:
 
 @pytest.fixture(scope="module")
 def flat(digits_split: Split) -> Scene:
-    """Codes of two numbers, and a density."""
+    """Codes of two dimensions, and a density."""
     model = hg.Generator(2, epochs=2, random_state=0).fit(digits_split.images, digits_split.labels)
     return Scene(model, digits_split, "digits")
 

@@ -149,7 +149,7 @@ def _warn(rejects: Rejects, n_single: int, n_pairs: int, output: Path | None) ->
 
 
 def _names(sides: Sequence[Path]) -> tuple[str, str]:
-    """Short names of both sides: the last part of their paths, or if that is the same the paths."""
+    """Short names of both: the last part of their paths, or if that is the same the paths."""
     from hourglass.data.names import as_text
 
     first, second = ((as_text(side.resolve().name), as_text(str(side))) for side in sides)

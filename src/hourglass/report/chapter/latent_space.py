@@ -17,7 +17,7 @@ from hourglass.report.figures import image_rows, planes
 from hourglass.report.plots import mosaic, regions
 from hourglass.report.sections import Picture, Table
 
-_CLAIM = """Exercise 9.2: use encoder and decoder individually. Encode the digits into a latent space of two numbers, look \
+_CLAIM = """Exercise 9.2: use encoder and decoder individually. Encode the digits into a latent space of two dimensions, look \
 at where they lie, cluster them, walk through the space with the decoder, and build a number generator: find the \
 region of each digit, make new elements there, decode them."""
 

@@ -32,7 +32,7 @@ codes = hg.Autoencoder(64, penalty=both, epochs=2, random_state=0).fit_transform
 
 @dataclass(frozen=True)
 class Unlike(hg.Penalty):
-    """strength · mean squared correlation between the numbers of a code: a penalty of your own is one class."""
+    """strength · mean squared correlation between latent dimensions: a penalty of your own is one class."""
 
     def __call__(self, output: hg.Output):
         centred = output.codes - output.codes.mean(0)

@@ -202,7 +202,7 @@ class Page {
   #controls() {
     const n = this.mean.length;
     const options = (select, entries) => select.replaceChildren(...entries.map(([value, text]) => new Option(text, value)));
-    const planes = [["numbers", "two numbers of the code"], ["learned", "learned map"]];
+    const planes = [["numbers", "two latent dimensions"], ["learned", "learned map"]];
     options(at("plane"), n > 2 ? [["principal", "principal components"], ...planes] : planes.slice(0, 1));
     at("planes").hidden = n <= 2;
     const numbers = Array.from({ length: n }, (_, i) => [i, `number ${i + 1}`]);

@@ -29,7 +29,7 @@ export function fillLegend(root, classes, colours, scatter, changed) {
   refresh();
 }
 
-/** A slider for every number of the code, three standard deviations to both sides; `moved(number, value)`. */
+/** A slider for every latent dimension, three standard deviations in both directions; `moved(number, value)`. */
 export class Sliders {
   constructor(root, codes, mean, moved) {
     const n = mean.length;

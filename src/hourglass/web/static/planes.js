@@ -56,7 +56,7 @@ export class LearnedPlane {
 
 const unit = (n, i) => Float32Array.from({ length: n }, (_, k) => Number(k === i));
 
-/** The plane of two numbers of the code; of one number, its line. */
+/** The plane of two latent dimensions; of one, its line. */
 export function planeOfNumbers(origin, across, up) {
   const n = origin.length;
   return new LinearPlane(origin, n === 1 ? [unit(1, 0)] : [unit(n, across), unit(n, up)]);
