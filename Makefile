@@ -27,6 +27,10 @@ site: .venv/.dev
 docs: .venv/.dev
 	$(BIN)/python tools/document.py
 
+# The share of lines that the tests run, without the processes they start; less than pyproject.toml allows is an error.
+coverage: .venv/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=term:skip-covered
+
 # An environment of its own for exported models, without torch: its size, its start, and the same files. Under a minute.
 runtime: .venv/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python tools/runtime.py
@@ -82,4 +86,4 @@ performance: .venv/.dev
 clean:
 	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: demo test check docs site runtime smoke results explorer reliability scaling performance service clean
+.PHONY: demo test check coverage docs site runtime smoke results explorer reliability scaling performance service clean
