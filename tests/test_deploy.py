@@ -50,7 +50,7 @@ def test_what_the_image_copies_is_there_and_not_ignored(steps: list[tuple[str, s
     for path in copied:
         assert (ROOT / path).exists(), path
         assert f"!{path}" in ignored, path
-    extras = re.findall(r"'\.\[(\w+)\]'", " ".join(rest for _, rest in steps))
+    extras = re.findall(r"'\./runtime\[(\w+)\]'", " ".join(rest for _, rest in steps))
     assert extras == ["web"]
 
 

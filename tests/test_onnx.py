@@ -234,6 +234,10 @@ def test_run_writes_what_detect_writes(few: np.ndarray, tmp_path: Path, run: Any
         assert len(one) == len(other) > 1
         assert [row[0] for row in one] == [row[0] for row in other]
         assert np.allclose([float(row[1]) for row in one[1:]], [float(row[1]) for row in other[1:]], atol=1.01e-4)
+    overlays = [sorted((tmp_path / by / "overlays").iterdir()) for by in ("torch", "onnx")]
+    assert [file.name for file in overlays[0]] == [file.name for file in overlays[1]]
+    for one, other in zip(*([np.asarray(Image.open(file)).astype(int) for file in files] for files in overlays), strict=True):
+        assert np.abs(one - other).max() <= 1
 
 
 def test_int8_is_measured_and_refused_beyond_its_limit(few: np.ndarray, tmp_path: Path, run: Any) -> None:

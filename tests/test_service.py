@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,6 +149,51 @@ def test_each_use_answers_what_the_model_does(client: TestClient, own: dict[str,
     row = np.full((2, 5), 9.0)
     scores = [fact["score"] for fact in ask("table/detect", encode_npy(row)).json()["images"]]
     assert scores == (-own["table"].decision_function(row)).tolist()
+
+
+def test_exported_models_are_served_as_they_were(models: dict[str, str], own: dict[str, Any], tmp_path: Path) -> None:
+    paths = {}
+    for name in ("denoiser", "detector"):  # for speed; test_onnx exports every network
+        paths[name] = str(tmp_path / f"{name}.onnx")
+        hg.export_onnx(own[name], paths[name])
+    with served(paths) as exported, served(one(models, *paths)) as trained:
+        for path, body in {
+            "denoiser/denoise?format=npy": encode_image(noise(21, 30, 3)),
+            "detector/map": encode_image(DIGIT),
+        }.items():
+            there, here = (client.post(f"/models/{path}", content=body) for client in (exported, trained))
+            assert there.status_code == here.status_code == 200, there.text
+            assert np.allclose(*(decode_npy(answer.content, "answer") for answer in (there, here)), atol=1e-4), path
+        for path, body in {
+            "detector/detect": encode_image(DIGIT),
+        }.items():
+            there, here = (client.post(f"/models/{path}", content=body).json() for client in (exported, trained))
+            assert np.allclose(*([*_numbers(answer)] for answer in (there, here)), rtol=1e-3, atol=1e-3), path
+        assert exported.post("/models/detector/map?format=png", content=encode_image(DIGIT)).status_code == 200
+        refused = exported.post("/models/denoiser/denoise?strength=0.3", content=encode_image(DIGIT))
+        assert (refused.status_code, "leave strength out" in refused.text) == (400, True)
+        before = exported.get("/models").json()["denoiser"]["version"]
+        hg.export_onnx(own["denoiser"], paths["denoiser"], dtype="uint8")
+        waits_for(lambda: exported.get("/models").json()["denoiser"]["version"] != before)
+    hg.export_onnx(own["compressor"], paths["denoiser"])
+    with pytest.raises(hg.HourglassError, match="no use that can be served"):
+        create_service(Settings(one(paths, "denoiser"), quiet=True))
+
+
+def waits_for(is_so: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def _numbers(answer: Any) -> Iterator[float]:
+    """The numbers in an answer, in order."""
+    if isinstance(answer, dict | list):
+        for part in answer.values() if isinstance(answer, dict) else answer:
+            yield from _numbers(part)
+    elif isinstance(answer, int | float):
+        yield answer
 
 
 @pytest.mark.parametrize(

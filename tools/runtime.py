@@ -1,19 +1,24 @@
 """Exported models in an environment of their own: `python tools/runtime.py [FOLDER]`.
 
-Installs the distribution in runtime/ into a new environment (in FOLDER, or a temporary one), exports a denoiser and a detector,
-and holds what `hourglass run` writes there to what `hourglass denoise` and `detect` write here. Rounding may differ by a level
-in one of a thousand pixels, and in the fourth digit of scores. Prints the environment's size and the time to start. Returns 1
-if files differ, torch or scikit-learn is there, or the size is above its limit.
+Installs the distribution in runtime/ into a new environment (in FOLDER, or a temporary one); exports a denoiser and a detector.
+What `hourglass run` writes there must be what `hourglass denoise` and `detect` write here, and so must the answer of a service
+that is started as in deploy/Dockerfile. Rounding may differ by a level in one of a thousand pixels, and in the fourth digit of
+scores. Prints the environment's size, without the service, and the time to start. Returns 1 if anything differs, torch or
+scikit-learn is there, or the size is above its limit.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +52,7 @@ def main() -> int:
         }
         differing = [file for verb, model in models.items() for file in compared(verb, model, folder, python)]
         walls, seconds = starts(python, folder / "denoise.onnx")
+        differing += served(folder, python)
     print(f"environment of hourglass-runtime: {size:.0f} MB (at most {LIMIT})")
     print(f"to a loaded model: {walls:.2f} s, of which {seconds:.2f} s of processor time (least of {_STARTS})")
     print(f"modules that should be absent: {' '.join(there) or 'none'}; files that differ: {', '.join(differing) or 'none'}")
@@ -63,6 +69,44 @@ def installed(folder: Path) -> Path:
     quiet = ("--quiet", "--disable-pip-version-check")
     output_of(python, "-m", "pip", "install", *quiet, "--constraint", ROOT / "constraints.txt", ROOT / "runtime")
     return python
+
+
+def served(folder: Path, python: Path) -> list[str]:
+    """Serve the denoiser as deploy/Dockerfile does; what is wrong with an answer."""
+    quiet = ("--quiet", "--disable-pip-version-check")
+    output_of(python, "-m", "pip", "install", *quiet, "--constraint", ROOT / "constraints.txt", f"{ROOT / 'runtime'}[web]")
+    (start,) = [line for line in (ROOT / "deploy" / "Dockerfile").read_text().splitlines() if line.startswith("ENTRYPOINT")]
+    program, *arguments = json.loads(start.removeprefix("ENTRYPOINT"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    arguments[arguments.index("--port") + 1] = port
+    command = [python.with_name(program), *arguments, folder / "denoise.onnx"]
+    process = subprocess.Popen(command, env=ALONE, cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        await_health(address)
+        body = (folder / "images" / "grey.png").read_bytes()
+        request = urllib.request.Request(f"{address}/models/denoise/denoise", body, {"Content-Type": "image/png"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            (folder / "answer.png").write_bytes(answer.read())
+    finally:
+        process.send_signal(signal.SIGTERM)
+        status = process.wait(60)
+    is_same = same_content(folder / "answer.png", folder / "denoise-here" / "grey.png")
+    return ([] if is_same else ["the answer of the service"]) + ([f"the service ended with {status}"] if status else [])
+
+
+def await_health(address: str, seconds: float = 60) -> None:
+    end = time.perf_counter() + seconds
+    while True:
+        try:
+            urllib.request.urlopen(f"{address}/health", timeout=5).close()
+            return
+        except OSError:
+            if time.perf_counter() > end:
+                raise
+            time.sleep(0.2)
 
 
 def output_of(python: Path, *arguments: str | Path) -> str:

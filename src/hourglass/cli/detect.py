@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,22 +20,26 @@ if TYPE_CHECKING:
     from hourglass.data import Split
     from hourglass.estimators import AnomalyDetector
     from hourglass.images import Array
+    from hourglass.runtime import Exported
 
 
 _ON_SHEET = 24  # thumbnails
+REGION_COLUMNS = ["path", "left", "top", "width", "height", "area", "peak"]
 
-
-@click.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("source")
-@output_option(what="A folder for anomalies.csv, regions.csv, sheet.png and overlays/.")
-@click.option(
+overlays_option = click.option(
     "--overlays",
     default=100,
     show_default=True,
     type=click.IntRange(0),
     help="Maximum number of overlays, highest score first.",
 )
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("source")
+@output_option(what="A folder for anomalies.csv, regions.csv, sheet.png and overlays/.")
+@overlays_option
 @click.option(
     "--figure",
     type=click.Path(path_type=Path),
@@ -67,10 +72,10 @@ def _detect(job: Job, detector: AnomalyDetector, n_overlays: int, figure: Path |
 
     from hourglass.cli.models import read_splits
     from hourglass.cli.output import report, write_csv
-    from hourglass.data.files import read_image, write_image
+    from hourglass.data.files import write_image
     from hourglass.data.rejects import write_rejects
-    from hourglass.images import to_uint8
-    from hourglass.report import contact_sheet, overlay, save, score_histogram, thumbnail
+    from hourglass.report import contact_sheet, save, score_histogram, thumbnail
+    from hourglass.runtime import overlay
 
     _check_figure(figure, job.source)
     output = job.target
@@ -84,16 +89,14 @@ def _detect(job: Job, detector: AnomalyDetector, n_overlays: int, figure: Path |
     if math.isnan(level):  # saved by an earlier version: the lower half of the scores stands for normal images
         level = detector.level_of(split.images[order[len(order) // 2 :]])
     regions, thumbnails = [REGION_COLUMNS], []
-    for rank, row in enumerate(order[: max(found, shown, _ON_SHEET)]):
-        image = split.images[row] if split.paths is None else to_uint8(read_image(split.paths[row], white=split.white))
-        errors = detector.error_maps(split.images[row : row + 1])[0]
+    for rank, (row, image, errors) in enumerate(strangest(split, order[: max(found, shown, _ON_SHEET)], detector)):
         if rank < found:
             regions += region_rows(names[row], errors, level, image.shape[:2])
         if rank >= max(shown, _ON_SHEET):
             continue
         picture = overlay(image, errors, level)
         if rank < shown:
-            write_image(output / "overlays" / f"{rank + 1:04d}-{Path(names[row]).stem}.png", picture)
+            write_overlay(output, rank, names[row], picture)
         if rank < _ON_SHEET:
             thumbnails.append((f"{scores[row]:.3g} {Path(names[row]).name}", thumbnail(picture)))
     write_csv(output / "regions.csv", regions)
@@ -146,7 +149,20 @@ def write_scores(output: Path, names: list[str], scores: Array) -> NDArray[np.in
     return order
 
 
-REGION_COLUMNS = ["path", "left", "top", "width", "height", "area", "peak"]
+def strangest(split: Split, order: NDArray[np.intp], model: AnomalyDetector | Exported) -> Iterator[tuple[int, Array, Array]]:
+    """Yield row, image in its own size, and error map of each image in `order`."""
+    from hourglass.data.files import read_image
+    from hourglass.images import to_uint8
+
+    for row in order:
+        image = split.images[row] if split.paths is None else to_uint8(read_image(split.paths[row], white=split.white))
+        yield row, image, model.error_maps(split.images[row : row + 1])[0]
+
+
+def write_overlay(output: Path, rank: int, name: str, picture: Array) -> None:
+    from hourglass.data.files import write_image
+
+    write_image(output / "overlays" / f"{rank + 1:04d}-{Path(name).stem}.png", picture)
 
 
 def region_rows(name: str, errors: Array, level: float, size: tuple[int, int]) -> list[list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -12,11 +13,12 @@ import click
 from click.core import ParameterSource
 
 from hourglass.cli.denoise import transform_arrays
-from hourglass.cli.detect import REGION_COLUMNS, region_rows, write_scores
+from hourglass.cli.detect import REGION_COLUMNS, overlays_option, region_rows, strangest, write_overlay, write_scores
 from hourglass.cli.encode import write_codes
 from hourglass.cli.job import FILES, MEMORY, Job, Work, reader_of
 from hourglass.cli.options import json_option, output_option, pages_option, strict_option, white_option
 from hourglass.cli.restoration import format_option, quality_option, restore_files
+from hourglass.notes import note
 
 if TYPE_CHECKING:
     from hourglass.runtime import Exported
@@ -27,17 +29,18 @@ if TYPE_CHECKING:
 @click.argument("source")
 @output_option(what="As the verb of the model's task: a folder, an image, or a .npy, .npz or .parquet file.")
 @click.option("--threads", type=click.IntRange(1), help="Threads for an operation.  [default: as many as there are cores]")
+@overlays_option
 @format_option
 @quality_option
 @white_option
 @pages_option
 @strict_option
 @json_option
-def run(model: Path, source: str, output: Path, threads: int | None, **given: Any) -> None:
+def run(model: Path, source: str, output: Path, threads: int | None, overlays: int, **given: Any) -> None:
     """Apply MODEL, an .onnx file that `hourglass export` wrote, to the images in SOURCE, without torch.
 
     It does what the verb of its task does, with the same names, depth, colour and columns: denoise (also of an autoencoder and
-    a compressor, whose reconstructions it writes), enhance, detect (without overlays and sheet), encode (of an encoder and a
+    a compressor, whose reconstructions it writes), enhance, detect (without the sheet), encode (of an encoder and a
     retriever). Of a decoder and a generator, SOURCE is a .npy file of codes, and OUTPUT one of images.
 
     Files that cannot be read are listed in OUTPUT/rejects.csv. Shards are for the verbs themselves.
@@ -56,7 +59,7 @@ def run(model: Path, source: str, output: Path, threads: int | None, **given: An
     if exported.facts.takes_codes:
         _decode(exported, Path(source), output, given["as_json"])
         return
-    verb, work = _work(exported, writing)
+    verb, work = _work(exported, writing, overlays)
     if FILES not in work and not {"format", "quality"}.isdisjoint(names):
         raise ParameterError(f"--format and --quality are for images that are written; {verb} writes none.")
     job = Job(verb, model, source, output, given=frozenset(names), **given)
@@ -66,39 +69,45 @@ def run(model: Path, source: str, output: Path, threads: int | None, **given: An
     work[reader](dataclasses.replace(job, white=white_for(exported, job.white)), exported)
 
 
-def _work(model: Exported, writing: dict[str, Any]) -> tuple[str, Mapping[str, Work]]:
+def _work(model: Exported, writing: dict[str, Any], n_overlays: int) -> tuple[str, Mapping[str, Work]]:
     """(the verb of the model's task, what to do with images of each reader)"""
     if "codes" in model.outputs:
         return "encode", {MEMORY: write_codes}
     if "scores" in model.outputs:
-        return "detect", {MEMORY: _detect}
+        return "detect", {MEMORY: partial(_detect, n_overlays=n_overlays)}
     files = partial(restore_files, **writing)
     if model.task == "enhancer":
         return "enhance", {FILES: files}
     return "denoise", {FILES: files, MEMORY: partial(transform_arrays, options={})}
 
 
-def _detect(job: Job, detector: Exported) -> None:
-    """Write anomalies.csv and regions.csv, as `hourglass detect`."""
+def _detect(job: Job, detector: Exported, n_overlays: int) -> None:
+    """Write anomalies.csv, regions.csv and overlays, as `hourglass detect`."""
     from hourglass.cli.models import read_splits
     from hourglass.cli.output import report, write_csv
-    from hourglass.data.files import read_image
     from hourglass.data.rejects import write_rejects
+    from hourglass.runtime import overlay
 
     split, names = read_splits(detector, job.source, **job.reading)[-1]
     write_rejects(job.target / "rejects.csv", split.rejects)
     scores = -detector.decision_function(split.images)
     order = write_scores(job.target, names, scores)
-    found, level = int((scores > 0).sum()), detector.facts.use.get("map_level")
+    found, shown, level = int((scores > 0).sum()), min(n_overlays, len(order)), detector.map_level_
+    if math.isnan(level):
+        note(
+            "the detector had no map_level_ when it was exported, so there are no regions or overlays; set it and export again."
+        )
     regions = [REGION_COLUMNS]
-    for row in order[: found if level is not None else 0]:
-        image = split.images[row] if split.paths is None else read_image(split.paths[row], white=split.white)
-        errors = detector.error_maps(split.images[row : row + 1])[0]
-        regions += region_rows(names[row], errors, float(level or 0.0), image.shape[:2])
+    shown, looked_at = (0, 0) if math.isnan(level) else (shown, max(found, shown))
+    for rank, (row, image, errors) in enumerate(strangest(split, order[:looked_at], detector)):
+        if rank < found:
+            regions += region_rows(names[row], errors, level, image.shape[:2])
+        if rank < shown:
+            write_overlay(job.target, rank, names[row], overlay(image, errors, level))
     write_csv(job.target / "regions.csv", regions)
     report(
         {"images": len(scores), "anomalies": found, "output": str(job.target)},
-        f"{found} of {len(scores)} images are anomalies; {job.target}/anomalies.csv, regions.csv.",
+        f"{found} of {len(scores)} images are anomalies; {job.target}/anomalies.csv, regions.csv, {shown} overlays.",
         job.as_json,
     )
 

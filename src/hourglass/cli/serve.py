@@ -76,9 +76,10 @@ def serve(
 ) -> None:
     """Serve MODELs over HTTP: send an image or an array, get it denoised, scored, encoded, enlarged, compressed or compared.
 
-    Each use of a model has an address, as /models/photos/denoise of photos.hg. The page at / shows and tries them, with
-    examples; /openapi.json describes them, /metrics is for Prometheus, /health and /ready for whatever watches over it. A model
-    that is saved anew is loaded without losing a request. The log goes to standard output, a line of JSON for each event.
+    A MODEL is a folder, or an .onnx file that `hourglass export` wrote, which needs no torch. Each use of a model has an
+    address, as /models/photos/denoise of photos.hg. The page at / shows and tries them, with examples; /openapi.json describes
+    them, /metrics is for Prometheus, /health and /ready for whatever watches over it. A model that is saved anew is loaded
+    without losing a request. The log goes to standard output, a line of JSON for each event.
     """
     import os
 
@@ -89,7 +90,8 @@ def serve(
         from hourglass.web.service import Limits, Settings, named, serve_models
         from hourglass.web.service.server import token_of
     except ModuleNotFoundError as error:
-        raise ParameterError(f'the service needs {error.name}: pip install "hourglass-autoencoders[web]".') from error
+        extra = 'pip install "hourglass-autoencoders[web]", or of the runtime "hourglass-runtime[web]"'
+        raise ParameterError(f"the service needs {error.name}: {extra}.") from error
 
     token = token_of(token_file, os.environ.pop("HOURGLASS_TOKEN", None))
     limits = Limits(max_body * _MEBIBYTE, round(max_pixels * 1e6), timeout, queue, max_memory * _MEBIBYTE, batch)

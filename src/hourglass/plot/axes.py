@@ -12,7 +12,8 @@ from matplotlib.ticker import MaxNLocator
 from hourglass.errors import DataError
 from hourglass.images import Array, Float32, to_float
 from hourglass.plot.figures import COLOURS, MUTED
-from hourglass.plot.pictures import overlay, sheet
+from hourglass.plot.pictures import sheet
+from hourglass.runtime.overlays import overlay
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

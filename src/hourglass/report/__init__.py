@@ -1,7 +1,7 @@
 """Reports: figures, self-contained pages, and the files of a run."""
 
 from hourglass.plot.figures import check_format, inline_svg, save
-from hourglass.plot.pictures import contact_sheet, crop_sheet, overlay, sheet, thumbnail
+from hourglass.plot.pictures import contact_sheet, crop_sheet, sheet, thumbnail
 from hourglass.plot.structure import structure
 from hourglass.report.comparison import MOST_SHOWN, ShownPair, comparison_page, comparison_sheet, shown_pair
 from hourglass.report.demo import run_demo
@@ -26,7 +26,6 @@ __all__ = [
     "image_rows",
     "inline_svg",
     "learning_curves",
-    "overlay",
     "planes",
     "rate_distortion_curves",
     "run_demo",

@@ -1,7 +1,8 @@
 """Runs exported models by ONNX Runtime, without torch; and what every runner needs: windows, tiles, regions, checks."""
 
 from hourglass.runtime.model import Exported, load_onnx
+from hourglass.runtime.overlays import overlay
 from hourglass.runtime.regions import Region, enlarged, regions_of
 from hourglass.runtime.windows import Window, windows_of
 
-__all__ = ["Exported", "Region", "Window", "enlarged", "load_onnx", "regions_of", "windows_of"]
+__all__ = ["Exported", "Region", "Window", "enlarged", "load_onnx", "overlay", "regions_of", "windows_of"]

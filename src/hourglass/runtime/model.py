@@ -85,6 +85,17 @@ class Exported:
         """Shape and white level of what goes in; of a decoder, of what comes out."""
         return self.facts.sample
 
+    @property
+    def factor(self) -> int:
+        """How much an enhancer enlarges; 1 for others."""
+        return int(self.facts.use.get("factor", 1))
+
+    @property
+    def map_level_(self) -> float:
+        """Of a detector, as of `AnomalyDetector`; NaN for others, and if it had none when it was exported."""
+        level = self.facts.use.get("map_level")
+        return math.nan if level is None else float(level)
+
     # --- what estimators offer ------------------------------------------------------------------------------------------
 
     def transform(self, X: Any) -> Any:
@@ -178,9 +189,8 @@ class Exported:
         ModelError
             Also if the detector was saved by a version that had no such level.
         """
-        level = self.facts.use.get("map_level")
-        maps = self.error_maps(X)
-        if level is None:
+        level, maps = self.map_level_, self.error_maps(X)
+        if math.isnan(level):
             raise ModelError(f"{self.path}: the detector had no map_level_ when it was exported; set it and export again.")
         return [regions_of(errors, level) for errors in maps]
 
@@ -192,8 +202,7 @@ class Exported:
         DataError, ModelError
         """
         facts = self.facts
-        scale = int(facts.use.get("factor", 1))
-        restore = functools.partial(restore_image, is_local=facts.is_local, scale=scale, bounded=facts.is_bounded)
+        restore = functools.partial(restore_image, is_local=facts.is_local, scale=self.factor, bounded=facts.is_bounded)
         return restore(as_array(image, name="image"), facts.sample, self.reconstruct)
 
     # --- running --------------------------------------------------------------------------------------------------------

@@ -180,7 +180,7 @@ def _fact(fact: dict[str, Any], content: Content, number: int, served: Served) -
 def _overlay(content: Content, maps: Sequence[Array], served: Served) -> bytes:
     if len(maps) > 1:
         raise DataError(f"{len(maps)} images; format=png holds one: send one at a time, or pages=first.")
-    from hourglass.report import overlay
+    from hourglass.runtime import overlay
 
     image = content.pictures[0].values if content.pictures else content.blocks[0][0]
     level = served.level if math.isfinite(served.level) else float(maps[0].max())

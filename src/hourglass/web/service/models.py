@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hourglass.errors import ModelError, ParameterError
 from hourglass.notes import quiet
+from hourglass.runtime import load_onnx
 from hourglass.web.service import content
 from hourglass.web.service.options import options_of
 from hourglass.web.service.uses import Served, served
@@ -48,7 +50,7 @@ class Models(Mapping[str, Loaded]):
     Parameters
     ----------
     paths : mapping of str to path
-        The folder of each model.
+        The folder of each model, or the .onnx file that it was exported to.
     device : str
     on_load : callable
         Called with (name, error or None) after each attempt to load a changed model.
@@ -98,11 +100,20 @@ class Models(Mapping[str, Loaded]):
 
 
 def _load(path: Path, device: str) -> Loaded:
-    from hourglass.estimators import load_model  # torch
-
-    offered = served(load_model(path, device=device))
+    offered = served(_read(path, device))
     _try_out(offered)
     return Loaded(offered, _version(path), time.time())
+
+
+def _read(path: Path, device: str) -> Any:
+    if path.suffix == ".onnx":
+        return load_onnx(path)
+    try:
+        from hourglass.estimators import load_model
+    except ModuleNotFoundError as error:  # hourglass-runtime
+        words = f"{path}: needs {error.name}, which is not installed; serve the .onnx file of it (hourglass export)"
+        raise ParameterError(f"{words}, or install hourglass-autoencoders.") from error
+    return load_model(path, device=device)
 
 
 def _try_out(offered: Served) -> None:
@@ -116,7 +127,7 @@ def _try_out(offered: Served) -> None:
 
 
 def _description(path: Path) -> Path:
-    return path / "config.json"
+    return path if path.suffix == ".onnx" else path / "config.json"
 
 
 def _stamp(path: Path) -> Stamp:
@@ -143,7 +154,7 @@ def named(arguments: tuple[str, ...]) -> dict[str, str]:
     for argument in arguments:
         name, is_named, path = argument.partition("=")
         if not is_named or not _NAME.fullmatch(name) or Path(argument).exists():
-            name, path = Path(argument).name.removesuffix(".hg"), argument
+            name, path = Path(argument).name.removesuffix(".hg").removesuffix(".onnx"), argument
         if not _NAME.fullmatch(name):
             raise ParameterError(f"{argument}: its name does not fit into an address; write NAME={argument}.")
         if name in paths:

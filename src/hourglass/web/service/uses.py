@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from hourglass.errors import ParameterError
+from hourglass.runtime import Exported
+
 if TYPE_CHECKING:
     from hourglass.images import Array, Sample
 
@@ -64,15 +67,36 @@ class Served:
     level: float = math.nan
 
 
+_ENCODE = "The latent code of each image."
+_OUTPUTS = {"denoiser": "reconstructions", "enhancer": "reconstructions", "detector": "scores"}
+"""What an exported file must give to be served as a whole; an index and entropy coding stay outside of it."""
+
+
 def served(model: Any) -> Served:
-    """The uses of a fitted estimator."""
-    encode = Use("The latent code of each image.", model.encode, "codes")
+    """The uses of a fitted estimator, or of a model that was exported. Raises ParameterError if an exported one has none."""
+    if isinstance(model, Exported):
+        return _exported(model)
+    encode = Use(_ENCODE, model.encode, "codes")
     own = _USES.get(model.saved_as, lambda _: {})(model)
     return Served(model.saved_as, model.sample_, {**own, "encode": encode}, float(getattr(model, "map_level_", math.nan)))
 
 
+def _exported(model: Any) -> Served:
+    if model.facts.takes_codes or model.facts.input == "uint16":
+        words = "takes codes" if model.facts.takes_codes else "takes 16-bit images alone; export it with --dtype float32"
+        raise ParameterError(f"{model.path}: it {words}, so it cannot be served.")
+    own = _USES[model.task](model) if _OUTPUTS.get(model.task) in model.outputs else {}
+    if "codes" in model.outputs:
+        own["encode"] = Use(_ENCODE, model.encode, "codes")
+    if not own:
+        raise ParameterError(f"{model.path}: {model!r} has no use that can be served; serve the model that it was made of.")
+    return Served(model.task, model.sample_, own, model.map_level_)
+
+
 def _denoiser(model: Any) -> dict[str, Use]:
     def denoise(images: Array, **options: Any) -> Sequence[Array]:
+        if options and isinstance(model, Exported):
+            raise ParameterError("a denoiser that was exported judges the noise by itself; leave strength out.")
         return _restored(model, images, model.sample_.fits(images.shape[1:]), **options)
 
     return {"denoise": Use("Each image without its noise, in its own size, depth and colour.", denoise, "image", "own")}
