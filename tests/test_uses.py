@@ -170,14 +170,21 @@ def test_what_cannot_be_drawn_is_refused(generator: hg.Generator, split: hg.Spli
 # --- features and search ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n_components", [2, 32])
-def test_the_features_preset_tells_digits_apart(n_components: int, split: hg.Split) -> None:
+def test_the_features_preset_tells_digits_apart(split: hg.Split) -> None:
     from sklearn.neighbors import KNeighborsClassifier
 
     test = hg.load("digits").test
-    model = hg.Autoencoder(n_components, preset="features", epochs=60, batch_size=256, random_state=0).fit(split.images)
-    reader = KNeighborsClassifier(5).fit(model.transform(split.images), split.labels)
-    assert reader.score(model.transform(test.images), test.labels) > (0.75 if n_components == 2 else 0.93)
+    model = hg.Autoencoder(2, preset="features", epochs=60, batch_size=256, random_state=0).fit(split.images)
+
+    def wide(images: np.ndarray) -> np.ndarray:
+        """The 32 dimensions that the map is a layout of."""
+        given = torch.from_numpy(model.sample_.to_network(images))
+        with torch.no_grad():
+            return model.encoder_[0](given).numpy()
+
+    for encode, least in ((model.transform, 0.75), (wide, 0.93)):
+        reader = KNeighborsClassifier(5).fit(encode(split.images), split.labels)
+        assert reader.score(encode(test.images), test.labels) > least
 
 
 def mean_average_precision(codes: np.ndarray, labels: np.ndarray) -> float:

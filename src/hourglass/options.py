@@ -22,7 +22,7 @@ NAMES: dict[str, list[str]] = {
     ],
     "preset": [
         *("default", "chapter", "linear", "best", "skip"),
-        *("features", "detect", "generate", "compress", "enhance", "photo", "photo-codec", "surface"),
+        *("features", "detect", "generate", "compress", "enhance", "photo", "photo-codec", "photo-features", "surface"),
     ],
     "optimizer": ["muon", "adam"],
     "schedule": ["decay", "linear", "constant"],

@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.special import ndtri
 
 from hourglass.images import Array, Float32, robust_moments
-from hourglass.latent import NeighbourIndex
+from hourglass.latent import NeighbourIndex, whitening
 from hourglass.trained import Trained
 
 Scores = NDArray[np.float64]
@@ -22,8 +22,8 @@ _NOISE, _N_DRAWS = 0.3, 4
 _TABLE_NOISE = 1 / 6  # one standard deviation of a column; for tables of models saved before there was `TABLE`
 BLUR = 1.0  # pixels
 NEAREST = 5
-_SHRINKAGE = 0.05
 _BATCH = 1024
+_SHRINKAGE = 0.05
 LEAST = 0.01  # standard deviations: distances below it are rounding
 DEVIATIONS = 6.0  # of a column within 0..1
 _VARIANCE = 0.9  # kept by PCA
@@ -108,7 +108,7 @@ class CodeDistance(Evidence):
 
     def fit(self, samples: Array, model: Trained) -> Self:
         codes = model.vectors(samples)
-        self.whitening = _whitening(codes)
+        self.whitening = whitening(codes, _SHRINKAGE).astype(np.float32)
         self.reference = NeighbourIndex(codes @ self.whitening)
         return self
 
@@ -282,12 +282,3 @@ def _smoothed(values: Float32) -> Float32:
         return values
     smooth: Float32 = gaussian_filter(values, (0, 0, BLUR, BLUR))
     return smooth
-
-
-def _whitening(codes: Float32) -> Float32:
-    """The whitening matrix of codes, from a covariance with slight shrinkage towards a sphere."""
-    covariance = np.atleast_2d(np.cov(codes, rowvar=False)) if len(codes) > 1 else np.eye(codes.shape[1])
-    level = float(np.trace(covariance)) / len(covariance) or 1.0
-    values, vectors = np.linalg.eigh((1 - _SHRINKAGE) * covariance + _SHRINKAGE * level * np.eye(len(covariance)))
-    matrix: Float32 = (vectors / np.sqrt(values)).astype(np.float32)
-    return matrix

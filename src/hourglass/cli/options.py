@@ -103,6 +103,18 @@ class SizeType(ParamType):
         return int(numbers[0]), int(numbers[1])
 
 
+class RegionType(ParamType):
+    """A rectangle of an image, as regions are written in CSV files: left, top, width and height in pixels."""
+
+    name = "LEFT,TOP,WIDTH,HEIGHT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        numbers = str(value).split(",")
+        if len(numbers) != 4 or not all(number.isdecimal() for number in numbers) or 0 in map(int, numbers[2:]):
+            self.fail(f"{value!r} is not a region; allowed: {self.name} in pixels, as in 40,10,64,48.", param, ctx)
+        return tuple(map(int, numbers))
+
+
 class WidthsType(ParamType):
     """Comma-separated integers; a slash separates the encoder's from the decoder's."""
 

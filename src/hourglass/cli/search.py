@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hourglass.cli.job import MEMORY, Job, job_options, run
-from hourglass.cli.options import claim, output_option
+from hourglass.cli.options import RegionType, claim, output_option
 from hourglass.notes import note
 
 if TYPE_CHECKING:
@@ -27,12 +29,13 @@ _THUMBNAIL = 96  # pixels, of a model of any size
 @output_option(required=False, what="A folder for neighbours.csv and sheet.png, or of --duplicates for duplicates.csv.")
 @click.option("--n", default=10, show_default=True, type=click.IntRange(1), help="Neighbours for each query.")
 @click.option("--label", "labels", multiple=True, help="Find only images of this label, or of any of several.")
+@click.option("--region", type=RegionType(), help="Search by this part of each query, with a model of images of any size.")
 @click.option("--remove", "removed", metavar="PATH", multiple=True, help="First remove this image, or all that a pattern fits.")
 @click.option("--update", "updated", metavar="DATA", help="First index these images, in place of those of the same paths.")
 @click.option("--add", "added", metavar="DATA", help="First index those of these images whose paths are new.")
 @click.option("--duplicates", is_flag=True, help="List groups of images with the same code, in place of a search.")
 @job_options
-def search(job: Job, n: int, labels: tuple[str, ...]) -> None:
+def search(job: Job, n: int, labels: tuple[str, ...], region: tuple[int, ...] | None) -> None:
     """Find the nearest neighbours of the images in QUERY (an image, a folder, DATA) in MODEL's index (of --task retriever).
 
     Prints path and distance of each neighbour. The sheet shows at most 20 queries, each with its neighbours.
@@ -49,19 +52,25 @@ def search(job: Job, n: int, labels: tuple[str, ...]) -> None:
         raise ParameterError("--duplicates takes no QUERY: it compares the images in the index.")
     if job.output is not None and not (job.source or job.duplicates):
         raise ParameterError("-o is for what is found; give a QUERY or --duplicates.")
+    if region and not job.source:
+        raise ParameterError("--region is a part of a QUERY; give one.")
     if job.changes:
         claim(click.get_current_context(), None, job.model)
+    if region and job.stream:
+        raise ParameterError("--region is for queries in memory; leave --stream out.")
     settings = {"n_neighbors": n} | ({"labels": labels} if labels else {})
-    run(job, {MEMORY: partial(_search, n=n, labels=labels or None)}, **settings)
+    run(job, {MEMORY: partial(_search, n=n, labels=labels or None, region=region)}, **settings)
 
 
-def _search(job: Job, retriever: Retriever, n: int, labels: tuple[str, ...] | None) -> None:
+def _search(job: Job, retriever: Retriever, n: int, labels: tuple[str, ...] | None, region: tuple[int, ...] | None) -> None:
     from hourglass.cli.models import read_splits
 
     changed = _change(job, retriever)
     found: tuple[Any, ...] = ()
     if job.source:
         queries, asked = read_splits(retriever, job.source, **job.reading)[-1]
+        if region:
+            queries = dataclasses.replace(queries, images=_cut(queries.images, asked, region, retriever))
         found = (queries, asked, *retriever.kneighbors(queries.images, n, labels=labels))
     if job.changes and job.model is not None:
         retriever.save(job.model)
@@ -71,6 +80,22 @@ def _search(job: Job, retriever: Retriever, n: int, labels: tuple[str, ...] | No
         _tell_neighbours(job, retriever, n, *found)
     else:
         _tell_changes(job, retriever, changed)
+
+
+def _cut(images: Sequence[Array], names: list[str], region: tuple[int, ...], retriever: Retriever) -> list[Array]:
+    """The region of each image. Raises ParameterError if the model takes one size, DataError if an image does not hold it."""
+    from hourglass.cli.models import sample_of
+    from hourglass.errors import DataError, ParameterError
+
+    if not sample_of(retriever).is_any_size:
+        raise ParameterError(
+            "--region needs a model of images of any size: train it without --size, or with --preset photo-features."
+        )
+    left, top, width, height = region
+    for image, name in zip(images, names, strict=True):
+        if left + width > image.shape[1] or top + height > image.shape[0]:
+            raise DataError(f"{name}: has {image.shape[1]}×{image.shape[0]} pixels, so the region {region} is not within it.")
+    return [image[top : top + height, left : left + width] for image in images]
 
 
 def _change(job: Job, retriever: Retriever) -> dict[str, int]:

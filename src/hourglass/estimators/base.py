@@ -22,6 +22,7 @@ from hourglass.estimators.fitting import Fit, all_or_nothing, n_threads_of, seed
 from hourglass.estimators.notebook import NotebookView
 from hourglass.estimators.saving import Saved
 from hourglass.estimators.settings import Circumstances, settle
+from hourglass.estimators.whitening import whiten
 from hourglass.images import Float32, Sample, to_float
 from hourglass.networks import Network
 from hourglass.notes import note
@@ -32,6 +33,8 @@ from hourglass.training import Callback, Run, ordinary_torch
 _BATCH = 1024  # samples to score at once
 _LEARNED_FROM = 20_000
 """Images of a stream to learn from after the network is trained."""
+_FEATURES = "features"  # the preset
+_LARGE = 128  # pixels, beyond which the network of that preset, for whole images, is no longer the one to take
 
 
 class ImageEstimator(NotebookView, Saved):
@@ -219,19 +222,21 @@ class ImageEstimator(NotebookView, Saved):
         return settle(given, decodes_codes=self._decodes_codes, owner=type(self).__name__)
 
     def _arguments(self, samples: Any) -> dict[str, Any]:
-        """The constructor's arguments; for crops of images of several sizes with the preset "photo" in place of the default."""
+        """The constructor's arguments; for crops with a preset for them in place of the default, or of "features"."""
         arguments: dict[str, Any] = self.get_params(deep=False)
-        is_open = arguments["preset"] == inspect.signature(type(self)).parameters["preset"].default
+        preset = arguments["preset"]
+        is_open = preset in (inspect.signature(type(self)).parameters["preset"].default, _FEATURES)
         if self._takes_crops(samples) and self._takes_many_sizes and is_open and arguments["network"] is None:
-            arguments["preset"] = "photo"
+            arguments["preset"] = "photo-features" if preset == _FEATURES else "photo"
         if arguments["preset"] == "photo":
             arguments["preset"] = self._photo_preset
             arguments["network"] = arguments["network"] or self._photo_network
         return arguments
 
     def _takes_crops(self, samples: Any) -> bool:
-        """Whether to train on crops, unless the user says otherwise: of images of several sizes."""
-        return has_many_sizes(samples)
+        """Whether to train on crops, unless the user says otherwise: of images of several sizes, for features of large ones."""
+        is_large = isinstance(samples, np.ndarray) and samples.ndim > 2 and min(samples.shape[1:3]) > _LARGE
+        return has_many_sizes(samples) or (is_large and self.get_params(deep=False)["preset"] == _FEATURES)
 
     def _pairs(self, X: Any, y: Any, sample: Sample | None) -> Pairs:
         """Checked inputs and targets of the network, each a `sample` if it is given."""
@@ -253,8 +258,11 @@ class ImageEstimator(NotebookView, Saved):
         return y
 
     def _train(self, fit: Fit, callbacks: Sequence[Callback], checkpoint: str | Path | None, resume: bool) -> Trained:
-        """The trained model."""
-        return fit.train(callbacks, checkpoint, resume)
+        """The trained model; features of photographs are whitened."""
+        trained = fit.train(callbacks, checkpoint, resume)
+        if fit.arguments["preset"] == "photo-features" and fit.arguments["network"] is None:
+            whiten(trained, fit.pairs.targets)
+        return trained
 
     def _learn_streamed(self, source: Stream) -> None:
         """`_learn` from some of a stream's images and labels; the held-out images come first."""

@@ -218,7 +218,8 @@ class Fit:
         """Warn of a crop, and of a preset in place of the default, that the user did not choose."""
         chosen = [] if crop is None else [f"random crops of {crop[0]}×{crop[1]}"]
         if self.estimator.get_params(deep=False)["preset"] not in (self.arguments["preset"], "photo"):
-            chosen.append(f'preset="{self.arguments["preset"]}" (network="{self.arguments["network"]}")')
+            preset = self.arguments["preset"]
+            chosen.append(f'preset="{preset}" (network="{self.arguments["network"] or PRESETS[preset]["network"]}")')
         if chosen:
             words = f"training uses {' and '.join(chosen)}, as images differ in size or are large"
             note(f"{words}; choose others with crop=, preset=, network=.", 6)
@@ -245,7 +246,9 @@ class Fit:
         return settings
 
     def _paired(self, training: Source) -> Source:
-        """`training`, each sample with those near it, if a penalty asks for them."""
+        """`training`, each sample with those near it, or each crop with another, if a penalty asks for them."""
+        if isinstance(training, Crops) and n_views_of(self.settings) == 2:
+            return training.in_pairs()
         count = n_neighbours_of(self.settings)
         if not count or not isinstance(training, Rows):
             return training

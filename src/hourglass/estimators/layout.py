@@ -18,7 +18,7 @@ from hourglass.corruption import seeded
 from hourglass.estimators.fitting import Fit, n_threads_of
 from hourglass.estimators.views import neighbours_of
 from hourglass.images import Array, Sample
-from hourglass.networks import to_device
+from hourglass.networks import change_basis, to_device
 from hourglass.networks.embedding import WIDTH
 from hourglass.networks.plane import Layout, Plane
 from hourglass.objectives import LOSSES, Contrast, Objective
@@ -114,16 +114,9 @@ def train_layout(
 @torch.no_grad()
 def _turn(layout: Layout, codes: Array) -> None:
     """Centre the layout of `codes` and turn it to its principal axes, in the weights of both sides of the code."""
-    last, first = layout.encoder[-1], layout.decoder[0]
-    assert isinstance(last, torch.nn.Linear)
-    assert isinstance(first, torch.nn.Linear)
-    places = layout.encoder(torch.from_numpy(codes).to(last.weight.device)).double()
+    places = layout.encoder(torch.from_numpy(codes).to(next(layout.parameters()).device)).double()
     mean = places.mean(0)
     axes = torch.linalg.eigh((places - mean).T @ (places - mean)).eigenvectors.flip(1)
     turned = (places - mean) @ axes
-    axes = (axes * torch.where(turned.pow(3).sum(0) < 0, -1.0, 1.0)).float()
-    mean = mean.float()
-    last.weight.copy_(axes.T @ last.weight)
-    last.bias.copy_(axes.T @ (last.bias - mean))
-    first.bias.add_(first.weight @ mean)
-    first.weight.copy_(first.weight @ axes)
+    axes = axes * torch.where(turned.pow(3).sum(0) < 0, -1.0, 1.0)
+    change_basis(layout.encoder, layout.decoder, mean, axes.T)

@@ -117,6 +117,18 @@ _PHOTO: dict[str, Any] = _WELL | {
     "crop": 64,
 }
 
+# Features of photographs of any size: two crops of an image are alike, and those of others are not.
+_PHOTO_FEATURES: dict[str, Any] = _PHOTO | {
+    "network": "maps",
+    "n_components": 64,
+    "hidden": (24, 48, 96),
+    "batch_size": 64,
+    "optimizer": "adam",
+    "learning_rate": 2e-3,
+    "corruption": Compose((Lighting(0.2, 0.1),)),
+    "penalty": Contrast(0.1),
+}
+
 # Surfaces and parts, of any size. Half as wide as for photographs: a quarter of the operations.
 _SURFACE: dict[str, Any] = _PHOTO | {"hidden": (16, 32, 64), "corruption": Defects((0, 2))}
 
@@ -133,13 +145,22 @@ PRESETS: dict[str, Mapping[str, Any]] = {
     "enhance": _ENHANCE,
     "photo": _PHOTO,
     "photo-codec": _PHOTO_CODEC,
+    "photo-features": _PHOTO_FEATURES,
     "surface": _SURFACE,
 }
 CHAPTER_NOISE = GaussianNoise(mean=0.5, std=0.4)
 PHOTO_NOISE = GaussianNoise(mean=0, std=(0, 55 / 255))
 """As in training blind denoisers (Zhang et al. 2017)."""
 
-MINIMAL_STEPS = {"default": 600, "linear": 2000, "compress": 2000, "enhance": 600, "photo": 4000, "surface": 1500}
+MINIMAL_STEPS = {
+    "default": 600,
+    "linear": 2000,
+    "compress": 2000,
+    "enhance": 600,
+    "photo": 4000,
+    "photo-features": 800,
+    "surface": 1500,
+}
 FEWEST_STEPS = 300
 """Fewest steps of a run: small data sets get more epochs. `MINIMAL_STEPS` overrides it."""
 

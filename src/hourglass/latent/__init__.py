@@ -6,6 +6,7 @@ from hourglass.latent.growing import GrowingArray
 from hourglass.latent.neighbours import BACKENDS, BY_ROW, METRICS, NeighbourIndex
 from hourglass.latent.plane import bounds, classify, grid, sample_class
 from hourglass.latent.walks import PATHS, interpolate, traverse
+from hourglass.latent.whitening import whitening
 
 __all__ = [
     "BACKENDS",
@@ -23,4 +24,5 @@ __all__ = [
     "interpolate",
     "sample_class",
     "traverse",
+    "whitening",
 ]

@@ -50,7 +50,7 @@ class Examples:
     corruption : Corruption, optional
         Corrupts the inputs anew in every batch.
     n_views : int
-        2: a batch has each sample twice, first all clean, then all corrupted.
+        2: a batch has each sample twice, first all clean, then all corrupted, or their other views if the source has some.
     """
 
     def __init__(self, source: Source, corruption: Corruption | None = None, n_views: int = 1) -> None:
@@ -123,10 +123,11 @@ class Examples:
     def _corrupted(self, drawn: Iterator[Drawn], noise: torch.Generator) -> Iterator[Pair]:
         for clean in drawn:
             targets = self._network_input(clean.targets, clean)
-            inputs = targets.clone() if clean.inputs is None else self._network_input(clean.inputs, clean)
+            others = targets if clean.others is None else self._network_input(clean.others, clean)
+            inputs = others.clone() if clean.inputs is None else self._network_input(clean.inputs, clean)
             if self.corruption is not None:
                 inputs = self.corruption.corrupt(inputs, noise)
-            inputs, targets = self._views(inputs, targets)
+            inputs, targets = self._views(inputs, targets, others)
             size = self.n_views * clean.size
             yield from zip(torch.split(inputs, size), torch.split(targets, size), strict=True)
 
@@ -136,7 +137,7 @@ class Examples:
         for clean in self.source.batches(epoch):
             targets = self._network_input(clean.targets, clean)
             assert clean.streamed is not None
-            yield self._views(self._corrupted_by_lane(targets, clean.streamed, seed), targets)
+            yield self._views(self._corrupted_by_lane(targets, clean.streamed, seed), targets, targets)
 
     def _corrupted_by_lane(self, targets: Tensor, batch: Batch, seed: int) -> Tensor:
         inputs = targets.clone()
@@ -157,9 +158,10 @@ class Examples:
             inputs[here] = self.corruption.corrupt(whole, generator)[places]
         return inputs
 
-    def _views(self, inputs: Tensor, targets: Tensor) -> Pair:
+    def _views(self, inputs: Tensor, targets: Tensor, others: Tensor) -> Pair:
+        """Of two views the second is `inputs`, and `others` its target."""
         if self.n_views == 2:
-            return torch.cat([targets, inputs]), torch.cat([targets, targets])
+            return torch.cat([targets, inputs]), torch.cat([targets, others])
         return inputs, targets
 
     def _share(self, inputs: Tensor, targets: Tensor, processes: Processes) -> Pair:

@@ -45,6 +45,8 @@ class Drawn(NamedTuple):
         Whether they are already network input.
     streamed : Batch, optional
         Of a stream: the lanes of the samples, as corruption is drawn lane by lane.
+    others : Tensor of the same shape, optional
+        Another clean view of each sample, for batches of two views.
     """
 
     targets: Tensor
@@ -52,6 +54,7 @@ class Drawn(NamedTuple):
     size: int
     is_normalised: bool = False
     streamed: Batch | None = None
+    others: Tensor | None = None
 
 
 class Epoch(NamedTuple):
@@ -229,6 +232,8 @@ class Crops(Source):
         Of the same sizes: inputs of the network, if not the targets.
     turns : bool
         Whether to flip and rotate crops.
+    paired : bool
+        Whether each crop comes with another of the same image, flipped and rotated alike (`Drawn.others`).
     """
 
     MOST_PIXELS = 2**28
@@ -242,8 +247,9 @@ class Crops(Source):
         inputs: Sequence[Array] | None = None,
         *,
         turns: bool = True,
+        paired: bool = False,
     ) -> None:
-        self.sample, self.size, self.turns = sample, size, turns
+        self.sample, self.size, self.turns, self.paired = sample, size, turns, paired
         self.targets, self.inputs = list(targets), None if inputs is None else list(inputs)
         pixels = [image.shape[0] * image.shape[1] for image in self.targets]
         self.share = min(1.0, self.MOST_PIXELS / sum(pixels))
@@ -266,6 +272,10 @@ class Crops(Source):
         assert targets is not None
         return Crops(self.sample, targets, self.size, inputs, turns=self.turns)
 
+    def in_pairs(self) -> Crops:
+        """The same crops, each with another of the same image."""
+        return Crops(self.sample, self.targets, self.size, self.inputs, turns=self.turns, paired=True)
+
     def some(self, count: int) -> Rows:
         offsets = torch.rand(len(self), 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         drawn = self._crops_at(torch.from_numpy(spread_over(len(self), count)), offsets, 1)
@@ -274,8 +284,12 @@ class Crops(Source):
     def batches(self, epoch: Epoch) -> Iterator[Drawn]:
         positions = torch.randperm(len(self), generator=epoch.order)[epoch.first * epoch.size :]
         offsets = torch.rand(len(self), 3, generator=epoch.order, dtype=torch.float64)
+        others = offsets.clone()
+        if self.paired:
+            others[:, :2] = torch.rand(len(self), 2, generator=epoch.order, dtype=torch.float64)
         for own, width in shares_of(positions, epoch.size, 1, epoch.processes):
-            yield self._crops_at(own, offsets, width)
+            drawn = self._crops_at(own, offsets, width)
+            yield drawn._replace(others=self._crops_at(own, others, width).targets) if self.paired else drawn
 
     def _crops_at(self, positions: Tensor, offsets: Tensor, size: int) -> Drawn:
         """The crops with these numbers, from `offsets` (crops, 3) in [0, 1): see `crop_at`."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from hourglass.corruption import JPEG, GaussianNoise, neighbour_pairs
 from hourglass.errors import DataError, ParameterError
-from hourglass.estimators import Compressor, Denoiser, Enhancer, ImageEstimator
+from hourglass.estimators import Compressor, Denoiser, Enhancer, ImageEstimator, Retriever
 from hourglass.evaluation.photos.compression import Codec
 from hourglass.evaluation.photos.protocols import luma
 from hourglass.evaluation.photos.sets import documents, training_photographs
@@ -71,6 +71,7 @@ ROLES: dict[str, Callable[[], Training]] = {
     "noisy-twice": lambda: _noisy("twice"),
     "noisy-once": lambda: _noisy("once"),
     "compress": lambda: (Compressor(preset="photo"), (training_photographs(),)),
+    "search": lambda: (Retriever(), (training_photographs(),)),
 }
 """What the suite trains, by what it is for: photographs/train, and the training pages of documents."""
 
@@ -91,6 +92,7 @@ def role_of(model: ImageEstimator, parts: Collection[str]) -> str:
         "documents": isinstance(model, Denoiser) and channels == 1,
         **{f"noisy-{kind}": isinstance(model, Denoiser) and channels == 1 for kind in ("clean", "twice", "once")},
         "compress": isinstance(model, Compressor) and channels == 3,
+        "search": isinstance(model, Retriever) and channels == 3 and model.sample_.is_any_size,
         **{f"enhance-{factor}": isinstance(model, Enhancer) and model.factor == factor for factor in (2, 3, 4)},
     }
     fitting = [role for role, fits in roles.items() if fits and role.partition("-")[0] in parts]

@@ -25,6 +25,7 @@ from hourglass.evaluation.photos.enlarging import FILTERS, enlarging_rows
 from hourglass.evaluation.photos.models import NOISY_SIGMA, ROLES, as_codec, grey_photographs, one_by_one
 from hourglass.evaluation.photos.protocols import Result, Show, timed
 from hourglass.evaluation.photos.published import published_curves, published_results
+from hourglass.evaluation.photos.searching import histograms, mean_colours, search_rows
 from hourglass.evaluation.photos.sets import documents, photographs, training_photographs
 from hourglass.images import Array
 from hourglass.training import Callback
@@ -183,6 +184,14 @@ def compress(photos: Photos) -> None:
             show(setting, name, [decoded_near(codec, images[number], _RATE)])
 
 
+def search(photos: Photos) -> None:
+    """Search by regions: of Kodak, Set5 and Set14 in colour, among them and the training photographs."""
+    if (model := photos.model("search")) is not None:
+        wanted = [image for name in ("kodak", "set5", "set14") for image in photographs(name) if image.ndim == 3]
+        methods = {"colour histogram": histograms, "mean colour": mean_colours, "Retriever": model.encode}
+        photos.results += search_rows(methods, wanted, training_photographs(), photos.seed)
+
+
 PARTS: dict[str, Callable[[Photos], None]] = {
     "denoise": denoise,
     "enhance": enhance,
@@ -190,6 +199,7 @@ PARTS: dict[str, Callable[[Photos], None]] = {
     "documents": pages,
     "noisy": noisy,
     "compress": compress,
+    "search": search,
 }
 
 

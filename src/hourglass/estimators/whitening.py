@@ -1,0 +1,29 @@
+"""Whitening of the codes of a trained network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from hourglass.images import Array
+from hourglass.latent import whitening
+from hourglass.networks import change_basis
+from hourglass.trained import Trained
+
+_MOST = 1000  # images to whiten by
+# Chosen on 100 photographs that were held out: of 0 to 0.2 it finds most of them by a part.
+_SHRINKAGE = 0.001
+
+
+def whiten(trained: Trained, images: Array | list[Array]) -> None:
+    """Give the codes of images, maps averaged, mean 0 and nearly the identity as covariance, in the network's weights.
+
+    What many images share then counts no more than what few do. The principal direction comes first.
+    """
+    some = images[:: -(-len(images) // _MOST)]
+    codes = trained.vectors(some, check_input=False)
+    encoder: Any = trained.network.encoder
+    decoder: Any = trained.network.decoder
+    matrix = torch.from_numpy(whitening(codes, _SHRINKAGE)[:, ::-1].copy())
+    change_basis(encoder, decoder, torch.from_numpy(codes.mean(0)), matrix.T)

@@ -1,0 +1,114 @@
+"""Features of photographs of any size: two crops of an image are alike; codes are whitened; a region finds its image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+import hourglass as hg
+from hourglass.cli.main import hourglass
+from hourglass.images import Sample, to_float
+from hourglass.networks import change_basis
+from hourglass.networks.maps import Maps
+from hourglass.training.examples import Examples
+from hourglass.training.sources import Crops, Epoch
+
+QUICK = {"hidden": (8, 16), "n_components": 16, "crop": 32, "batch_size": 32, "epochs": 40, "random_state": 0}
+
+
+def patterns(n: int = 12) -> list[np.ndarray]:
+    """Colour images of several sizes, each of stripes of a period and colours of its own."""
+    rng = np.random.default_rng(3)
+    images = []
+    for number in range(n):
+        height, width = (90 + 7 * (number % 3), 120 - 5 * (number % 4))
+        along = np.sin(np.arange(width) * (0.15 + 0.08 * number))[:, None] * rng.uniform(30, 90, 3)
+        image = rng.uniform(90, 160, 3) + along + rng.normal(0, 4, (height, width, 3))
+        images.append(np.clip(image, 0, 255).astype(np.uint8))
+    return images
+
+
+@pytest.fixture(scope="module")
+def retriever() -> hg.Retriever:
+    with pytest.warns(hg.HourglassWarning, match=r'crops of 32×32|preset="photo-features" \(network="maps"\)'):
+        return hg.Retriever(**QUICK).fit(patterns())
+
+
+def test_the_other_view_of_a_crop_is_another_crop_of_the_same_image() -> None:
+    rows = [np.repeat(np.arange(100 * n, 100 * n + 60)[:, None] / np.float32(500), 50, axis=1) for n in range(5)]
+    source = Crops(Sample((8, 8)), rows, (8, 8), turns=False)
+    drawn = list(source.in_pairs().batches(Epoch(16, torch.Generator().manual_seed(0))))
+    targets, others = (
+        (torch.cat([getattr(batch, name) for batch in drawn]) * 500).round().long() for name in ("targets", "others")
+    )
+    assert torch.equal(targets[:, 0, 0] // 100, others[:, 0, 0] // 100)  # of the same image
+    assert (targets[:, 0, 0] != others[:, 0, 0]).float().mean() > 0.9  # elsewhere
+    assert next(source.batches(Epoch(16, torch.Generator().manual_seed(0)))).others is None
+    examples = Examples(source.in_pairs(), hg.GaussianNoise(0, 0.1), n_views=2)
+    inputs, wanted = next(examples.shuffled(16, *(torch.Generator().manual_seed(0) for _ in range(2))))
+    assert torch.equal(inputs[:16], wanted[:16])
+    assert 0.05 < float((inputs[16:] - wanted[16:]).std()) < 0.15  # each view has its own target
+    assert not torch.equal(wanted[:16], wanted[16:])
+
+
+def test_another_basis_of_the_code_decodes_to_the_same() -> None:
+    torch.manual_seed(0)
+    network = Maps((3, 16, 24), 5, (4, 6), bounded=True)
+    images = torch.rand(2, 3, 16, 24)
+    before, codes = network(images).reconstructions, network.encoder(images)
+    mean, matrix = torch.randn(5), torch.randn(5, 5) + 3 * torch.eye(5)
+    change_basis(network.encoder, network.decoder, mean, matrix)
+    torch.testing.assert_close(network(images).reconstructions, before, atol=1e-5, rtol=0)
+    expected = torch.einsum("dc,nchw->ndhw", matrix, codes - mean[:, None, None])
+    torch.testing.assert_close(network.encoder(images), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_codes_are_whitened(retriever: hg.Retriever) -> None:
+    codes = retriever.encode(patterns())
+    assert np.abs(codes.mean(0)).max() < 1e-3
+    spread = np.linalg.eigvalsh(np.cov(codes, rowvar=False))[-6:]
+    assert 0.5 < spread.min() <= spread.max() < 1.2
+
+
+def test_a_region_finds_its_image(retriever: hg.Retriever) -> None:
+    images = patterns()
+    regions = [image[20:70, 30:90] for image in images]
+    assert (retriever.kneighbors(regions, 1)[1][:, 0] == np.arange(len(images))).mean() >= 0.9
+    lighter = [np.clip(to_float(region) * 1.1 + 0.03, 0, 1) for region in regions]
+    assert (retriever.kneighbors(lighter, 3)[1] == np.arange(len(images))[:, None]).any(1).mean() >= 0.8
+
+
+def test_features_of_large_images_take_crops_and_small_ones_do_not() -> None:
+    few = {"epochs": 1, "hidden": (4, 4), "random_state": 0}
+    large = np.random.default_rng(0).integers(0, 256, (8, 140, 150), dtype=np.uint8)
+    with pytest.warns(hg.HourglassWarning, match='preset="photo-features"'):
+        features = hg.Autoencoder(8, preset="features", **few).fit(large)
+    assert features.settings_["network"] == "maps"
+    assert features.transform(large).shape == (8, 8)
+    small = hg.Retriever(preset="features", **few).fit(large[:, :20, :20])
+    assert small.settings_["network"] == "embedding"
+
+
+@pytest.mark.filterwarnings("ignore::hourglass.HourglassWarning")
+def test_the_verb_searches_by_a_region(retriever: hg.Retriever, tmp_path: Path) -> None:
+    retriever.save(tmp_path / "m.hg")
+    Image.fromarray(patterns()[4]).save(tmp_path / "four.png")
+
+    def ask(*given: str) -> tuple[int, str]:
+        result = CliRunner().invoke(hourglass, ["search", str(tmp_path / "m.hg"), *given])
+        return result.exit_code, result.output
+
+    query = str(tmp_path / "four.png")
+    code, told = ask(query, "--region", "30,20,60,50", "--n", "1", "-o", str(tmp_path / "out"))
+    assert code == 0, told
+    assert (tmp_path / "out" / "neighbours.csv").read_text().splitlines()[1].split(",")[2] == "4"
+    assert "not within it" in ask(query, "--region", "30,20,600,50")[1]
+    assert "is not a region" in ask(query, "--region", "30,20,0,50")[1]
+    assert "give one" in ask("--region", "1,1,5,5", "--duplicates")[1]
+    hg.Retriever(4, epochs=1, random_state=0).fit(np.random.default_rng(0).random((30, 9, 9))).save(tmp_path / "m.hg")
+    assert "any size" in ask(query, "--region", "30,20,60,50")[1]
