@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from PIL import Image
 
 import hourglass as hg
-from hourglass.cli.main import hourglass
 from hourglass.images import Sample, to_float
 from hourglass.networks import change_basis
 from hourglass.networks.maps import Maps
 from hourglass.training.examples import Examples
 from hourglass.training.sources import Crops, Epoch
 
-QUICK = {"hidden": (8, 16), "n_components": 16, "crop": 32, "batch_size": 32, "epochs": 40, "random_state": 0}
+QUICK = {"hidden": (8, 16), "n_components": 16, "crop": 32, "batch_size": 32, "epochs": 150, "random_state": 0}
 
 
 def patterns(n: int = 12) -> list[np.ndarray]:
@@ -71,7 +70,7 @@ def test_another_basis_of_the_code_decodes_to_the_same() -> None:
 def test_codes_are_whitened(retriever: hg.Retriever) -> None:
     codes = retriever.encode(patterns())
     assert np.abs(codes.mean(0)).max() < 1e-3
-    spread = np.linalg.eigvalsh(np.cov(codes, rowvar=False))[-6:]
+    spread = np.linalg.eigvalsh(np.cov(codes, rowvar=False))[-4:]  # of 12 images that differ in stripes and colours
     assert 0.5 < spread.min() <= spread.max() < 1.2
 
 
@@ -94,21 +93,15 @@ def test_features_of_large_images_take_crops_and_small_ones_do_not() -> None:
     assert small.settings_["network"] == "embedding"
 
 
-@pytest.mark.filterwarnings("ignore::hourglass.HourglassWarning")
-def test_the_verb_searches_by_a_region(retriever: hg.Retriever, tmp_path: Path) -> None:
+def test_the_verb_searches_by_a_region(retriever: hg.Retriever, tmp_path: Path, run: Any) -> None:
     retriever.save(tmp_path / "m.hg")
     Image.fromarray(patterns()[4]).save(tmp_path / "four.png")
-
-    def ask(*given: str) -> tuple[int, str]:
-        result = CliRunner().invoke(hourglass, ["search", str(tmp_path / "m.hg"), *given])
-        return result.exit_code, result.output
-
-    query = str(tmp_path / "four.png")
-    code, told = ask(query, "--region", "30,20,60,50", "--n", "1", "-o", str(tmp_path / "out"))
-    assert code == 0, told
+    ask = ("search", tmp_path / "m.hg", tmp_path / "four.png", "--region")
+    code, _, err = run(*ask, "30,20,60,50", "--n", 1, "-o", tmp_path / "out")
+    assert code == 0, err
     assert (tmp_path / "out" / "neighbours.csv").read_text().splitlines()[1].split(",")[2] == "4"
-    assert "not within it" in ask(query, "--region", "30,20,600,50")[1]
-    assert "is not a region" in ask(query, "--region", "30,20,0,50")[1]
-    assert "give one" in ask("--region", "1,1,5,5", "--duplicates")[1]
+    assert "not within it" in run(*ask, "30,20,600,50")[2]
+    assert "is not a region" in run(*ask, "30,20,0,50")[2]
+    assert "give one" in run(*ask[:2], "--duplicates", "--region", "1,1,5,5")[2]
     hg.Retriever(4, epochs=1, random_state=0).fit(np.random.default_rng(0).random((30, 9, 9))).save(tmp_path / "m.hg")
-    assert "any size" in ask(query, "--region", "30,20,60,50")[1]
+    assert "any size" in run(*ask, "3,2,4,5")[2]

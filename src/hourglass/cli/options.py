@@ -138,7 +138,7 @@ METRICS = ("cosine", "euclidean")
 SUITES = ("denoise", "uses", "rate", "photos", "tables", "surfaces", "alarms")
 USES = ("detect", "generate", "features", "search", "compress", "enhance")
 TRACKERS = {"json": "FILE", "tensorboard": "FOLDER", "mlflow": "URI"}
-PHOTO_USES = ("denoise", "enhance", "jpeg", "documents", "noisy", "compress")
+PHOTO_USES = ("denoise", "enhance", "jpeg", "documents", "noisy", "compress", "search")
 
 
 class ThreadsType(ParamType):
