@@ -38,6 +38,10 @@ class Retriever(Downstream):
 
     Each image has an id, which is its own, and a label, `y`, which several may share.
 
+    Images of several sizes, or larger than 128 × 128 pixels, are compared as a whole by colour and texture (preset
+    "photo-features"): a convolutional network is trained on pairs of crops of the same image, and the code is the whitened mean
+    of its maps. Then a part of an image is a query like any other.
+
     Parameters
     ----------
     metric : {"cosine", "euclidean"}
