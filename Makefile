@@ -28,7 +28,7 @@ site: .venv/.dev
 docs: .venv/.dev
 	$(BIN)/python tools/document.py
 
-# The share of lines that the tests run, without the processes they start; less than pyproject.toml allows is an error.
+# The share of lines that the tests run, without the processes they start.
 coverage: .venv/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=term:skip-covered
 

@@ -17,16 +17,17 @@ from hourglass.networks.maps import Maps
 from hourglass.training.examples import Examples
 from hourglass.training.sources import Crops, Epoch
 
-QUICK = {"hidden": (8, 16), "n_components": 16, "crop": 32, "batch_size": 32, "epochs": 150, "random_state": 0}
+QUICK = {"hidden": (8, 16), "n_components": 16, "crop": 32, "batch_size": 32, "epochs": 20, "random_state": 0}
+FEW = {"n_components": 8, "hidden": (4, 8), "crop": 32, "epochs": 1, "random_state": 0}
 
 
-def patterns(n: int = 12) -> list[np.ndarray]:
+def patterns(n: int = 36) -> list[np.ndarray]:
     """Colour images of several sizes, each of stripes of a period and colours of its own."""
     rng = np.random.default_rng(3)
     images = []
     for number in range(n):
         height, width = (90 + 7 * (number % 3), 120 - 5 * (number % 4))
-        along = np.sin(np.arange(width) * (0.15 + 0.08 * number))[:, None] * rng.uniform(30, 90, 3)
+        along = np.sin(np.arange(width) * (0.15 + 0.05 * (number % 12)))[:, None] * rng.uniform(30, 90, 3)
         image = rng.uniform(90, 160, 3) + along + rng.normal(0, 4, (height, width, 3))
         images.append(np.clip(image, 0, 255).astype(np.uint8))
     return images
@@ -70,16 +71,17 @@ def test_another_basis_of_the_code_decodes_to_the_same() -> None:
 def test_codes_are_whitened(retriever: hg.Retriever) -> None:
     codes = retriever.encode(patterns())
     assert np.abs(codes.mean(0)).max() < 1e-3
-    spread = np.linalg.eigvalsh(np.cov(codes, rowvar=False))[-4:]  # of 12 images that differ in stripes and colours
+    spread = np.linalg.eigvalsh(np.cov(codes, rowvar=False))[-4:]  # of images that differ in stripes and colours
     assert 0.5 < spread.min() <= spread.max() < 1.2
 
 
 def test_a_region_finds_its_image(retriever: hg.Retriever) -> None:
     images = patterns()
     regions = [image[20:70, 30:90] for image in images]
-    assert (retriever.kneighbors(regions, 1)[1][:, 0] == np.arange(len(images))).mean() >= 0.9
-    lighter = [np.clip(to_float(region) * 1.1 + 0.03, 0, 1) for region in regions]
-    assert (retriever.kneighbors(lighter, 3)[1] == np.arange(len(images))[:, None]).any(1).mean() >= 0.8
+    wanted = np.arange(len(images))[:, None]
+    assert (retriever.kneighbors(regions, 1)[1] == wanted).mean() >= 0.5  # by chance 0.03
+    lighter = [np.clip(to_float(region) * 1.05 + 0.02, 0, 1) for region in regions]
+    assert (retriever.kneighbors(lighter, 5)[1] == wanted).any(1).mean() >= 0.7
 
 
 def test_features_of_large_images_take_crops_and_small_ones_do_not() -> None:
@@ -105,3 +107,13 @@ def test_the_verb_searches_by_a_region(retriever: hg.Retriever, tmp_path: Path, 
     assert "give one" in run(*ask[:2], "--duplicates", "--region", "1,1,5,5")[2]
     hg.Retriever(4, epochs=1, random_state=0).fit(np.random.default_rng(0).random((30, 9, 9))).save(tmp_path / "m.hg")
     assert "any size" in run(*ask, "3,2,4,5")[2]
+
+
+def test_what_cannot_be_whitened_is_refused_or_left(tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", np.stack([image[:80, :90] for image in patterns()]))
+    with pytest.raises(hg.ParameterError, match="a stream takes"):
+        hg.Retriever(preset="photo-features").fit(hg.stream(tmp_path / "images.npy"))
+    with pytest.raises(hg.ModelError, match="use fit"):
+        hg.Autoencoder(preset="photo-features", **FEW).partial_fit(patterns())
+    few = hg.Autoencoder(preset="photo-features", **FEW).fit(patterns(12))
+    assert np.abs(few.transform(patterns(12)).mean(0)).max() > 0.01  # 12 images say too little of a covariance

@@ -72,7 +72,7 @@ def installed(folder: Path) -> Path:
 
 
 def served(folder: Path, python: Path) -> list[str]:
-    """Serve the denoiser as deploy/Dockerfile does; what is wrong with an answer."""
+    """Serve both as deploy/Dockerfile does; what is wrong with the answers."""
     quiet = ("--quiet", "--disable-pip-version-check")
     output_of(python, "-m", "pip", "install", *quiet, "--constraint", ROOT / "constraints.txt", f"{ROOT / 'runtime'}[web]")
     (start,) = [line for line in (ROOT / "deploy" / "Dockerfile").read_text().splitlines() if line.startswith("ENTRYPOINT")]
@@ -81,30 +81,38 @@ def served(folder: Path, python: Path) -> list[str]:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     arguments[arguments.index("--port") + 1] = port
-    command = [python.with_name(program), *arguments, folder / "denoise.onnx"]
+    command = [python.with_name(program), *arguments, folder / "denoise.onnx", folder / "detect.onnx"]
     process = subprocess.Popen(command, env=ALONE, cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
         address = f"http://127.0.0.1:{port}"
-        await_health(address)
+        await_health(address, process)
         body = (folder / "images" / "grey.png").read_bytes()
-        request = urllib.request.Request(f"{address}/models/denoise/denoise", body, {"Content-Type": "image/png"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            (folder / "answer.png").write_bytes(answer.read())
+        (folder / "answer.png").write_bytes(asked(f"{address}/models/denoise/denoise", body))
+        (found,) = json.loads(asked(f"{address}/models/detect/detect", body))["images"]
     finally:
         process.send_signal(signal.SIGTERM)
         status = process.wait(60)
-    is_same = same_content(folder / "answer.png", folder / "denoise-here" / "grey.png")
-    return ([] if is_same else ["the answer of the service"]) + ([f"the service ended with {status}"] if status else [])
+    with open(folder / "detect-here" / "anomalies.csv", newline="", encoding="utf-8") as file:
+        (score,) = [row["score"] for row in csv.DictReader(file) if row["path"].endswith("grey.png")]
+    is_same = same_content(folder / "answer.png", folder / "denoise-here" / "grey.png") and agree(score, str(found["score"]))
+    return ([] if is_same else ["the answers of the service"]) + ([f"the service ended with {status}"] if status else [])
 
 
-def await_health(address: str, seconds: float = 60) -> None:
+def asked(address: str, body: bytes) -> bytes:
+    request = urllib.request.Request(address, body, {"Content-Type": "image/png"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        content: bytes = answer.read()
+        return content
+
+
+def await_health(address: str, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
     end = time.perf_counter() + seconds
     while True:
         try:
             urllib.request.urlopen(f"{address}/health", timeout=5).close()
             return
         except OSError:
-            if time.perf_counter() > end:
+            if time.perf_counter() > end or process.poll() is not None:
                 raise
             time.sleep(0.2)
 

@@ -89,7 +89,7 @@ def _detect(job: Job, detector: AnomalyDetector, n_overlays: int, figure: Path |
     if math.isnan(level):  # saved by an earlier version: the lower half of the scores stands for normal images
         level = detector.level_of(split.images[order[len(order) // 2 :]])
     regions, thumbnails = [REGION_COLUMNS], []
-    for rank, (row, image, errors) in enumerate(strangest(split, order[: max(found, shown, _ON_SHEET)], detector)):
+    for rank, (row, image, errors) in enumerate(images_with_errors(split, order[: max(found, shown, _ON_SHEET)], detector)):
         if rank < found:
             regions += region_rows(names[row], errors, level, image.shape[:2])
         if rank >= max(shown, _ON_SHEET):
@@ -149,7 +149,9 @@ def write_scores(output: Path, names: list[str], scores: Array) -> NDArray[np.in
     return order
 
 
-def strangest(split: Split, order: NDArray[np.intp], model: AnomalyDetector | Exported) -> Iterator[tuple[int, Array, Array]]:
+def images_with_errors(
+    split: Split, order: NDArray[np.intp], model: AnomalyDetector | Exported
+) -> Iterator[tuple[int, Array, Array]]:
     """Yield row, image in its own size, and error map of each image in `order`."""
     from hourglass.data.files import read_image
     from hourglass.images import to_uint8

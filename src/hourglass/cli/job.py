@@ -37,7 +37,7 @@ _APPLIES_TO = {
     "enhance": _WRITES_FILES,
     "detect": {"pages": MEMORY, "overlays": MEMORY, "figure": MEMORY},
     "encode": {"pages": MEMORY},
-    "search": {"pages": MEMORY},
+    "search": {"pages": MEMORY, "region": MEMORY},
     "compress": {"pages": MEMORY, "quality": MEMORY, "tile": MEMORY},
 }
 """For each verb, options that apply to one reader only. --stream and --workers are for shards, all others for any reader."""

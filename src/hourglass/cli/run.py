@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from hourglass.cli.denoise import transform_arrays
-from hourglass.cli.detect import REGION_COLUMNS, overlays_option, region_rows, strangest, write_overlay, write_scores
+from hourglass.cli.detect import REGION_COLUMNS, images_with_errors, overlays_option, region_rows, write_overlay, write_scores
 from hourglass.cli.encode import write_codes
 from hourglass.cli.job import FILES, MEMORY, Job, Work, reader_of
 from hourglass.cli.options import json_option, output_option, pages_option, strict_option, white_option
@@ -56,6 +56,8 @@ def run(model: Path, source: str, output: Path, threads: int | None, overlays: i
     context = click.get_current_context()
     names = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     source = os.path.expanduser(source)
+    if "overlays" in names and "scores" not in exported.outputs:
+        raise ParameterError("--overlays is for detectors; leave it out.")
     if exported.facts.takes_codes:
         _decode(exported, Path(source), output, given["as_json"])
         return
@@ -92,22 +94,22 @@ def _detect(job: Job, detector: Exported, n_overlays: int) -> None:
     write_rejects(job.target / "rejects.csv", split.rejects)
     scores = -detector.decision_function(split.images)
     order = write_scores(job.target, names, scores)
-    found, shown, level = int((scores > 0).sum()), min(n_overlays, len(order)), detector.map_level_
+    found, level = int((scores > 0).sum()), detector.map_level_
     if math.isnan(level):
-        note(
-            "the detector had no map_level_ when it was exported, so there are no regions or overlays; set it and export again."
-        )
+        note("the detector had no map_level_ when it was exported: there are no regions or overlays; set it and export again.")
+        n_shown = n_listed = 0
+    else:
+        n_shown, n_listed = min(n_overlays, len(order)), found
     regions = [REGION_COLUMNS]
-    shown, looked_at = (0, 0) if math.isnan(level) else (shown, max(found, shown))
-    for rank, (row, image, errors) in enumerate(strangest(split, order[:looked_at], detector)):
+    for rank, (row, image, errors) in enumerate(images_with_errors(split, order[: max(n_listed, n_shown)], detector)):
         if rank < found:
             regions += region_rows(names[row], errors, level, image.shape[:2])
-        if rank < shown:
+        if rank < n_shown:
             write_overlay(job.target, rank, names[row], overlay(image, errors, level))
     write_csv(job.target / "regions.csv", regions)
     report(
         {"images": len(scores), "anomalies": found, "output": str(job.target)},
-        f"{found} of {len(scores)} images are anomalies; {job.target}/anomalies.csv, regions.csv, {shown} overlays.",
+        f"{found} of {len(scores)} images are anomalies; {job.target}/anomalies.csv, regions.csv, {n_shown} overlays.",
         job.as_json,
     )
 

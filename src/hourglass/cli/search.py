@@ -56,8 +56,6 @@ def search(job: Job, n: int, labels: tuple[str, ...], region: tuple[int, ...] | 
         raise ParameterError("--region is a part of a QUERY; give one.")
     if job.changes:
         claim(click.get_current_context(), None, job.model)
-    if region and job.stream:
-        raise ParameterError("--region is for queries in memory; leave --stream out.")
     settings = {"n_neighbors": n} | ({"labels": labels} if labels else {})
     run(job, {MEMORY: partial(_search, n=n, labels=labels or None, region=region)}, **settings)
 
@@ -89,7 +87,7 @@ def _cut(images: Sequence[Array], names: list[str], region: tuple[int, ...], ret
 
     if not sample_of(retriever).is_any_size:
         raise ParameterError(
-            "--region needs a model of images of any size: train it without --size, or with --preset photo-features."
+            "--region needs a model of images of any size: train it on such, or on images larger than 128×128."
         )
     left, top, width, height = region
     for image, name in zip(images, names, strict=True):

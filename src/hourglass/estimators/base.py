@@ -15,11 +15,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from hourglass.corruption import seeded
 from hourglass.data import Stream
-from hourglass.errors import ParameterError
+from hourglass.errors import ModelError, ParameterError
 from hourglass.estimators.checks import Pairs, check_samples, has_many_sizes
 from hourglass.estimators.documentation import documented_fit
 from hourglass.estimators.fitting import Fit, all_or_nothing, n_threads_of, seeds_of
 from hourglass.estimators.notebook import NotebookView
+from hourglass.estimators.presets import PRESETS
 from hourglass.estimators.saving import Saved
 from hourglass.estimators.settings import Circumstances, settle
 from hourglass.estimators.whitening import whiten
@@ -33,7 +34,7 @@ from hourglass.training import Callback, Run, ordinary_torch
 _BATCH = 1024  # samples to score at once
 _LEARNED_FROM = 20_000
 """Images of a stream to learn from after the network is trained."""
-_FEATURES = "features"  # the preset
+_FEATURES, _PHOTO_FEATURES = "features", "photo-features"  # presets
 _LARGE = 128  # pixels, beyond which the network of that preset, for whole images, is no longer the one to take
 
 
@@ -204,6 +205,8 @@ class ImageEstimator(NotebookView, Saved):
         with all_or_nothing(self), ordinary_torch():
             model = getattr(self, "model_", None)
             fit = Fit(self, self._pairs(X, y, None if model is None else model.sample))
+            if fit.arguments["preset"] == _PHOTO_FEATURES:
+                raise ModelError("the codes of photographs are whitened after training, so it cannot go on; use fit.")
             if model is not None:
                 fit.sample = fit.source.sample = model.sample
             self._run: Run = fit.one_more_epoch(getattr(self, "_run", None), model)
@@ -227,7 +230,7 @@ class ImageEstimator(NotebookView, Saved):
         preset = arguments["preset"]
         is_open = preset in (inspect.signature(type(self)).parameters["preset"].default, _FEATURES)
         if self._takes_crops(samples) and self._takes_many_sizes and is_open and arguments["network"] is None:
-            arguments["preset"] = "photo-features" if preset == _FEATURES else "photo"
+            arguments["preset"] = _PHOTO_FEATURES if preset == _FEATURES else "photo"
         if arguments["preset"] == "photo":
             arguments["preset"] = self._photo_preset
             arguments["network"] = arguments["network"] or self._photo_network
@@ -259,8 +262,11 @@ class ImageEstimator(NotebookView, Saved):
 
     def _train(self, fit: Fit, callbacks: Sequence[Callback], checkpoint: str | Path | None, resume: bool) -> Trained:
         """The trained model; features of photographs are whitened."""
+        is_whitened = fit.arguments["preset"] == _PHOTO_FEATURES
+        if is_whitened and isinstance(fit.pairs.targets, Stream):
+            raise ParameterError('preset="photo-features" pairs crops of images in memory; a stream takes preset="features".')
         trained = fit.train(callbacks, checkpoint, resume)
-        if fit.arguments["preset"] == "photo-features" and fit.arguments["network"] is None:
+        if is_whitened and trained.settings["network"] == PRESETS[_PHOTO_FEATURES]["network"]:
             whiten(trained, fit.pairs.targets)
         return trained
 

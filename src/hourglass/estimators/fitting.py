@@ -247,7 +247,7 @@ class Fit:
 
     def _paired(self, training: Source) -> Source:
         """`training`, each sample with those near it, or each crop with another, if a penalty asks for them."""
-        if isinstance(training, Crops) and n_views_of(self.settings) == 2:
+        if isinstance(training, Crops) and self.pairs.inputs is None and n_views_of(self.settings) == 2:
             return training.in_pairs()
         count = n_neighbours_of(self.settings)
         if not count or not isinstance(training, Rows):

@@ -9,9 +9,10 @@ from hourglass.images import Float32
 
 
 def whitening(codes: Float32, shrinkage: float) -> NDArray[np.float64]:
-    """The matrix (d, d) whose product codes @ matrix has a covariance of nearly the identity, by increasing variance of codes.
+    """A matrix W (d, d): codes @ W has nearly the identity as covariance. The direction of least variance comes first.
 
-    The covariance is first shrunk by this share towards a sphere, so that directions without variance are not blown up.
+    The covariance of codes is first shrunk towards a sphere, by a share of `shrinkage`, which bounds the growth of directions
+    without variance.
     """
     covariance = np.atleast_2d(np.cov(codes, rowvar=False)) if len(codes) > 1 else np.eye(codes.shape[1])
     level = float(np.trace(covariance)) / len(covariance) or 1.0

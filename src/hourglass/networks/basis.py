@@ -27,5 +27,5 @@ def change_basis(encoder: nn.Sequential, decoder: nn.Sequential, mean: Tensor, m
     before, after = last.weight.flatten(1).double(), first.weight.flatten(1).double()
     last.weight.copy_((matrix @ before).view_as(last.weight))
     last.bias.copy_(matrix @ (last.bias - mean))
-    first.bias.add_((after @ mean).float())
+    first.bias.add_(after @ mean)
     first.weight.copy_((after @ torch.linalg.inv(matrix)).view_as(first.weight))

@@ -192,10 +192,10 @@ class Contrast(Penalty):
     strength : float
         Multiplies the loss.
     n_neighbours : int, optional
-        0: the other view is the image itself, or of a crop another crop of its image, corrupted. Above 0: it is one of this many nearest other images, drawn anew in
-        each epoch and corrupted (as in NNCLR; Dwibedi et al. 2021). Images that are alike then come together; with
-        themselves alone, all are pushed apart. Nearness is that of 32 principal components. None: a hundredth of the training
-        images, 5 to 15; 0 where they are not in memory as images of one size.
+        0: the other view is the image itself, corrupted; if training on crops, another crop of the image. Above 0: it is one of
+        this many nearest other images, drawn anew in each epoch and corrupted (as in NNCLR; Dwibedi et al. 2021). Images that
+        are alike then come together; with themselves alone, all are pushed apart. Nearness is that of 32 principal components.
+        None: a hundredth of the training images, 5 to 15; 0 where they are not in memory as images of one size.
     """
 
     draws = False

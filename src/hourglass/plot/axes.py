@@ -13,7 +13,7 @@ from hourglass.errors import DataError
 from hourglass.images import Array, Float32, to_float
 from hourglass.plot.figures import COLOURS, MUTED
 from hourglass.plot.pictures import sheet
-from hourglass.runtime.overlays import overlay
+from hourglass.runtime import overlay
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ import numpy as np
 
 from hourglass.data.untrusted import untrusted
 from hourglass.errors import DataError, FormatError, ModelError, ParameterError
-from hourglass.images import Array, Float32, Sample, as_array, to_float
+from hourglass.images import Array, Float32, Sample, as_array, to_float, to_uint8
 from hourglass.runtime.anysize import restore_image
 from hourglass.runtime.facts import KEY, Facts
 from hourglass.runtime.inputs import check_codes, checked_input
@@ -203,7 +203,10 @@ class Exported:
         """
         facts = self.facts
         restore = functools.partial(restore_image, is_local=facts.is_local, scale=self.factor, bounded=facts.is_bounded)
-        return restore(as_array(image, name="image"), facts.sample, self.reconstruct)
+        given = as_array(image, name="image")
+        if facts.input == "uint8" and given.dtype == np.uint8:  # tiles and resized images come as floats
+            return restore(given, facts.sample, lambda values: self.reconstruct(to_uint8(values)))
+        return restore(given, facts.sample, self.reconstruct)
 
     # --- running --------------------------------------------------------------------------------------------------------
 

@@ -50,7 +50,7 @@ class Examples:
     corruption : Corruption, optional
         Corrupts the inputs anew in every batch.
     n_views : int
-        2: a batch has each sample twice, first all clean, then all corrupted, or their other views if the source has some.
+        2: a batch has each sample twice, first clean, then a corrupted copy, or a corrupted other view if the source has one.
     """
 
     def __init__(self, source: Source, corruption: Corruption | None = None, n_views: int = 1) -> None:

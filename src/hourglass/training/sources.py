@@ -284,12 +284,13 @@ class Crops(Source):
     def batches(self, epoch: Epoch) -> Iterator[Drawn]:
         positions = torch.randperm(len(self), generator=epoch.order)[epoch.first * epoch.size :]
         offsets = torch.rand(len(self), 3, generator=epoch.order, dtype=torch.float64)
-        others = offsets.clone()
-        if self.paired:
-            others[:, :2] = torch.rand(len(self), 2, generator=epoch.order, dtype=torch.float64)
-        for own, width in shares_of(positions, epoch.size, 1, epoch.processes):
-            drawn = self._crops_at(own, offsets, width)
-            yield drawn._replace(others=self._crops_at(own, others, width).targets) if self.paired else drawn
+        shares = shares_of(positions, epoch.size, 1, epoch.processes)
+        if not self.paired:
+            yield from (self._crops_at(own, offsets, width) for own, width in shares)
+            return
+        others = torch.cat([torch.rand(len(self), 2, generator=epoch.order, dtype=torch.float64), offsets[:, 2:]], dim=1)
+        for own, width in shares:
+            yield self._crops_at(own, offsets, width)._replace(others=self._crops_at(own, others, width).targets)
 
     def _crops_at(self, positions: Tensor, offsets: Tensor, size: int) -> Drawn:
         """The crops with these numbers, from `offsets` (crops, 3) in [0, 1): see `crop_at`."""

@@ -66,8 +66,9 @@ LAYOUT = {
     ),
     "search": Part(
         "Search by a part",
-        "Regions of a third of the height and width, anywhere, in light that differs by up to 15 % and 7.5 % of white: how "
-        "near the code of the whole photograph comes, among those of Kodak, Set5 and Set14 in colour and the 400 for training.",
+        "Regions of a third of the height and width, anywhere, contrast changed by up to 15 % and brightness by up to 7.5 % of "
+        "white: how near the code of the whole photograph comes, among those of Kodak, Set5 and Set14 in colour and of the "
+        "400 for training.",
         (
             ("recall 1", "first", ".3f"),
             ("recall 5", "among five", ".3f"),
@@ -76,7 +77,6 @@ LAYOUT = {
         ),
     ),
 }
-_NO_SHEET: tuple[str, ...] = ()
 FILES_OF = {"denoise": ("denoise", "denoise-colour"), "enhance": ("enhance-2", "enhance-3", "enhance-4"), "search": ()}
 """Sheets of crops by part, one for each model, where it is not one of the part's own name."""
 

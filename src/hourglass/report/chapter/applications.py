@@ -23,7 +23,7 @@ from hourglass.objectives import Rate
 from hourglass.report.chapter.laboratory import PRESET_NAMES, Findings, Laboratory, Topic, flatten
 from hourglass.report.figures import image_rows
 from hourglass.report.sections import Picture, Table
-from hourglass.runtime.overlays import overlay
+from hourglass.runtime import overlay
 
 _CLAIM = """The chapter names six things that an autoencoder is good for: to denoise, to detect anomalies, to generate, to \
 extract features for classification and retrieval, to compress, and to enhance the resolution."""

@@ -167,7 +167,7 @@ def _fact(fact: dict[str, Any], content: Content, number: int, served: Served) -
     """`fact` with its regions as dicts, in pixels of the image that came."""
     if "regions" not in fact:
         return fact
-    from hourglass.anomaly import enlarged
+    from hourglass.runtime import enlarged
 
     regions = fact["regions"]
     if content.pictures and not served.sample.is_any_size:

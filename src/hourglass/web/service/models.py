@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -107,7 +108,9 @@ def _load(path: Path, device: str) -> Loaded:
 
 def _read(path: Path, device: str) -> Any:
     if path.suffix == ".onnx":
-        return load_onnx(path)
+        if device not in ("auto", "cpu"):
+            raise ParameterError(f"{path}: exported models run on the processor; leave --device {device} out.")
+        return load_onnx(path, n_threads=int(os.environ.get("OMP_NUM_THREADS", "0")) or None)
     try:
         from hourglass.estimators import load_model
     except ModuleNotFoundError as error:  # hourglass-runtime

@@ -89,7 +89,8 @@ def _exported(model: Any) -> Served:
     if "codes" in model.outputs:
         own["encode"] = Use(_ENCODE, model.encode, "codes")
     if not own:
-        raise ParameterError(f"{model.path}: {model!r} has no use that can be served; serve the model that it was made of.")
+        words = "serve the model that it was made of, or export it with --part encoder"
+        raise ParameterError(f"{model.path}: {model!r} has no use that can be served; {words}.")
     return Served(model.task, model.sample_, own, model.map_level_)
 
 
