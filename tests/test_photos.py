@@ -33,6 +33,7 @@ from hourglass.evaluation.photos import (
     rate_distortion_curve,
     role_of,
 )
+from hourglass.evaluation.photos.searching import histograms, mean_colours, search_rows
 
 PHOTOGRAPHS = Path(os.environ.get("HOURGLASS_DATA", "")) / "photographs"
 real = pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason="HOURGLASS_DATA names no folder that holds photographs/")
@@ -330,8 +331,19 @@ def test_roles_are_told_by_what_a_model_is() -> None:
     assert role_of(colour, ["denoise", "enhance"]) == "denoise-colour"
     assert set(ROLES) == {
         *("denoise-grey", "denoise-colour", "enhance-2", "enhance-3", "enhance-4", "jpeg", "documents", "compress"),
-        *("noisy-clean", "noisy-twice", "noisy-once"),
+        *("noisy-clean", "noisy-twice", "noisy-once", "search"),
     }
+
+
+def test_a_region_is_searched_among_photographs() -> None:
+    rng = np.random.default_rng(0)
+    colours = rng.uniform(60, 190, (6, 3))
+    images = [(colour + rng.normal(0, 3, (40, 50, 3))).clip(0, 255).astype(np.uint8) for colour in colours]
+    methods = {"histogram": histograms, "colour": mean_colours, "constant": lambda given: np.ones((len(given), 4))}
+    rows = {row.method: row.values for row in search_rows(methods, images, images[:0], 0)}
+    assert rows["colour"]["recall 1"] > 0.5 > 1 / 6
+    assert rows["constant"]["recall 1"] == rows["constant"]["recall 5"] == 0  # codes that are all equal find nothing
+    assert rows["histogram"]["mrr"] > rows["constant"]["mrr"] == pytest.approx(1 / 6)
 
 
 def test_without_the_folder_one_line_says_what_is_needed(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
