@@ -1,8 +1,7 @@
 # Everything a newcomer needs: `make demo` and `make test`. Both build .venv on first use, from the versions in constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
-# Bytecode is compiled on import, of the modules that are used.
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 demo: .venv/.demo
 	$(BIN)/hourglass demo

@@ -203,6 +203,8 @@ def test_run_writes_what_denoise_writes(denoiser: Path, tmp_path: Path, run: Any
     (folder / "broken.png").write_bytes(b"no image")
     assert run("denoise", denoiser, folder, "-o", tmp_path / "torch")[0] == 0
     assert run("run", denoiser.with_suffix(".onnx"), folder, "-o", tmp_path / "onnx", "--threads", 1)[0] == 0
+    code, _, err = run("run", denoiser.with_suffix(".onnx"), folder, "-o", tmp_path / "none", "--overlays", 3)
+    assert (code, "is for detectors" in err) == (2, True)
     files = sorted(file.relative_to(tmp_path / "torch") for file in (tmp_path / "torch").rglob("*") if file.is_file())
     assert [str(file) for file in files] == ["below/colour.png", "deep.tif", "grey.png", "rejects.csv"]
     for file in files[:3]:

@@ -172,6 +172,9 @@ def test_exported_models_are_served_as_they_were(models: dict[str, str], own: di
         before = exported.get("/models").json()["denoiser"]["version"]
         hg.export_onnx(own["denoiser"], paths["denoiser"], dtype="uint8")
         waits_for(lambda: exported.get("/models").json()["denoiser"]["version"] != before)
+        resized = encode_image(noise(21, 30, 3))  # floats, in between, of which the file takes none
+        answers = [client.post("/models/denoiser/denoise?format=npy", content=resized) for client in (exported, trained)]
+        assert np.allclose(*(decode_npy(answer.content, "answer") for answer in answers), atol=0.02)
     hg.export_onnx(own["compressor"], paths["denoiser"])
     with pytest.raises(hg.HourglassError, match="no use that can be served"):
         create_service(Settings(one(paths, "denoiser"), quiet=True))
