@@ -79,7 +79,7 @@ def test_a_region_finds_its_image(retriever: hg.Retriever) -> None:
     images = patterns()
     regions = [image[20:70, 30:90] for image in images]
     wanted = np.arange(len(images))[:, None]
-    assert (retriever.kneighbors(regions, 1)[1] == wanted).mean() >= 0.5  # by chance 0.03
+    assert (retriever.kneighbors(regions, 1)[1] == wanted).mean() >= 0.5  # random codes: 0.03
     lighter = [np.clip(to_float(region) * 1.05 + 0.02, 0, 1) for region in regions]
     assert (retriever.kneighbors(lighter, 5)[1] == wanted).any(1).mean() >= 0.7
 

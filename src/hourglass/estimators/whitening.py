@@ -12,8 +12,8 @@ from hourglass.networks import change_basis
 from hourglass.trained import Trained
 
 _MOST = 1000  # images to whiten by
-_FEWEST = 32  # as a query by a part finds 40 photographs more often with it, and 20 less often
-# Chosen on 100 photographs that were held out: of 0 to 0.2 it finds most of them by a part.
+_FEWEST = 32  # among 40 photographs a part finds its own more often if codes are whitened, among 20 less often
+# Chosen among 0 to 0.2, by how many of 100 photographs that were held out a part of them finds.
 _SHRINKAGE = 0.001
 
 
