@@ -110,7 +110,8 @@ def _read(path: Path, device: str) -> Any:
     if path.suffix == ".onnx":
         if device not in ("auto", "cpu"):
             raise ParameterError(f"{path}: exported models run on the processor; leave --device {device} out.")
-        return load_onnx(path, n_threads=int(os.environ.get("OMP_NUM_THREADS", "0")) or None)
+        n_threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # OpenMP takes a list, one for each level
+        return load_onnx(path, n_threads=int(n_threads) if n_threads.isdecimal() and int(n_threads) else None)
     try:
         from hourglass.estimators import load_model
     except ModuleNotFoundError as error:  # hourglass-runtime
