@@ -144,7 +144,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def largest_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
-    return max(float((tensor - other[name]).abs().max()) for name, tensor in one.items())
+    return max(float((tensor.cpu() - other[name].cpu()).abs().max()) for name, tensor in one.items())
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,7 @@ class _Interrupt(hg.Callback):
 def _digest(model: Any) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(model.network_.state_dict().items()):
-        digest.update(name.encode() + tensor.numpy().tobytes())
+        digest.update(name.encode() + tensor.cpu().numpy().tobytes())
     return digest.hexdigest()
 
 

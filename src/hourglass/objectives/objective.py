@@ -27,6 +27,7 @@ class Objective:
         return total
 
     def _loss(self, output: Output, targets: Tensor) -> Tensor:
+        targets = targets.to(torch.promote_types(targets.dtype, output.reconstructions.dtype))  # of networks in float64
         if output.importance is None:
             return self.loss(output.reconstructions, targets)
         pairs = zip(torch.split(output.reconstructions, 1), torch.split(targets, 1), strict=True)

@@ -153,7 +153,7 @@ def _restore(path: Path, run: Run, state: dict[str, Any], identity: dict[str, An
     is_begun = run.batch > 0 and run.losses.count > 0
     if not 0 <= run.epoch == len(run.history) or run.epoch + is_begun < 1 or len(measured) > 1 or not 0 <= run.batch < 1 << 40:
         raise FormatError(f"{path}: its history of {len(run.history)} epochs does not fit {run.epoch} epochs.")
-    if run.step < run.epoch + run.batch:
+    if not run.epoch + run.batch <= run.step < 1 << 40:
         raise FormatError(f"{path}: {run.step} steps do not fit {run.epoch} epochs and {run.batch} batches.")
     if identity.get("early_stopping") and run.history and measured != {True}:
         raise FormatError(f"{path}: early stopping needs the validation loss of every epoch.")
@@ -176,7 +176,8 @@ def _check_like(given: dict[str, Tensor], wanted: dict[str, Tensor], path: Path)
 
 def _checked_mean(parts: Any) -> Mean:
     total, count = parts
-    if type(total) is not float or not math.isfinite(total) or type(count) is not int or count < 0:
+    largest = torch.finfo(torch.float32).max  # on a GPU their sum is a float32
+    if type(total) is not float or not abs(total) <= largest or type(count) is not int or count < 0:
         raise FormatError(f"the losses of its epoch are {parts!r}.")
     return Mean(total, count)
 
