@@ -50,7 +50,7 @@ def asked(path: str, body: bytes, wanted: Uint8 | None) -> Question:
 
 
 def questions(model: Any, name: str, images: Uint8) -> Iterator[Question]:
-    """Requests without end, three in ten of them malformed."""
+    """Requests without end, three in ten of them malformed. The answers are computed here, not when the first is asked."""
     path, answers = f"/models/{name}/denoise", to_uint8(np.stack([model.transform(image[None])[0] for image in images]))
     good = [asked(path, encode_image(image), answer) for image, answer in zip(images, answers, strict=True)]
     whole = encode_image(images[0])
@@ -66,6 +66,10 @@ def questions(model: Any, name: str, images: Uint8) -> Iterator[Question]:
         asked(path, encode_npy(np.full((1, *images[0].shape), np.nan)), None),
         asked(path, encode_npy(images[0])[:-5], None),
     ]
+    return _mixed(good, bad)
+
+
+def _mixed(good: list[Question], bad: list[Question]) -> Iterator[Question]:
     rng = np.random.default_rng(0)
     while True:
         kind = bad if rng.random() < MALFORMED else good
