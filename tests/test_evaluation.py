@@ -15,6 +15,7 @@ from hourglass.evaluation import (
     compare_denoisers,
     image_metrics,
     image_quality,
+    label_agreement,
     markdown,
     per_region_overlap,
     pixel_auroc,
@@ -221,3 +222,29 @@ def test_overlap_of_regions_by_its_definition() -> None:
         pixel_auroc(maps[:2], masks)
     with pytest.raises(hg.DataError, match="masks must show"):
         per_region_overlap(maps[2:], masks[2:])
+
+
+def test_labels_among_the_nearest_by_their_definition() -> None:
+    digits = hg.load("digits").train
+    images, labels = digits.images[:300], digits.known_labels[:300]
+    pca = PrincipalComponents(8).fit(images)
+    same = label_agreement(pca.transform, images, labels)
+    assert same is not None
+    assert same.ours == pytest.approx(same.pca)
+    assert same.n_components == 8
+    codes = pca.transform(images).astype(np.float64)
+    distances = np.linalg.norm(codes[:, None] - codes, axis=2)
+    np.fill_diagonal(distances, np.inf)
+    nearest = np.argsort(distances, axis=1)[:, :5]
+    assert same.pca == pytest.approx((labels[nearest] == labels[:, None]).mean())
+    blind = label_agreement(lambda some: np.random.default_rng(0).random((len(some), 8), np.float32), images, labels)
+    assert blind is not None
+    assert blind.is_worse
+    assert label_agreement(pca.transform, images, np.zeros(300)) is None
+    assert label_agreement(pca.transform, images[:20], labels[:20]) is None
+    several = [np.kron(image, np.ones((2, 3 + number % 2), np.uint8)) for number, image in enumerate(images)]
+    told = label_agreement(
+        lambda some: np.stack([image[::2, ::3].ravel()[:64] for image in some]).astype(np.float32), several, labels
+    )
+    assert told is not None
+    assert told.pca > 0.8

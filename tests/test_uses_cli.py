@@ -126,6 +126,19 @@ def test_encode_and_search(photos: Path, run, tmp_path: Path) -> None:
     assert parquet.read_table(tmp_path / "codes.parquet").column_names[:3] == ["path", "code0", "code1"]
 
 
+def test_features_of_labelled_images_are_compared_with_pca(run, tmp_path: Path) -> None:
+    command = ("train", "--task", "autoencoder", "--preset", "features", "--data", "digits", "--epochs", 1)
+    code, out, err = run(*command, "-o", tmp_path / "f.hg")
+    assert code == 0, err
+    assert "Of the 5 nearest other images, so many have the same label: " in out
+    assert "note: PCA tells the labels apart better than these codes." in err  # one epoch teaches too little
+    told = json.loads(run(*command, "--json", "-o", tmp_path / "f.hg")[1])["label_agreement"]
+    assert told["ours"] < told["pca"] == pytest.approx(0.97, abs=0.01)
+    code, out, _ = run(*command[:3], *command[5:], "-o", tmp_path / "plain.hg")
+    assert code == 0
+    assert "same label" not in out
+
+
 def test_search_in_arrays_shows_their_images(run, tmp_path: Path) -> None:
     model = trained(run, "retriever", "digits", tmp_path / "r.hg")
     code, out, _ = run("search", model, "digits", "--n", 3, "-o", tmp_path / "found")

@@ -144,13 +144,26 @@ def train(
         model.model_.data["name"] = data
     model.save(output)
     checkpoint.unlink(missing_ok=True)
-    metrics = {}
+    metrics: dict[str, float] = {}
     if given.get("backend", "exact") != "exact":
         metrics["recall_at_10"] = model.recall(_some(samples, 200), min(10, len(samples)))
-    _report(model, output, metrics, figure, as_json)
+    agreement = _agreement(model, samples, names["retriever"]["y"]) if "retriever" in names else None
+    _report(model, output, metrics, agreement, figure, as_json)
 
 
-def _report(model: Any, output: Path, metrics: dict[str, float], figure: Path | None, as_json: bool) -> None:
+def _agreement(model: Any, samples: Any, labels: Any) -> Any:
+    """How well the codes of a model of features tell the labels apart, beside PCA; None for others, or without labels."""
+    from hourglass.estimators import Retriever
+    from hourglass.evaluation import label_agreement
+    from hourglass.evaluation.uses.search import unit_vectors
+
+    if labels is None or model.preset not in ("features", "photo-features"):
+        return None
+    by_angle = isinstance(model, Retriever) and model.metric == "cosine"
+    return label_agreement(lambda some: unit_vectors(model.encode(some)) if by_angle else model.encode(some), samples, labels)
+
+
+def _report(model: Any, output: Path, metrics: dict[str, float], agreement: Any, figure: Path | None, as_json: bool) -> None:
     """Say what the saved model learned, and draw its learning curve to `figure`."""
     from hourglass.cli.output import print_json
     from hourglass.cli.progress import losses, sparkline
@@ -158,15 +171,21 @@ def _report(model: Any, output: Path, metrics: dict[str, float], figure: Path | 
 
     if figure is not None:
         _draw(model, figure)
+    if agreement is not None and agreement.is_worse:
+        words = "PCA tells the labels apart better than these codes. Train for more --epochs, with --corruption that changes"
+        click.echo(f"note: {words} these images less, or use PCA.", err=True)
     if as_json:
         drawn = {} if figure is None else {"figure": str(figure)}
-        print_json({"model": str(output), "history": model.history_, **metrics, **drawn})
+        agreed = {} if agreement is None else {"label_agreement": agreement._asdict()}
+        print_json({"model": str(output), "history": model.history_, **metrics, **agreed, **drawn})
         return
     recall = "".join(f", recall at 10 {value:.3f}" for value in metrics.values())
     curve = sparkline(losses(model.history_))
     words = [f"{output}: {describe_epoch(model.history_[-1])}{recall}.", f"Loss by epoch: {curve}." if curve else ""]
     words += [] if figure is None else [f"Figure written to {figure}."]
     click.echo(" ".join(filter(None, words)))
+    if agreement is not None:
+        click.echo(str(agreement))
 
 
 def _check_figure(figure: Path | None) -> None:

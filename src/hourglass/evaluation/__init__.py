@@ -13,6 +13,7 @@ from hourglass.evaluation.comparison import (
     paired,
     read_pair,
 )
+from hourglass.evaluation.labels import LabelAgreement, label_agreement
 from hourglass.evaluation.localisation import per_region_overlap, pixel_auroc
 from hourglass.evaluation.metrics import Metrics, Quality, image_metrics, image_quality
 from hourglass.evaluation.suites import BARS, denoise_suite, machine
@@ -37,6 +38,7 @@ __all__ = [
     "Comparison",
     "FilePair",
     "ImagePair",
+    "LabelAgreement",
     "Measurement",
     "Metrics",
     "PairFigures",
@@ -57,6 +59,7 @@ __all__ = [
     "denoise_suite",
     "image_metrics",
     "image_quality",
+    "label_agreement",
     "machine",
     "magnetic_tiles",
     "markdown",

@@ -1,0 +1,66 @@
+"""Whether codes that were learned without labels tell the labels at hand apart better than PCA does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hourglass.anomaly.surfaces import thumbnails_of
+from hourglass.evaluation.baselines import MAX_VALUES, PrincipalComponents
+from hourglass.images import Array, Float32
+
+N_NEAREST = 5
+_MOST_IMAGES, _MOST_PIXELS, _FEWEST_IMAGES = 5000, 50_000_000, 32
+_CHUNK = 500
+
+Encode = Callable[[Any], Float32]
+
+
+class LabelAgreement(NamedTuple):
+    """Of the five nearest other images, the mean share that has an image's own label, in 0..1: by codes, and by PCA."""
+
+    ours: float
+    pca: float
+    n_components: int
+    """Of the PCA: as many as the codes have, at most."""
+
+    @property
+    def is_worse(self) -> bool:
+        return self.ours < self.pca
+
+    def __str__(self) -> str:
+        shares = f"{100 * self.ours:.1f} % by these codes, {100 * self.pca:.1f} % by {self.n_components} principal components"
+        return f"Of the {N_NEAREST} nearest other images, so many have the same label: {shares}."
+
+
+def label_agreement(encode: Encode, images: Sequence[Array] | Array, labels: NDArray[Any]) -> LabelAgreement | None:
+    """Compare the codes of images, by Euclidean distance, with as many principal components; None without two labels.
+
+    Of more than 5,000 images, or 50 million pixels, some are taken at equal steps. The principal components are those of
+    thumbnails of 24 × 24 pixels if images differ in size or have more than 4,096 values.
+    """
+    pixels = np.mean([image.shape[0] * image.shape[1] for image in images])
+    step = -(-len(images) // int(min(_MOST_IMAGES, max(_FEWEST_IMAGES, _MOST_PIXELS // pixels))))
+    some, their_labels = images[::step], np.asarray(labels)[::step]
+    if len(some) < _FEWEST_IMAGES or len(np.unique(their_labels)) < 2:
+        return None
+    codes = encode(some)
+    is_small = isinstance(some, np.ndarray) and some[0].size <= MAX_VALUES
+    values = np.asarray(some) if is_small else thumbnails_of(some)
+    pca = PrincipalComponents(codes.shape[1]).fit(values)
+    ours, theirs = (_share_of_neighbours(found, their_labels) for found in (codes, pca.transform(values)))
+    return LabelAgreement(ours, theirs, pca.pca.n_components_)
+
+
+def _share_of_neighbours(codes: Float32, labels: NDArray[Any]) -> float:
+    shares, squares = [], np.square(codes).sum(1)
+    for start in range(0, len(codes), _CHUNK):
+        chunk = codes[start : start + _CHUNK]
+        distances = squares - 2 * chunk @ codes.T
+        distances[np.arange(len(chunk)), start + np.arange(len(chunk))] = np.inf  # itself
+        nearest = np.argpartition(distances, N_NEAREST, axis=1)[:, :N_NEAREST]
+        shares.append((labels[nearest] == labels[start : start + _CHUNK, None]).mean(1))
+    return float(np.concatenate(shares).mean())
