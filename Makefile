@@ -39,6 +39,12 @@ runtime: .venv/.dev
 smoke: .venv/.dev
 	$(BIN)/python tools/smoke.py
 
+# The tests with the oldest versions allowed, in an environment of their own: PyTorch with CUDA, 7 GB; half an hour.
+oldest:
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --constraint tools/oldest.txt --editable '.[test]'
+	OMP_NUM_THREADS=1 HOURGLASS_OTHER_VERSIONS=1 .venv-oldest/bin/python -m pytest --numprocesses 2 --dist worksteal
+
 # The figures of docs/results/ and docs/chapter/: hours on two cores. Photographs and tables are read from HOURGLASS_DATA.
 results: .venv/.demo
 	$(PIP_INSTALL) --editable '.[demo,peers]'
@@ -86,4 +92,4 @@ performance: .venv/.dev
 clean:
 	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: demo test check coverage docs site runtime smoke results explorer reliability scaling performance service clean
+.PHONY: demo test check coverage docs site runtime smoke oldest results explorer reliability scaling performance service clean

@@ -144,6 +144,7 @@ class Answers(BaseHTTPRequestHandler):
             elif what["key"] == "deletedFile":
                 del files[value["path"]]
         sha = branch_sha(self.hub, repo, revision)
+        self.hub.repos[repo][sha] = dict(files)  # a revision to ask for, like a branch
         url = f"{self.hub.url}/{repo}/commit/{sha}"
         return self.answer(200, {"success": True, "commitOid": sha, "commitUrl": url, "hookOutput": ""})
 

@@ -98,6 +98,10 @@ def test_every_estimator_has_a_use() -> None:
 # --- as files ---------------------------------------------------------------------------------------------------------
 
 
+OLD_EXPORTER = "PyTorch before 2.11 gives wrong files for these networks, which are refused"
+IS_OLD = tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 11)
+
+
 def exported(estimator: Any, folder: Path, **options: Any) -> Any:
     export_onnx(estimator, folder / "model.onnx", **options)
     return hg.load_onnx(folder / "model.onnx", n_threads=1)
@@ -142,6 +146,8 @@ ALONE = {"maps": "enhancer", "unet": "denoiser", "codec": "retriever", "quantise
 def test_exported_files_give_what_estimators_give(
     network: str, task: str, few: np.ndarray, colours: np.ndarray, tmp_path: Path
 ) -> None:
+    if IS_OLD and network == "unet":
+        pytest.skip(OLD_EXPORTER)
     estimator = fitted(task, colours[:20] if task == "denoiser" else few, network)
     use = use_of(estimator)
     model = exported(estimator, tmp_path)
@@ -166,6 +172,7 @@ def test_a_detector_of_tables_is_exported(table: np.ndarray, tmp_path: Path) -> 
         model.error_maps(rows)
 
 
+@pytest.mark.skipif(IS_OLD, reason=OLD_EXPORTER)
 @pytest.mark.filterwarnings("ignore::hourglass.HourglassWarning")
 def test_a_detector_of_surfaces_is_exported(surfaces: list[np.ndarray], tmp_path: Path) -> None:
     """Images of any size, each standardised, among them an even one, and one that differs in brightness alone."""
@@ -186,6 +193,8 @@ def test_a_detector_of_surfaces_is_exported(surfaces: list[np.ndarray], tmp_path
 @pytest.fixture(scope="module")
 def denoiser(few: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved denoiser of images of any size, and its ONNX file beside it."""
+    if IS_OLD:
+        pytest.skip(OLD_EXPORTER)
     path = tmp_path_factory.mktemp("model") / "denoiser.hg"
     fitted("denoiser", few, "maps").save(path)
     export_onnx(path, path.with_suffix(".onnx"))
@@ -300,7 +309,7 @@ class Loops(torch.nn.Module):
 
 def test_a_module_that_cannot_be_exported_is_refused(few: np.ndarray, tmp_path: Path) -> None:
     autoencoder = hg.Autoencoder(3, network=(Loops(), "mlp"), epochs=1, random_state=0).fit(few)
-    with pytest.raises(hg.ModelError, match="torch cannot export this network"):
+    with pytest.raises(hg.ModelError, match=r"torch cannot export this network|Not exported"):
         export_onnx(autoencoder, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
 

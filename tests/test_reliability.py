@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import json
+import os
 import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -220,6 +222,7 @@ def test_models_of_all_seven_kinds_are_read_as_they_were_written(kind: str) -> N
 OURS = "hourglass-autoencoders"
 
 
+@pytest.mark.skipif("HOURGLASS_OTHER_VERSIONS" in os.environ, reason="HOURGLASS_OTHER_VERSIONS: not of constraints.txt")
 def test_every_package_that_is_installed_is_pinned() -> None:
     lines = (PACKAGE.parents[1] / "constraints.txt").read_text().splitlines()
     pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
@@ -236,3 +239,13 @@ def test_every_package_that_is_installed_is_pinned() -> None:
     unpinned = {OURS, "pip", "setuptools"}  # as pip freeze has it
     different = {name: INSTALLED[name] for name in seen - unpinned if pinned.get(name) != INSTALLED[name].partition("+")[0]}
     assert different == {}
+
+
+def test_the_oldest_versions_that_are_tested_are_those_allowed() -> None:
+    root = PACKAGE.parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    allowed = dict(re.match(r"([\w-]+)>=([\d.]+)", need).groups() for need in project["dependencies"])  # type: ignore[union-attr]
+    tested = dict(line.split("==") for line in (root / "tools" / "oldest.txt").read_text().splitlines() if line[0] != "#")
+    assert set(allowed) <= set(tested)
+    newer = {name: tested[name] for name in allowed if not f"{tested[name]}.".startswith(f"{allowed[name]}.")}
+    assert newer == {}

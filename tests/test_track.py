@@ -191,4 +191,4 @@ def test_a_missing_extra_is_named_before_anything_is_read(
     monkeypatch.setitem(sys.modules, module, None)
     code, _, err = run("train", "--data", tmp_path / "none", "-o", tmp_path / "m.hg", "--track", f"{kind}:{tmp_path / 'x'}")
     assert code == 2
-    assert f'is not installed: pip install "hourglass[{kind}]".' in err
+    assert f'is not installed: pip install "hourglass-autoencoders[{kind}]".' in err

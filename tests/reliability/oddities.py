@@ -100,7 +100,7 @@ CASES: dict[str, Callable[[], bool]] = {
     "1-bit PNG: 0 and 255": lambda: set(np.unique(_decoded(Image.fromarray(_DIGITS[0] > 128)))) == {0, 255},
     "16-bit PNG: kept": _sixteen_bits,
     "transparency: on white": _alpha,
-    "CMYK: as RGB": lambda: _decoded(Image.fromarray(np.zeros((4, 4, 4), np.uint8), "CMYK"), "TIFF").shape == (4, 4, 3),
+    "CMYK: as RGB": lambda: _decoded(Image.new("CMYK", (4, 4)), "TIFF").shape == (4, 4, 3),
     "EXIF rotation: turned": _exif,
 }
 

@@ -39,12 +39,13 @@ class Padded(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         for axis in (2, 3):
             length = images.shape[axis]
-            places = torch.arange((length + self.stride - 1) // self.stride * self.stride)
+            end = (length + self.stride - 1) // self.stride * self.stride
+            places = torch.arange(length + self.stride - 1)  # up to `end` exactly would be an open size to PyTorch 2.11
             inside = places.clamp(max=length - 1)
             if self.mode == "reflect":
-                is_long = places[-1:] - (length - 1) < length  # enough pixels to mirror
+                is_long = torch.full((1,), end - length) < length  # enough pixels to mirror
                 inside = torch.where((places >= length) & is_long, 2 * (length - 1) - places, inside)
-            images = images.index_select(axis, inside)
+            images = images.index_select(axis, inside.narrow(0, 0, end))
         return images
 
 

@@ -194,4 +194,4 @@ def numbers_of(row: dict[str, Any]) -> dict[str, float]:
 
 
 def _missing(what: str, extra: str) -> ParameterError:
-    return ParameterError(f'{what} is not installed: pip install "hourglass[{extra}]".')
+    return ParameterError(f'{what} is not installed: pip install "hourglass-autoencoders[{extra}]".')
