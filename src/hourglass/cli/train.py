@@ -172,8 +172,8 @@ def _report(model: Any, output: Path, metrics: dict[str, float], agreement: Any,
     if figure is not None:
         _draw(model, figure)
     if agreement is not None and agreement.is_worse:
-        words = "PCA tells the labels apart better than these codes. Train for more --epochs, with --corruption that changes"
-        click.echo(f"note: {words} these images less, or use PCA.", err=True)
+        advice = "Train for more --epochs, with --corruption that changes these images less, or use PCA."
+        click.echo(f"note: PCA tells the labels apart better than these codes. {advice}", err=True)
     if as_json:
         drawn = {} if figure is None else {"figure": str(figure)}
         agreed = {} if agreement is None else {"label_agreement": agreement._asdict()}
