@@ -36,6 +36,9 @@ class Counted(Shard):
     """A shard of numbered images in blocks of given sizes, which lies in no file; those in `unreadable` are rejects."""
 
     kind = "counted"
+    first: int
+    sizes: tuple[int, ...]
+    unreadable: frozenset[int]
 
     def __init__(self, first: int, sizes: Sequence[int], unreadable: Sequence[int] = ()) -> None:
         super().__init__(f"shard{first}")
@@ -62,7 +65,7 @@ def npy(images: NDArray[Any], labels: Any = None) -> bytes:
     return stream.getvalue()
 
 
-def tar(images: Sequence[Images], labels: Any = None, form: int = tarfile.USTAR_FORMAT, first: int = 0) -> bytes:
+def tar(images: Images | Sequence[Images], labels: Any = None, form: int = tarfile.USTAR_FORMAT, first: int = 0) -> bytes:
     members = {}
     for row, image in enumerate(images, first):
         members[f"{row:04d}.png"] = encode_image(image)
@@ -81,15 +84,15 @@ def tar_of(members: dict[str, bytes], form: int = tarfile.USTAR_FORMAT) -> bytes
     return stream.getvalue()
 
 
-def gnu(images: Sequence[Images], labels: Any = None) -> bytes:
+def gnu(images: Images | Sequence[Images], labels: Any = None) -> bytes:
     return _long_named(images, labels, tarfile.GNU_FORMAT)
 
 
-def pax(images: Sequence[Images], labels: Any = None) -> bytes:
+def pax(images: Images | Sequence[Images], labels: Any = None) -> bytes:
     return _long_named(images, labels, tarfile.PAX_FORMAT)
 
 
-def _long_named(images: Sequence[Images], labels: Any, form: int) -> bytes:
+def _long_named(images: Images | Sequence[Images], labels: Any, form: int) -> bytes:
     """Names that do not fit a plain header, one of them in other letters."""
     members = {}
     for row, image in enumerate(images):
@@ -109,30 +112,30 @@ def parquet_of(columns: dict[str, Any], **options: Any) -> bytes:
     return stream.getvalue()
 
 
-def parquet(images: Sequence[Images], labels: Any = None) -> bytes:
+def parquet(images: Images | Sequence[Images], labels: Any = None) -> bytes:
     """Image files as bytes, several row groups."""
     return parquet_of(_columns([encode_image(image) for image in images], labels), row_group_size=30)
 
 
-def structs(images: Sequence[Images], labels: Any = None) -> bytes:
+def structs(images: Images | Sequence[Images], labels: Any = None) -> bytes:
     """As Hugging Face's datasets has them."""
     rows = [{"bytes": encode_image(image), "path": f"{row}.png"} for row, image in enumerate(images)]
     return parquet_of(_columns(rows, labels))
 
 
-def nested(images: Sequence[Images], labels: Any = None) -> bytes:
+def nested(images: Images | Sequence[Images], labels: Any = None) -> bytes:
     return parquet_of(_columns([image.tolist() for image in images], labels))
 
 
-def flat(images: Sequence[Images], labels: Any = None) -> bytes:
+def flat(images: Images | Sequence[Images], labels: Any = None) -> bytes:
     return parquet_of(_columns([image.reshape(-1).tolist() for image in images], labels))
 
 
-def fixed(images: Sequence[Images], labels: Any = None) -> bytes:
+def fixed(images: Images | Sequence[Images], labels: Any = None) -> bytes:
     """Lists whose lengths stand in the type."""
     import pyarrow as pa
 
-    column = pa.array(np.stack(images).reshape(-1))
+    column = pa.array(np.stack(list(images)).reshape(-1))
     for side in reversed(images[0].shape):
         column = pa.FixedSizeListArray.from_arrays(column, side)
     return parquet_of(_columns(column, labels))

@@ -6,7 +6,7 @@ import dataclasses
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -22,6 +22,7 @@ from hourglass.estimators.checks import check_many
 from hourglass.images import Sample, check_images, crop_at
 from hourglass.networks import NETWORKS, Code, build
 from hourglass.networks.anysize import check_any_size
+from hourglass.networks.dense import MLP
 from hourglass.objectives import LOSSES, PENALTIES
 from hourglass.options import NAMES
 from hourglass.trained import Trained, windows_of
@@ -30,7 +31,7 @@ from hourglass.training.distribution import ALONE
 from hourglass.training.sources import Epoch
 
 ANY_SIZE = [name for name, kind in NETWORKS.items() if kind.takes_any_size]
-QUICK = {"network": "maps", "hidden": (6, 8), "epochs": 2, "batch_size": 8, "random_state": 0, "crop": 16}
+QUICK: dict[str, Any] = {"network": "maps", "hidden": (6, 8), "epochs": 2, "batch_size": 8, "random_state": 0, "crop": 16}
 
 
 def photographs(channels: tuple[int, ...] = (), seed: int = 0) -> list[np.ndarray]:
@@ -396,7 +397,7 @@ def test_a_table_with_units_trains() -> None:
 @pytest.fixture
 def own_names() -> Iterator[None]:
     """What a test registers is gone after it."""
-    dicts = (NETWORKS, CORRUPTIONS, PENALTIES, LOSSES, OPTIMIZERS, NAMES)
+    dicts: tuple[dict[str, Any], ...] = (NETWORKS, CORRUPTIONS, PENALTIES, LOSSES, OPTIMIZERS, NAMES)
     before = [dict(known) for known in dicts]
     names = {kind: list(known) for kind, known in NAMES.items()}
     yield
@@ -408,8 +409,8 @@ def own_names() -> Iterator[None]:
 
 @pytest.mark.usefixtures("own_names")
 def test_parts_of_ones_own_are_taken_and_saved_by_name(tmp_path: Path, digits: np.ndarray) -> None:
-    class Narrow(NETWORKS["mlp"]):
-        default_hidden = (7,)
+    class Narrow(MLP):
+        default_hidden = (7,)  # type: ignore[assignment]
 
     @dataclasses.dataclass(frozen=True)
     class Invert(hg.Corruption):
@@ -430,6 +431,7 @@ def test_parts_of_ones_own_are_taken_and_saved_by_name(tmp_path: Path, digits: n
         @torch.no_grad()
         def step(self) -> None:
             for parameter in self.parameters:
+                assert parameter.grad is not None
                 parameter.sub_(self.rate * parameter.grad)
 
     own = {
@@ -442,7 +444,7 @@ def test_parts_of_ones_own_are_taken_and_saved_by_name(tmp_path: Path, digits: n
     for name, part in own.items():
         hg.register(name, part)
         hg.register(name, part)  # as a notebook's cell does when it is run again
-    options = {"network": "narrow_net", "penalty": Little(1e-3), "optimizer": "descent", "loss": "cubed"}
+    options: dict[str, Any] = {"network": "narrow_net", "penalty": Little(1e-3), "optimizer": "descent", "loss": "cubed"}
     denoiser = hg.Denoiser(3, epochs=1, corruption=Invert(), random_state=0, **options).fit(digits)
     denoiser.save(tmp_path / "m.hg")
     assert np.array_equal(hg.load_model(tmp_path / "m.hg").transform(digits), denoiser.transform(digits))
@@ -467,7 +469,7 @@ def test_parts_of_ones_own_are_taken_and_saved_by_name(tmp_path: Path, digits: n
 
 
 @pytest.mark.parametrize(("network", "mode"), [("unet", "reflect"), ("maps", "reflect"), ("codec", "edge")])
-def test_sizes_between_multiples_of_the_stride_are_extended(network: str, mode: str) -> None:
+def test_sizes_between_multiples_of_the_stride_are_extended(network: str, mode: Literal["reflect", "edge"]) -> None:
     """Mirrored, where noise must stay noise; for files, by what costs fewest bits. Images of one pixel have no mirror image."""
     rng = np.random.default_rng(0)
     images = [rng.random((20 + number, 26), np.float32) for number in range(6)]
@@ -509,8 +511,8 @@ class ZeroAtFirst(Strided):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        torch.nn.init.zeros_(self.decoder[1].weight)
-        torch.nn.init.zeros_(self.decoder[1].bias)
+        torch.nn.init.zeros_(self.decoder[1].weight)  # type: ignore[index]
+        torch.nn.init.zeros_(self.decoder[1].bias)  # type: ignore[index]
 
 
 class Gated(Strided):
@@ -561,7 +563,7 @@ class OfVectors(Strided):
 )
 def test_a_network_of_ones_own_that_takes_any_size_is_tried_first(kind: type[hg.Network], margin: int, words: str) -> None:
     images = [np.random.default_rng(0).random(size) for size in ((9, 9), (12, 10), (11, 8))]
-    quick = {"network": "own", "crop": 8, "epochs": 1, "random_state": 0}
+    quick: dict[str, Any] = {"network": "own", "crop": 8, "epochs": 1, "random_state": 0}
     hg.register("own", type("Own", (kind,), {"margin": margin}))
     with pytest.raises(hg.ModelError, match=words):
         hg.Autoencoder(3, **quick).fit(images)

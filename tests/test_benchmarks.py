@@ -430,7 +430,9 @@ def test_a_growth_figure_has_a_panel_for_each_curve() -> None:
     for axes in figure.axes:
         np.testing.assert_array_equal(axes.lines[0].get_xdata(), [1e3, 1e6])
         np.testing.assert_array_equal(axes.lines[0].get_ydata(), [1.0, 900.0])
-        assert "slope 0.98" in axes.get_legend().get_texts()[0].get_text()
+        legend = axes.get_legend()
+        assert legend is not None
+        assert "slope 0.98" in legend.get_texts()[0].get_text()
 
 
 def _with(task, **fields):

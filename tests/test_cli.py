@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -181,7 +182,7 @@ def test_a_page_of_results_carries_its_command(trained: Path, run, tmp_path: Pat
 
 
 def test_corruptions_are_read_from_text() -> None:
-    def read(text: str) -> hg.Corruption:
+    def read(text: str) -> Any:
         return CORRUPTION.convert(text, None, None)
 
     permutation, flip = read("permutation:seed=3,inverted=1"), read("flip:vertical=1")

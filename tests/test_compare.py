@@ -17,6 +17,7 @@ from PIL import Image
 import hourglass as hg
 from hourglass.data.files import write_image
 from hourglass.evaluation import ImagePair, image_quality, most_different
+from hourglass.evaluation.comparison import PairFigures
 from hourglass.report import comparison, crop_sheet
 
 RNG = np.random.default_rng(0)
@@ -124,7 +125,7 @@ def test_an_output_inside_a_folder_is_not_compared_again(folders: tuple[Path, Pa
 
 
 def test_one_white_level_for_both_sides(run, tmp_path: Path) -> None:
-    deep = (scene(30, 30).astype(np.uint16) << 4) + 7  # 12 bits
+    deep: np.ndarray = (scene(30, 30).astype(np.uint16) << 4) + 7  # 12 bits
     darker = deep // 2
     write_image(tmp_path / "a" / "x.png", deep)
     write_image(tmp_path / "b" / "x.png", darker)
@@ -208,13 +209,11 @@ def test_only_the_least_alike_are_shown(run, tmp_path: Path, monkeypatch: pytest
 
 def test_large_images_are_embedded_as_the_page_says() -> None:
     image = scene(600, 2100)
-    figures = comparison.PairFigures("wide", 600, 2100, image_quality(image, image))
+    figures = PairFigures("wide", 600, 2100, image_quality(image, image))
     shown = comparison.shown_pair(ImagePair("wide", image, image), figures)
     assert shown.remark == "as JPEG of quality 95, reduced to 2,000 pixels"
     assert shown.sources[0].startswith("data:image/jpeg")
-    small = comparison.shown_pair(
-        ImagePair("s", image[:20, :20], image[:20, :20]), comparison.PairFigures("s", 20, 20, figures.quality)
-    )
+    small = comparison.shown_pair(ImagePair("s", image[:20, :20], image[:20, :20]), PairFigures("s", 20, 20, figures.quality))
     assert small.remark == "without loss, 13 times as large"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -154,7 +156,8 @@ def test_networks_that_cannot_be_are_refused() -> None:
         build((torch.nn.Flatten(), "mlp"), (1, 8, 8), 2)
     with pytest.raises(hg.ModelError, match="the decoder gives"):
         build(("mlp", torch.nn.Linear(2, 64)), (1, 8, 8), 2)
-    for hidden in ((0,), (8, -1), "88", ((8,), "x")):
+    refused: tuple[Any, ...] = ((0,), (8, -1), "88", ((8,), "x"))
+    for hidden in refused:
         with pytest.raises(hg.ParameterError, match="hidden="):
             build("mlp", (1, 8, 8), 2, hidden)
     with pytest.raises(hg.ParameterError, match="network="):
@@ -173,8 +176,9 @@ def test_centering_starts_at_the_mean(name: str, digits: np.ndarray) -> None:
         return
     assert float(((after - samples) ** 2).mean()) < before
     if name == "mlp":
-        bias = made(name, (1, 8, 8)).encoder[1].bias
-        assert torch.allclose(network.encoder[1](samples.flatten(1)).mean(0), bias, atol=1e-5)
+        bias = made(name, (1, 8, 8)).encoder[1].bias  # type: ignore[index]
+        means = network.encoder[1](samples.flatten(1)).mean(0)  # type: ignore[index]
+        assert torch.allclose(means, bias, atol=1e-5)
 
 
 # --- optimisers -------------------------------------------------------------------------------------------------------
@@ -209,5 +213,6 @@ def test_bce_is_finite_at_the_ends_and_nan_stays_nan() -> None:
     loss = LOSSES["bce"](made_, torch.tensor([[1.0, 0.0]]))
     loss.backward()
     assert torch.isfinite(loss)
+    assert made_.grad is not None
     assert torch.isfinite(made_.grad).all()
     assert torch.isnan(LOSSES["bce"](torch.tensor([[float("nan")]]), torch.tensor([[1.0]])))

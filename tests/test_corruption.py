@@ -172,8 +172,8 @@ def test_defects_are_small_marks_of_their_kind(kind: str) -> None:
     assert 0 < np.median(shares) < 0.12  # an ellipse of 12 by 12 covers 0.11
     assert (shares > 0).mean() > 0.8  # some lie at a border, with little of them inside
     assert (marked == images).mean() > 0.8  # bit for bit
-    one = hg.Defects(1, 20, kinds=kind)(images[:1], 1)
-    assert from_config(to_config(hg.Defects(1, 20, kinds=kind))) == hg.Defects(1, 20, kinds=(kind,))
+    one = hg.Defects(1, 20, kinds=kind)(images[:1], 1)  # type: ignore[arg-type]
+    assert from_config(to_config(hg.Defects(1, 20, kinds=kind))) == hg.Defects(1, 20, kinds=(kind,))  # type: ignore[arg-type]
     assert one.shape == (1, 64, 64)
 
 
@@ -181,7 +181,7 @@ def test_scratches_are_longer_than_wide_and_none_leaves_the_image_alone() -> Non
     images = np.full((200, 64, 64), 0.5, np.float32)
     for kind, low, high in (("scratch", 4, 99), ("spot", 1, 4)):
         ratios = []
-        for image in hg.Defects(1, 14, kinds=kind)(images, 0):
+        for image in hg.Defects(1, 14, kinds=kind)(images, 0):  # type: ignore[arg-type]
             places = np.argwhere(np.abs(image - 0.5) > 0.02)
             if len(places) > 8:
                 spread = np.sqrt(np.linalg.eigvalsh(np.cov(places.T)))
@@ -301,10 +301,10 @@ def test_bicubic_is_pillows(factor: int) -> None:
     size = (36 // factor, 24 // factor)
     low = reduce(torch.from_numpy(image)[None, None], (factor, factor), "bicubic")
     wanted = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)
-    np.testing.assert_allclose(low[0, 0], np.clip(wanted, 0, 1), atol=1e-5)
+    np.testing.assert_allclose(low[0, 0], np.clip(np.asarray(wanted), 0, 1), atol=1e-5)
     high = enlarge(low, (factor, factor), "bicubic")
     back = Image.fromarray(low[0, 0].numpy()).resize((36, 24), Image.Resampling.BICUBIC)
-    np.testing.assert_allclose(high[0, 0], np.clip(back, 0, 1), atol=1e-5)
+    np.testing.assert_allclose(high[0, 0], np.clip(np.asarray(back), 0, 1), atol=1e-5)
     assert np.array_equal(hg.Downscale(factor, smooth=True, method="bicubic")(image[None])[0], high[0, 0].numpy())
     repeated = hg.Downscale(factor, method="bicubic")(image[None])[0]
     assert np.array_equal(repeated, low[0, 0].numpy().repeat(factor, 0).repeat(factor, 1))
@@ -366,18 +366,18 @@ def test_corruptions_do_what_they_say() -> None:
         lambda: hg.GaussianNoise(mean=float("nan")),
         lambda: hg.GaussianNoise(std=(0.2, 0.1)),
         lambda: hg.GaussianNoise(std=(0.1, float("nan"))),
-        lambda: hg.GaussianNoise(std=(0.1, 0.2, 0.3)),
-        lambda: hg.GaussianNoise(std="0.2"),
-        lambda: hg.GaussianNoise(clip=2),
+        lambda: hg.GaussianNoise(std=(0.1, 0.2, 0.3)),  # type: ignore[arg-type]
+        lambda: hg.GaussianNoise(std="0.2"),  # type: ignore[arg-type]
+        lambda: hg.GaussianNoise(clip=2),  # type: ignore[arg-type]
         lambda: hg.SensorNoise(shot=-0.1),
         lambda: hg.SensorNoise(read=(0, float("inf"))),
-        lambda: hg.SensorNoise(clip=0.5),
+        lambda: hg.SensorNoise(clip=0.5),  # type: ignore[arg-type]
         lambda: hg.PoissonNoise(0),
         lambda: hg.PoissonNoise((0, 10)),
         lambda: hg.Stripes((0.5, 1.5)),
         lambda: hg.Stripes(shift=-1),
-        lambda: hg.Stripes(vertical=3),
-        lambda: hg.Stripes(dead="yes"),
+        lambda: hg.Stripes(vertical=3),  # type: ignore[arg-type]
+        lambda: hg.Stripes(dead="yes"),  # type: ignore[arg-type]
         lambda: hg.MissingBlocks(1.5),
         lambda: hg.MissingBlocks(size=(0, 4)),
         lambda: hg.MissingBlocks(value=2),
@@ -389,35 +389,35 @@ def test_corruptions_do_what_they_say() -> None:
         lambda: hg.JPEG(0),
         lambda: hg.JPEG((10, 101)),
         lambda: hg.JPEG((10, 20.5)),
-        lambda: hg.JPEG(subsample=4),
+        lambda: hg.JPEG(subsample=4),  # type: ignore[arg-type]
         lambda: hg.Blur(-1),
         lambda: hg.Blur((0, 1e9)),
         lambda: hg.MotionBlur(length=-1),
         lambda: hg.MotionBlur(angle=float("nan")),
         lambda: hg.SaltAndPepper(1.5),
         lambda: hg.Masking(-0.1),
-        lambda: hg.Masking((0, 0.5)),
-        lambda: hg.Compose((1,)),
+        lambda: hg.Masking((0, 0.5)),  # type: ignore[arg-type]
+        lambda: hg.Compose((1,)),  # type: ignore[arg-type]
         lambda: hg.Downscale(0),
-        lambda: hg.Downscale(1.5),
-        lambda: hg.Downscale((2, 4)),
+        lambda: hg.Downscale(1.5),  # type: ignore[arg-type]
+        lambda: hg.Downscale((2, 4)),  # type: ignore[arg-type]
         lambda: hg.Downscale(method="lanczos"),
-        lambda: hg.Downscale(smooth=2),
+        lambda: hg.Downscale(smooth=2),  # type: ignore[arg-type]
         lambda: hg.Warp(scale=1.0),
         lambda: hg.Lighting(gain=1.5),
         lambda: hg.Lighting(offset=-0.1),
         lambda: hg.Warp(shift=float("nan")),
-        lambda: hg.Masking(cell=float("inf")),
+        lambda: hg.Masking(cell=float("inf")),  # type: ignore[arg-type]
         lambda: hg.Rotation(float("nan")),
         lambda: hg.Rotation(float("inf")),
         lambda: hg.Permutation(-1),
-        lambda: hg.Permutation(1.5),
-        lambda: hg.Permutation(float("nan")),
+        lambda: hg.Permutation(1.5),  # type: ignore[arg-type]
+        lambda: hg.Permutation(float("nan")),  # type: ignore[arg-type]
         lambda: hg.Permutation(2**32),
-        lambda: hg.Permutation(inverted=2),
-        lambda: hg.Flip(0.5),
+        lambda: hg.Permutation(inverted=2),  # type: ignore[arg-type]
+        lambda: hg.Flip(0.5),  # type: ignore[arg-type]
         lambda: hg.Choice(()),
-        lambda: hg.Choice((hg.Flip(), None)),
+        lambda: hg.Choice((hg.Flip(), None)),  # type: ignore[arg-type]
     ],
 )
 def test_impossible_corruptions_are_refused(make) -> None:
@@ -446,16 +446,19 @@ def test_what_can_be_undone_is_undone_exactly(corruption: hg.Corruption, digits:
         moved = corruption(images)
         wanted = hg.to_float(images)
         assert moved.shape == images.shape
-        assert np.array_equal(corruption.inverse(moved), wanted)
-        assert np.array_equal(corruption(corruption.inverse(images)), wanted)
+        inverse = corruption.inverse
+        assert inverse is not None
+        assert np.array_equal(inverse(moved), wanted)
+        assert np.array_equal(corruption(inverse(images)), wanted)
         if images.ndim > 2 and corruption != hg.Compose(()):
             assert not np.array_equal(moved, wanted)
     rows = torch.randn(5, 7)  # features in their own units
-    assert torch.equal(corruption.inverse(corruption(rows)), rows)
+    assert inverse is not None
+    assert torch.equal(inverse(corruption(rows)), rows)
 
 
 @pytest.mark.parametrize("angle", [0, 90, 180, 270, 360, -90, 450])
-def test_quarter_turns_of_squares_are_exact_and_can_be_undone(angle: float, digits: np.ndarray) -> None:
+def test_quarter_turns_of_squares_are_exact_and_can_be_undone(angle: int, digits: np.ndarray) -> None:
     turned = hg.Rotation(angle)(digits)
     assert np.array_equal(turned, hg.to_float(np.rot90(digits, angle // 90, axes=(1, 2))))
     assert np.array_equal(hg.Rotation(angle).inverse(turned), hg.to_float(digits))
@@ -487,8 +490,8 @@ def test_rows_have_no_geometry_but_can_be_permuted(colours: np.ndarray) -> None:
         assert torch.equal(corruption(torch.from_numpy(rows)), torch.from_numpy(rows))
     moved = hg.Permutation(1)(rows)
     assert np.array_equal(moved, rows[:, np.random.RandomState(1).permutation(rows.shape[1])])
-    for corruption in (*small_corruptions(), hg.Masking(cell=4)):  # an array's rows are rows as a tensor's are
-        assert np.array_equal(corruption(rows, 3), corruption(torch.from_numpy(rows), 3).numpy())
+    for one in (*small_corruptions(), hg.Masking(cell=4)):  # an array's rows are rows as a tensor's are
+        assert np.array_equal(one(rows, 3), one(torch.from_numpy(rows), 3).numpy())
 
 
 def test_permutation_is_one_order_for_all_images_and_channels(colours: np.ndarray) -> None:

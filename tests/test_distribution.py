@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ def in_double() -> tuple[torch.nn.Module, torch.nn.Module]:
 
 
 DIGITS = hg.load("digits").train.images[:203]
-COMMON = {"epochs": 1, "optimizer": "adam", "learning_rate": 0.003, "random_state": 0}  # rates for Muon let rounding grow
+# Rates for Muon let rounding grow.
+COMMON: dict[str, Any] = {"epochs": 1, "optimizer": "adam", "learning_rate": 0.003, "random_state": 0}
 CASES: dict[str, tuple[hg.Autoencoder | hg.Denoiser, np.ndarray]] = {
     "noise": (hg.Denoiser(6, batch_size=49, **COMMON), DIGITS),
     "as they are": (hg.Autoencoder(6, batch_size=49, **COMMON), DIGITS),
@@ -75,6 +77,10 @@ def _train_all(folder: Path) -> None:
     torch.distributed.destroy_process_group()
 
 
+def _fail(error: Exception) -> None:
+    raise error
+
+
 def _check_messages(processes: Processes) -> None:
     is_first = processes.is_first
     assert processes.from_first(lambda: [1, None] if is_first else 1 / 0) == [1, None]
@@ -82,7 +88,7 @@ def _check_messages(processes: Processes) -> None:
     assert processes.from_first(lambda: None) is None
     for raised, heard in ((hg.FormatError("it is torn"), hg.FormatError), (OSError("no disk"), (OSError, hg.HourglassError))):
         with pytest.raises(heard, match=str(raised)):
-            processes.from_first(lambda error=raised: (_ for _ in ()).throw(error))
+            processes.from_first(partial(_fail, raised))
     processes.check_alike({"data": (1, 2), "own": f"<object at 0x{processes.rank}>"})
     if is_first:
         processes.check_alike({"data": 0})
@@ -99,7 +105,8 @@ def _check_messages(processes: Processes) -> None:
     assert parameters[0].grad is place
     assert torch.equal(place, torch.full((2, 3), 5.0))
     loss, count = processes.average(parameters, 1.0 + processes.rank, 1 + processes.rank)
-    assert (loss, count) == (pytest.approx(5 / 3), 3)
+    assert loss == pytest.approx(5 / 3)
+    assert count == 3
 
 
 def _command(dying: str, arguments: list[str]) -> None:
@@ -114,7 +121,8 @@ def _command(dying: str, arguments: list[str]) -> None:
         ):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    ShowProgress.on_batch_end, ShowProgress.writes = on_batch_end, False
+    ShowProgress.on_batch_end = on_batch_end  # type: ignore[method-assign,assignment]
+    ShowProgress.writes = False
     main(arguments)
 
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def test_docstring_examples(name: str) -> None:
 def test_python_examples(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page's Python blocks run one after another, in one namespace, on the small digits instead of MNIST."""
     monkeypatch.chdir(tmp_path)
-    namespace: dict[str, object] = {}
+    namespace: dict[str, Any] = {}
     examples = blocks(page, "python")
     assert examples or page.parent.name in ("tutorials", "how-to")
     for block in examples:
@@ -147,7 +148,7 @@ def test_the_parameters_of_every_estimator_are_described(name: str) -> None:
 def test_where_parameters_are_described_they_are_those_of_the_signature() -> None:
     sections = {name: value for name, value in public_callables().items() if section(value.__doc__ or "", "Parameters")}
     assert {"load", "Generator.sample", "Retriever.kneighbors", "Stream.batches", "AnomalyDetector.fit"} <= set(sections)
-    found = {name: faults(value.__doc__, taken_by(value)) for name, value in sections.items()}
+    found = {name: faults(value.__doc__ or "", taken_by(value)) for name, value in sections.items()}
     assert {name: of_one for name, of_one in found.items() if of_one} == {}
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,6 +87,8 @@ def test_every_engine_has_the_same_gradient(network: str, hidden: tuple) -> None
         dense.backpropagate(samples + 0.1, samples)
         eager.step(samples + 0.1, samples)
         for one, two in zip(first.network.parameters(), second.network.parameters(), strict=True):
+            assert one.grad is not None
+            assert two.grad is not None
             assert (one.grad - two.grad).norm() <= 2e-6 * one.grad.norm()
 
 
@@ -120,10 +123,10 @@ def test_what_is_not_known_by_hand_goes_the_eager_way() -> None:
             is Eager
         )
     frozen, watched = build("mlp", (1, 8, 8), 5, (8,)), build("mlp", (1, 8, 8), 5, (8,))
-    frozen.encoder[1].weight.requires_grad_(False)
-    watched.encoder[1].weight.register_hook(lambda gradient: gradient)
+    frozen.encoder[1].weight.requires_grad_(False)  # type: ignore[index]
+    watched.encoder[1].weight.register_hook(lambda gradient: gradient)  # type: ignore[index]
     assert kind(frozen) is kind(watched) is Eager
-    plain.encoder[1].register_forward_hook(lambda *_: None)  # somebody listens
+    plain.encoder[1].register_forward_hook(lambda *_: None)  # type: ignore[index]  # somebody listens
     assert kind(plain) is Eager
 
 
@@ -186,7 +189,9 @@ def test_mixed_precision_moves_the_loss_by_less_than_one_per_cent(network: str, 
         half = mixed.backpropagate(inputs, samples)
         torch.manual_seed(step)
         assert half == pytest.approx(full.step(inputs, samples), rel=0.01)
-        assert all(parameter.grad.dtype == parameter.dtype == torch.float32 for parameter in run.network.parameters())
+        for parameter in run.network.parameters():
+            assert parameter.grad is not None
+            assert parameter.grad.dtype == parameter.dtype == torch.float32
 
 
 def test_precision_is_a_setting_and_reaches_the_products(digits: np.ndarray) -> None:
@@ -208,7 +213,7 @@ class Replayed(Captured):
         loss = torch.zeros(())
         return _Graph(inputs, targets, loss, lambda: loss.copy_(torch.as_tensor(self.eager.step(inputs, targets))))
 
-    def _on_stream(self, step: Callable[[], float]) -> float:
+    def _on_stream(self, step: Callable[[], float | Tensor]) -> float | Tensor:
         return step()
 
 
@@ -237,7 +242,7 @@ def test_captured_steps_are_the_eager_ones_with_rates_and_batches_that_change(ne
 def test_corruptions_stay_on_the_device_of_their_images(name: str) -> None:
     """On torch's device "meta", which has shapes and no values, and refuses tensors of other devices as a GPU does."""
     images = torch.empty(4, 3, 8, 6, device="meta")
-    others = {
+    others: dict[str, list[hg.Corruption]] = {
         "gaussian_noise": [hg.GaussianNoise(varied=True), hg.GaussianNoise(0, (0, 0.2))],
         "masking": [hg.Masking(varied=True)],
         "missing_blocks": [hg.MissingBlocks(2, 3)],
@@ -248,7 +253,7 @@ def test_corruptions_stay_on_the_device_of_their_images(name: str) -> None:
         "downscale": [hg.Downscale(3, smooth=True, method="bicubic")],
     }
     for corruption in (CORRUPTIONS[name](), *others.get(name, [])):
-        damaged = corruption.corrupt(images, None)
+        damaged = corruption.corrupt(images, None)  # type: ignore[arg-type]
         assert damaged.shape == images.shape
         assert damaged.device.type == "meta"
     with pytest.raises(RuntimeError, match="device"):
@@ -263,7 +268,13 @@ gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no G
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_gpu_trains_as_the_cpu_does(network: str, optimizer: str, digits: np.ndarray) -> None:
-    options = {"epochs": 8, "batch_size": 50, "redraw": False, "optimizer": optimizer, "learning_rate": RATES[optimizer]}
+    options: dict[str, Any] = {
+        "epochs": 8,
+        "batch_size": 50,
+        "redraw": False,
+        "optimizer": optimizer,
+        "learning_rate": RATES[optimizer],
+    }
 
     def fitted(device: str) -> hg.Denoiser:
         return hg.Denoiser(8, network=network, random_state=0, device=device, **options).fit(digits)
@@ -299,7 +310,8 @@ def test_a_gpu_trains_on_crops_and_rows_of_its_own(digits: np.ndarray) -> None:
 @pytest.mark.parametrize("choice", [None, "ieee", "tf32", "allow_tf32"])
 def test_convolutions_are_exact_for_all_threads_and_then_as_they_were(choice: str | None) -> None:
     """cuDNN's settings can be read and set without a GPU."""
-    cudnn, cuda = torch.backends.cudnn, torch.device("cuda")
+    cudnn: Any = torch.backends.cudnn
+    cuda = torch.device("cuda")
     named = hasattr(cudnn, "conv")
     if choice in ("ieee", "tf32") and not named:
         pytest.skip("this torch has no names of precisions")
@@ -351,7 +363,7 @@ def test_samples_reach_the_network_as_their_layout_says(dtype: type) -> None:
     rng = np.random.default_rng(0)
     for shape in ((5, 8, 6), (5, 8, 6, 3), (5, 7)):
         values = rng.random(shape) if dtype is not np.uint8 else rng.integers(0, 256, shape)
-        samples = values.astype(dtype)
+        samples: np.ndarray = values.astype(dtype)
         if len(shape) == 2 and dtype is not np.float16:
             samples = samples * dtype(3)
         layout = Sample.of(samples)
@@ -473,9 +485,11 @@ def test_batches_in_the_engines_memory_are_those_that_are_made_anew(batch_size: 
                 assert torch.equal(one.flatten(1), two)
             before = [parameter.clone() for parameter in run.network.parameters()]
             loss = dense.backpropagate(*there)
-            gradients = [parameter.grad.clone() for parameter in run.network.parameters()]
+            gradients = [parameter.grad.clone() for parameter in run.network.parameters()]  # type: ignore[union-attr]
             assert loss == dense.backpropagate(made[0].clone(), made[1].clone())
-            assert all(torch.equal(*pair) for pair in zip(gradients, [p.grad for p in run.network.parameters()], strict=True))
+            for gradient, parameter in zip(gradients, run.network.parameters(), strict=True):
+                assert parameter.grad is not None
+                assert torch.equal(gradient, parameter.grad)
             assert all(torch.equal(*pair) for pair in zip(before, run.network.parameters(), strict=True))
             seen += len(there[0])
         assert seen == 350

@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -84,7 +85,8 @@ def test_features_come_back_in_their_own_units() -> None:
 def subspace_gap(model: hg.Autoencoder, table: np.ndarray) -> tuple[float, float]:
     """(largest angle in degrees between what the decoder spans and PCA, mean squared error as a multiple of PCA's)"""
     pca = PCA(model.settings_["n_components"], svd_solver="full").fit(table)
-    angles = subspace_angles(model.decoder_[0].weight.detach().cpu().numpy().astype(float), pca.components_.T)
+    weight = model.decoder_[0].weight  # type: ignore[index]
+    angles = subspace_angles(weight.detach().cpu().numpy().astype(float), pca.components_.T)
     best = np.square(pca.inverse_transform(pca.transform(table)) - table).mean()
     return float(np.degrees(angles.max())), -model.score(table) / best
 
@@ -115,7 +117,7 @@ def test_a_code_of_as_many_numbers_as_pixels_and_more(digits: np.ndarray) -> Non
 
 
 def test_works_in_pipelines_and_searches(digits: np.ndarray) -> None:
-    labels = hg.load("digits").train.labels[:200]
+    labels = hg.load("digits").train.known_labels[:200]
     flat = digits.reshape(200, -1) / 255.0
     pipeline = make_pipeline(hg.Autoencoder(epochs=2, random_state=0), LogisticRegression(max_iter=1000))
     search = GridSearchCV(pipeline, {"autoencoder__n_components": [2, 16]}, cv=2).fit(flat, labels)
@@ -176,8 +178,8 @@ def test_few_samples_are_seen_more_often(digits: np.ndarray) -> None:
 def test_denoiser_takes_pairs_and_ignores_labels(digits: np.ndarray) -> None:
     noise = hg.GaussianNoise(0.0, 0.3)
     clean, noisy = digits / np.float32(255), noise(digits, 1)
-    labels = hg.load("digits").train.labels[:200]
-    options = {"epochs": 20, "random_state": 0}
+    labels = hg.load("digits").train.known_labels[:200]
+    options: dict[str, Any] = {"epochs": 20, "random_state": 0}
     for model in (
         hg.Denoiser(**options, corruption=noise).fit(clean),
         hg.Denoiser(**options, corruption=noise).fit(clean, labels),
@@ -227,10 +229,14 @@ def test_a_fixed_draw_is_the_same_in_every_epoch_and_a_fresh_one_is_not(digits: 
     assert len(set(seen["default"])) == 3 * per_epoch
 
 
+def as_it_is(X: Any, *, strength: float | None = None) -> Any:
+    return X
+
+
 @pytest.mark.parametrize("network", ["conv", "skip"])
 def test_an_image_of_any_size_is_tiled(network: str, digits: np.ndarray) -> None:
     model = hg.Denoiser(network=network, epochs=1, random_state=0).fit(digits)
-    model.reconstruct = lambda tiles, strength: tiles  # the identity, so that every seam would show
+    model.reconstruct = as_it_is  # type: ignore[method-assign]  # so that every seam would show
     for shape in ((8, 8), (21, 30), (5, 40), (3, 3), (50, 50, 3), (9, 17, 4)):
         image = np.random.default_rng(0).uniform(size=shape).astype(np.float32)
         np.testing.assert_allclose(model.transform_image(image), image, atol=1e-6)
@@ -250,11 +256,11 @@ def test_a_coloured_model_takes_grey_images_and_back(colours: np.ndarray) -> Non
     assert model.transform_image(np.zeros((20, 30, 1), np.uint8)).shape == (20, 30, 1)
     with pytest.raises(hg.DataError, match="4 channels"):
         model.transform_image(np.zeros((20, 30, 4), np.uint8))
-    model.reconstruct = lambda tiles, strength: tiles
+    model.reconstruct = as_it_is  # type: ignore[method-assign]
     image = np.random.default_rng(0).uniform(size=(20, 30, 3)).astype(np.float32)
     np.testing.assert_allclose(model.transform_image(image), image, atol=1e-6)
     grey = hg.Denoiser(network="conv", epochs=1).fit(colours[..., :1])
-    grey.reconstruct = lambda tiles, strength: tiles
+    grey.reconstruct = as_it_is  # type: ignore[method-assign]
     np.testing.assert_allclose(grey.transform_image(image), image, atol=1e-6)  # each channel by itself
     flat = hg.Denoiser(epochs=1).fit(colours.reshape(len(colours), -1))
     with pytest.raises(hg.ModelError, match="flat features"):
@@ -361,12 +367,13 @@ def test_your_own_modules(digits: np.ndarray, tmp_path) -> None:
 
 def test_modules_that_draw_for_themselves_keep_the_seed(digits: np.ndarray, tmp_path) -> None:
     def model() -> hg.Autoencoder:
-        encoder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(64, 3))
-        decoder = torch.nn.Sequential(torch.nn.Linear(3, 64), torch.nn.Unflatten(1, (1, 8, 8)))
-        torch.nn.init.constant_(encoder[2].weight, 0.01)
-        torch.nn.init.constant_(decoder[0].weight, 0.01)
-        torch.nn.init.zeros_(encoder[2].bias)
-        torch.nn.init.zeros_(decoder[0].bias)
+        first, last = torch.nn.Linear(64, 3), torch.nn.Linear(3, 64)
+        encoder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.5), first)
+        decoder = torch.nn.Sequential(last, torch.nn.Unflatten(1, (1, 8, 8)))
+        torch.nn.init.constant_(first.weight, 0.01)
+        torch.nn.init.constant_(last.weight, 0.01)
+        torch.nn.init.zeros_(first.bias)
+        torch.nn.init.zeros_(last.bias)
         return hg.Autoencoder(3, network=(encoder, decoder), epochs=3, random_state=0)
 
     torch.manual_seed(1)
@@ -388,7 +395,7 @@ def test_shared_weights_stay_shared_and_are_saved(digits: np.ndarray, tmp_path) 
     linear = torch.nn.Linear(64, 3)
     network = (torch.nn.Sequential(torch.nn.Flatten(), linear), Tied(linear))
     model = hg.Autoencoder(3, network=network, epochs=2, random_state=0).fit(digits, checkpoint=tmp_path / "c")
-    assert model.encoder_[1].weight is model.decoder_.encoder.weight
+    assert model.encoder_[1].weight is model.decoder_.encoder.weight  # type: ignore[index,union-attr]
     model.save(tmp_path / "m.hg")
     assert np.array_equal(hg.load_model(tmp_path / "m.hg", network=network).transform(digits), model.transform(digits))
 
@@ -409,13 +416,14 @@ def test_your_arrays_are_never_written_to(digits: np.ndarray) -> None:
 
 
 def test_numbers_from_searches_and_odd_containers(digits: np.ndarray, tmp_path) -> None:
-    model = hg.Autoencoder(np.int64(3), hidden=[np.int64(8)], learning_rate=np.float32(0.01), epochs=np.int64(1))
+    found: dict[str, Any] = {"hidden": [np.int64(8)], "learning_rate": np.float32(0.01), "epochs": np.int64(1)}
+    model = hg.Autoencoder(np.int64(3), **found)  # type: ignore[arg-type]
     model.fit(digits).save(tmp_path / "m.hg")
     assert hg.load_model(tmp_path / "m.hg").settings_["n_components"] == 3
     for ragged in ([[1.0, 2.0], [3.0]], "text"):
         with pytest.raises(hg.DataError):
             hg.Autoencoder().fit(ragged)
-    noise = hg.Compose(kind(0.1) for kind in (hg.Masking, hg.SaltAndPepper))
+    noise = hg.Compose(kind(0.1) for kind in (hg.Masking, hg.SaltAndPepper))  # type: ignore[arg-type]
     assert len(noise.corruptions) == 2
 
 

@@ -81,9 +81,12 @@ def served(scene: Scene) -> str:
     """The address of a server of `scene`, in a thread that ends with the process."""
     ready: list[str] = []
     is_ready = threading.Event()
-    threading.Thread(
-        target=serve, args=(scene, "127.0.0.1", 0, lambda where: (ready.append(where), is_ready.set())), daemon=True
-    ).start()
+
+    def told(where: str) -> None:
+        ready.append(where)
+        is_ready.set()
+
+    threading.Thread(target=serve, args=(scene, "127.0.0.1", 0, told), daemon=True).start()
     assert is_ready.wait(20)
     return ready[0]
 

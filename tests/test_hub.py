@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import hub_stand_in
 from hourglass.estimators import ESTIMATORS
 from hourglass.estimators.cards import WORDS
 
-QUICK = {"epochs": 1, "random_state": 0}
+QUICK: dict[str, Any] = {"epochs": 1, "random_state": 0}
 NAME = "me/digits"
 
 
@@ -39,11 +40,11 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[hub_stand_i
         yield running
 
 
-def push(model: hg.Autoencoder, hub: hub_stand_in.Hub, **options: object) -> str:
+def push(model: hg.Autoencoder, hub: hub_stand_in.Hub, **options: Any) -> str:
     return model.push_to_hub(NAME, **{"token": hub_stand_in.TOKEN, "endpoint": hub.url} | options)
 
 
-def metadata(text: str) -> dict[str, object]:
+def metadata(text: str) -> dict[str, Any]:
     before, head, _ = text.split("---\n", 2)
     assert before == ""
     return yaml.safe_load(head)

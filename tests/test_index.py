@@ -17,14 +17,14 @@ import pytest
 
 import hourglass as hg
 import sharded
-from hourglass.data import segments, write
+from hourglass.data import segments
 from hourglass.data.segments import MANIFEST, Log, Table
 from hourglass.latent import BACKENDS, NeighbourIndex
 from hourglass.latent.duplicates import ROUNDING
 from hourglass.latent.inverted_file import InvertedFile
 from index_kills import read, same, table_of
 
-SMALL = {"epochs": 1, "random_state": 0, "network": "mlp", "hidden": (16,), "corruption": None, "penalty": ()}
+SMALL: dict[str, Any] = {"epochs": 1, "random_state": 0, "network": "mlp", "hidden": (16,), "corruption": None, "penalty": ()}
 FORMATS = Path(__file__).parent / "formats"
 
 
@@ -56,9 +56,9 @@ def same_answers(one: hg.Retriever, other: hg.Retriever, queries: np.ndarray, k:
 
 
 def test_images_have_ids_of_their_own(split: hg.Split, autoencoder: hg.Autoencoder) -> None:
-    retriever = retriever_of(autoencoder, split.images[:6], split.labels[:6], ids=["a", "b", "c", "d", "e", "f"])
+    retriever = retriever_of(autoencoder, split.images[:6], split.known_labels[:6], ids=["a", "b", "c", "d", "e", "f"])
     assert retriever.ids_.tolist() == list("abcdef")
-    assert retriever.labels_.tolist() == split.labels[:6].tolist()
+    assert retriever.labels_.tolist() == split.known_labels[:6].tolist()
     retriever.add(split.images[6:8], ids=["g", "h"])  # whose labels are their ids
     assert retriever.labels_[-2:].tolist() == ["g", "h"]
     retriever.remove("b").remove(["g", "a"])
@@ -70,7 +70,7 @@ def test_images_have_ids_of_their_own(split: hg.Split, autoencoder: hg.Autoencod
     retriever.add(split.images[:1], ids=["a"])  # which is free again
     retriever.update(split.images[[10, 11]], ["c", "x"])
     assert retriever.ids_.tolist() == list("defhacx")
-    assert retriever.labels_.tolist() == [*map(str, split.labels[3:6]), "h", "a", str(split.labels[2]), "x"]
+    assert retriever.labels_.tolist() == [*map(str, split.known_labels[3:6]), "h", "a", str(split.known_labels[2]), "x"]
     assert retriever.ids_[retriever.kneighbors(split.images[[10, 2]], 1)[1][:, 0]].tolist()[0] == "c"
 
 
@@ -178,7 +178,7 @@ def test_only_what_is_allowed_and_not_removed_is_found(
 
 
 def test_labels_and_a_mask_choose_among_images(split: hg.Split, autoencoder: hg.Autoencoder) -> None:
-    images, labels = split.images[:200], split.labels[:200]
+    images, labels = split.images[:200], split.known_labels[:200]
     retriever = retriever_of(autoencoder, images, labels)
     retriever.remove(np.arange(0, 200, 7))
     for wanted in (3, "3", [3, 8], np.array([1])):
@@ -255,11 +255,11 @@ def test_only_what_changed_is_written(
         pytest.importorskip("faiss", reason="the extra hourglass-autoencoders[faiss] is not installed")
     monkeypatch.setattr(InvertedFile, "FEWEST", 300)
     path = tmp_path / "r.hg"
-    retriever = retriever_of(autoencoder, split.images[:1000], split.labels[:1000].astype(str), backend=backend)
+    retriever = retriever_of(autoencoder, split.images[:1000], split.known_labels[:1000].astype(str), backend=backend)
     retriever.save(path)
     before = {file.name: file.stat() for file in path.iterdir()}
     assert segments_of(path).keys() == {"index-000000.safetensors"}
-    retriever.add(split.images[1000:1010], split.labels[1000:1010].astype(str)).save(path)
+    retriever.add(split.images[1000:1010], split.known_labels[1000:1010].astype(str)).save(path)
     assert segments_of(path).keys() == {"index-000000.safetensors", "index-000001.safetensors"}
     assert segments_of(path)["index-000001.safetensors"] < 2000
     for name in before.keys() - {MANIFEST}:  # not even touched
@@ -269,7 +269,7 @@ def test_only_what_changed_is_written(
     assert same_answers(loaded, retriever, split.images[990:1040])
     loaded.remove([5, 1003]).update(split.images[[1030]], [7]).save(path)
     assert [name[6:12] for name in segments_of(path)] == ["000000", "000001", "000002"]
-    loaded.add(split.images[1040:1055], split.labels[1040:1055].astype(str)).save(path)
+    loaded.add(split.images[1040:1055], split.known_labels[1040:1055].astype(str)).save(path)
     assert [name[6:12] for name in segments_of(path)] == ["000000", "000003"]  # which took up those before
     again = hg.load_model(path)
     assert same_answers(again, loaded, split.images[990:1040])
@@ -361,7 +361,7 @@ def test_an_interrupted_save_leaves_the_old_model(
 
         retriever.add(split.images[50 + number : 51 + number])
         with monkeypatch.context() as patch:
-            patch.setattr(write.os, "replace", stopped)
+            patch.setattr(os, "replace", stopped)
             try:
                 retriever.save(path)
             except OSError:
@@ -381,9 +381,9 @@ def test_an_interrupted_save_leaves_the_old_model(
 def grown(split: hg.Split, autoencoder: hg.Autoencoder, tmp_path: Path) -> Path:
     """A model whose index has two segments, a removed row, ids and labels."""
     path = tmp_path / "grown.hg"
-    retriever = retriever_of(autoencoder, split.images[:30], split.labels[:30], ids=[f"{row}.png" for row in range(30)])
+    retriever = retriever_of(autoencoder, split.images[:30], split.known_labels[:30], ids=[f"{row}.png" for row in range(30)])
     retriever.save(path)
-    retriever.remove("3.png").add(split.images[30:33], split.labels[30:33], ids=["x", "y", "z"]).save(path)
+    retriever.remove("3.png").add(split.images[30:33], split.known_labels[30:33], ids=["x", "y", "z"]).save(path)
     return path
 
 
@@ -550,7 +550,7 @@ def test_what_the_command_line_cannot_do_is_said(photos: Path, run, tmp_path: Pa
     model = tmp_path / "r.hg"
     assert run("train", "--task", "retriever", "--data", photos, "--epochs", 1, "-o", model)[0] == 0
     before = (model / MANIFEST).read_bytes()
-    for words, arguments in {
+    refused: dict[str, list[object]] = {
         "there is nothing to do; give a QUERY": [],
         "--duplicates takes no QUERY": [photos, "--duplicates"],
         "-o is for what is found": ["--add", photos, "-o", tmp_path / "found"],
@@ -558,7 +558,8 @@ def test_what_the_command_line_cannot_do_is_said(photos: Path, run, tmp_path: Pa
         "no image has the label 'cat'; known: even, odd": [photos, "--label", "cat"],
         "n_neighbors=5; allowed: 1 to 4": [photos, "--label", "odd", "--n", 5, "--remove", photos / "even" / "0.png"],
         "no such file or folder": ["--add", tmp_path / "none"],
-    }.items():
+    }
+    for words, arguments in refused.items():
         code, out, err = run("search", model, *arguments)
         assert (code, out) == (2, ""), arguments
         assert words in err

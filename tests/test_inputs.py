@@ -16,8 +16,8 @@ COLOURS = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), dtype=np.uint
 GREY = COLOURS[..., 0]
 PALETTES = [Image.fromarray(image).quantize(16) for image in COLOURS]
 SAME = np.stack([np.asarray(image.convert("RGB")) for image in PALETTES])
-ONCE = {"epochs": 1, "random_state": 0}
-MAPS = {"network": "maps", "hidden": (4,), "crop": 8} | ONCE
+ONCE: dict[str, Any] = {"epochs": 1, "random_state": 0}
+MAPS: dict[str, Any] = {"network": "maps", "hidden": (4,), "crop": 8} | ONCE
 
 PLACES: dict[str, Callable[[Any], Any]] = {
     "targets of pairs": lambda images: hg.Denoiser(3, **ONCE).fit(COLOURS, images).history_[-1]["loss"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -114,7 +115,8 @@ def test_an_index_finds_itself_and_refuses_more_than_it_has() -> None:
     for k in (0, 51):
         with pytest.raises(hg.ParameterError, match="allowed: 1 to 50"):
             index.search(codes, k)
-    for wrong in ({"metric": "taxi"}, {"backend": "psychic"}):
+    refused: tuple[dict[str, Any], ...] = ({"metric": "taxi"}, {"backend": "psychic"})
+    for wrong in refused:
         with pytest.raises(hg.ParameterError):
             NeighbourIndex(codes, **wrong)
 
@@ -144,7 +146,8 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def same(one: NeighbourIndex, other: NeighbourIndex, queries: np.ndarray, k: int = 10) -> bool:
-    return all(np.array_equal(*pair) for pair in zip(one.search(queries, k), other.search(queries, k), strict=True))
+    (distances, rows), (others, other_rows) = one.search(queries, k), other.search(queries, k)
+    return np.array_equal(distances, others) and np.array_equal(rows, other_rows)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -217,7 +220,12 @@ def test_recall_tells_what_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("soon")
 def test_codes_that_come_in_shards_are_copied_and_learned_from_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
     learned, learn = [], InvertedFile._train
-    monkeypatch.setattr(InvertedFile, "_train", lambda self: (learned.append(len(self._store)), learn(self))[1])
+
+    def train(self: InvertedFile) -> Any:
+        learned.append(len(self._store))
+        return learn(self)
+
+    monkeypatch.setattr(InvertedFile, "_train", train)
     codes = clusters(5000, 4)
     index, moves = NeighbourIndex(codes[:5], backend="ivfpq"), 0
     for start in range(5, 5000, 5):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import subprocess
 import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -25,12 +27,15 @@ class FakeMachine:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, costs: dict[int, float]) -> None:
         self.now, self.n_threads, self.costs = 100.0, max(costs), costs
-        monkeypatch.setattr(machine.time, "perf_counter", lambda: self.now)
-        monkeypatch.setattr(machine.torch, "set_num_threads", lambda n: setattr(self, "n_threads", n))
-        monkeypatch.setattr(machine.torch, "get_num_threads", lambda: self.n_threads)
+        monkeypatch.setattr(time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(torch, "set_num_threads", lambda n: setattr(self, "n_threads", n))
+        monkeypatch.setattr(torch, "get_num_threads", lambda: self.n_threads)
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
         self.slow = hg.Callback()  # another's, whose time is not the step's
-        self.slow.on_batch_end = lambda run: setattr(self, "now", self.now + random.choice([0, 0, 1]))
+        self.slow.on_batch_end = self._wait  # type: ignore[method-assign]
+
+    def _wait(self, run: Run) -> None:
+        self.now += random.choice([0, 0, 1])
 
     def train(self, threads: machine.Threads, n_steps: int) -> list[int]:
         """The number of threads of each step."""
@@ -39,7 +44,7 @@ class FakeMachine:
             used.append(self.n_threads)
             self.now += self.costs[self.n_threads]
             for callback in threads.around([self.slow]):
-                callback.on_batch_end(None)
+                callback.on_batch_end(None)  # type: ignore[arg-type]
         return used
 
 
@@ -118,8 +123,8 @@ def test_memory_is_kept_only_within(monkeypatch: pytest.MonkeyPatch) -> None:
         def malloc_trim(self, pad: int) -> None:
             calls.append(("trim", pad))
 
-    monkeypatch.setattr(machine.ctypes, "CDLL", lambda name: Libc())
-    for name in [name for name in machine.os.environ if name.startswith("MALLOC_")]:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Libc())
+    for name in [name for name in os.environ if name.startswith("MALLOC_")]:
         monkeypatch.delenv(name)
 
     @machine.kept_memory()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,6 +55,7 @@ def test_ssim_is_the_fields_ssim(shape: tuple[int, ...]) -> None:
     made_, wanted = torch.rand(shape), torch.rand(shape)
     blend = 0.7 * wanted + 0.3 * made_
     theirs = structural_similarity_index_measure(blend, wanted, data_range=1.0, sigma=ssim_deviation(shape[2:]))
+    assert isinstance(theirs, torch.Tensor)
     assert 1 - LOSSES["ssim"](blend, wanted).item() == pytest.approx(float(theirs), abs=1e-5)
 
 
@@ -106,7 +108,8 @@ def test_rate_needs_a_network_that_knows_it(digits: np.ndarray) -> None:
 
 
 def test_views_need_damage_that_is_drawn_anew(digits: np.ndarray) -> None:
-    for damage in ({}, {"corruption": hg.Masking(0.2), "redraw": False}):
+    fixed: tuple[dict[str, Any], ...] = ({}, {"corruption": hg.Masking(0.2), "redraw": False})
+    for damage in fixed:
         with pytest.raises(hg.ParameterError, match="two views"):
             hg.Autoencoder(4, penalty=hg.Contrast(), epochs=1, **damage).fit(digits)
 
@@ -114,7 +117,7 @@ def test_views_need_damage_that_is_drawn_anew(digits: np.ndarray) -> None:
 def test_the_variational_rate_is_the_divergence_from_the_prior() -> None:
     network = made("variational", (1, 8, 8))
     samples = torch.rand(5, 1, 8, 8)
-    means, log_variances = network.encoder.posterior(samples)
+    means, log_variances = network.encoder.posterior(samples)  # type: ignore[operator]
     code = torch.distributions.Normal(means, (0.5 * log_variances).exp())
     wanted = torch.distributions.kl_divergence(code, torch.distributions.Normal(0.0, 1.0)).sum(1)
     torch.testing.assert_close(network(samples).rate, wanted)
@@ -122,6 +125,7 @@ def test_the_variational_rate_is_the_divergence_from_the_prior() -> None:
 
 def test_the_quantised_density_is_a_distribution_over_the_integers() -> None:
     density = made("quantised", (1, 8, 8)).density
+    assert isinstance(density, torch.nn.Module)
     integers = torch.arange(-60, 61).float()[:, None].expand(-1, 6)
     torch.testing.assert_close(density(integers).exp().sum(0), torch.ones(6), atol=1e-4, rtol=0)
 
@@ -199,7 +203,7 @@ def test_penalty_survives_json(name: str) -> None:
         lambda: hg.KLSparsity(target=0.0),
         lambda: hg.KLSparsity(target=1.0),
         lambda: hg.Contractive(n_probes=-1),
-        lambda: hg.Contractive(n_probes=float("inf")),
+        lambda: hg.Contractive(n_probes=float("inf")),  # type: ignore[arg-type]
         lambda: hg.L2(on="weights")(hg.Output(torch.rand(2, 3), torch.rand(2, 2))),
         lambda: hg.Contractive()(hg.Output(torch.rand(2, 3), torch.rand(2, 2))),
     ],

@@ -125,7 +125,7 @@ class Together(Use):
         return tuple(use(samples)[0] for use in self.uses)
 
     def expected(self, samples: np.ndarray) -> tuple[Any, ...]:
-        return tuple(use.expected(samples)[0] for use in self.uses)
+        return tuple(use.expected(samples)[0] for use in self.uses)  # type: ignore[operator]
 
 
 def test_every_network_of_one_size_is_exported(few: np.ndarray, tmp_path: Path) -> None:

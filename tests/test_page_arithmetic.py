@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
-import shutil
 import subprocess
 from base64 import b64decode
 from collections.abc import Callable, Sequence
 from gzip import decompress
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -56,6 +56,7 @@ for (let at = 0; at < given.length; ) {
 Case = tuple[bytes, Tensor]
 """(what the page is given, what it should make of it)"""
 By = Callable[[Sequence[bytes]], list[np.ndarray]]
+Kind = TypeVar("Kind", bound=nn.Module)
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +64,13 @@ def by_page(tmp_path_factory: pytest.TempPathFactory) -> By:
     """What the page's own modules make of each packed network and its inputs: float32 (n, *shape)."""
     folder = tmp_path_factory.mktemp("page")
     for name in ("network.js", "packing.js"):
-        shutil.copy(STATIC / name, folder)
+        (folder / name).write_bytes((STATIC / name).read_bytes())
     (folder / "run.js").write_text(_RUN)
     (folder / "package.json").write_text('{"type": "module"}')
 
     def run(given: Sequence[bytes]) -> list[np.ndarray]:
         content = b"".join(len(one).to_bytes(4, "little") + one for one in given)
+        assert NODE is not None
         done = subprocess.run([NODE, "run.js"], cwd=folder, input=content, capture_output=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr.decode()
         found, at = [], 0
@@ -98,7 +100,7 @@ def check(by_page: By, cases: Sequence[Case]) -> None:
         np.testing.assert_allclose(made, wanted.numpy(), rtol=1e-5, atol=1e-5, err_msg=f"case {number}")
 
 
-def shaken(module: nn.Module, seed: int) -> nn.Module:
+def shaken(module: Kind, seed: int) -> Kind:
     """With weights as training leaves them: biases that are not near 0."""
     chance = seeded(seed)
     with torch.no_grad():
@@ -148,6 +150,7 @@ def test_layers_of_the_users_own_are_run_as_in_torch(by_page: By) -> None:
         nn.Unflatten(1, (2, 1)),
         nn.Flatten(),
     ]
+    given: list[tuple[nn.Module, tuple[int, ...]]]
     given = [(module, (5, 2, 9, 7)) for module in (*convolutions, *enlarging, without_bias, *of_images)]
     given += [(module, (6, 11)) for module in flat]
     check(by_page, [case(shaken(module, 0), torch.randn(shape)) for module, shape in given])

@@ -48,7 +48,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory, images: np.ndarray) -> Path
 def models(tmp_path_factory: pytest.TempPathFactory, images: np.ndarray) -> dict[str, Path]:
     """A small model for each use."""
     folder = tmp_path_factory.mktemp("models")
-    small = {"epochs": 1, "random_state": 0}
+    small: dict[str, Any] = {"epochs": 1, "random_state": 0}
     kinds: dict[str, Any] = {
         "encode": hg.Autoencoder(3, **small),
         "detect": hg.AnomalyDetector(4, quantile=0.9, **small),
@@ -82,7 +82,7 @@ def state_of(output: Path) -> dict[str, tuple[int, bytes]]:
 
 def rejects(output: Path, name: str) -> list[tuple[str, str]]:
     with (output / f"{name}.rejects.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        rows = [tuple(row) for row in csv.reader(file)]
+        rows = [(key, reason) for key, reason in csv.reader(file)]
     assert rows[0] == ("key", "reason")
     return rows[1:]
 
@@ -260,6 +260,7 @@ def test_a_run_that_is_killed_is_taken_up_where_it_stood(
     process = subprocess.Popen([sys.executable, "-c", slow, *given], env=environment, stderr=subprocess.PIPE)
     patience = time.monotonic() + 60
     while not (output / "part2.parquet").exists():
+        assert process.stderr is not None
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < patience
         time.sleep(0.005)
@@ -375,7 +376,8 @@ def test_junk_fails_alone_and_no_error_of_python_is_shown(
 ) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
     source.mkdir()
-    whole = {"tar": sharded.tar, "parquet": sharded.parquet, "npy": sharded.npy}[kind](images[:5])
+    made: dict[str, Callable[[np.ndarray], bytes]] = {"tar": sharded.tar, "parquet": sharded.parquet, "npy": sharded.npy}
+    whole = made[kind](images[:5])
     junk = {"a": b"", "b": b"junk" * 400, "c": whole[:-200], "d": whole, "e": whole[: len(whole) // 3]}
     for name, content in junk.items():
         (source / f"{name}.{kind}").write_bytes(content)
@@ -417,7 +419,12 @@ def test_labels_that_change_from_block_to_block(
     from hourglass.data.shards import tar
 
     monkeypatch.setattr(tar, "IMAGES_PER_BLOCK", 2)
-    every = {"a": [1, 2, "cat", "dog"], "b": [None, None, 4, 5], "c": ["cat", "dog", 1, 2], "d": [1, "cat", 2, 3]}
+    every: dict[str, list[int | str | None]] = {
+        "a": [1, 2, "cat", "dog"],
+        "b": [None, None, 4, 5],
+        "c": ["cat", "dog", 1, 2],
+        "d": [1, "cat", 2, 3],
+    }
     for name, labels in every.items():
         members = {}
         for row, label in enumerate(labels):
@@ -472,7 +479,9 @@ def test_a_worker_that_dies_costs_no_image_for_good(models: dict[str, Path], ima
     assert "the worker process that decoded it ended" in first.first_reject
     second = write_parts(use, source, tmp_path / "out", "test")
     assert (second.parts, second.standing, second.images) == (1, 2, 20)
-    assert sorted(columns(tmp_path / "out")["key"]) == sorted(stream(tmp_path / "in", workers=0).in_memory().keys)
+    keys = stream(tmp_path / "in", workers=0).in_memory().keys
+    assert keys is not None
+    assert sorted(columns(tmp_path / "out")["key"]) == sorted(keys)
     assert not list((tmp_path / "out").glob("*.csv"))
 
 
@@ -574,6 +583,7 @@ def test_train_on_shards_and_search_in_them(shards: Path, images: np.ndarray, ru
     code, _, err = run("train", *given, "--workers", 0, "--buffer", 20)
     assert code == 0, err
     keys = stream(shards, workers=0).in_memory().keys
+    assert keys is not None
     assert hg.load_model(model).ids_.tolist() == list(keys)
     code, out, err = run("search", model, shards, "--n", 1, "--json")
     assert code == 0, err
@@ -650,7 +660,9 @@ def test_shards_are_added_in_the_models_form(models: dict[str, Path], images: np
         assert code == 0, err
         names = hg.load_model(model).ids_
         assert len(names) == N + 6
-        assert set(names[N:]) == set(stream(source, workers=0, size=(8, 8)).in_memory().keys)
+        keys = stream(source, workers=0, size=(8, 8)).in_memory().keys
+        assert keys is not None
+        assert set(names[N:]) == set(keys)
         assert all(float(row["distance"]) < 1e-3 for row in json.loads(out))
 
 
@@ -701,7 +713,7 @@ def test_deep_images_keep_their_depth_in_parts(models: dict[str, Path], run, tmp
     (part,) = (tmp_path / "out").glob("*.parquet")
     for content in parquet.read_table(part)["image"].to_pylist():
         written = np.asarray(Image.open(io.BytesIO(content)))
-        assert (written.dtype, written.max() > 255, written.max() <= 4095) == (np.uint16, True, True)
+        assert (written.dtype, written.max() > 255, written.max() <= 4095) == (np.dtype(np.uint16), True, True)
 
 
 def test_deep_images_come_out_of_hgc_files_in_their_depth(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -713,7 +725,7 @@ def test_deep_images_come_out_of_hgc_files_in_their_depth(run, tmp_path: Path, m
     assert run("compress", tmp_path / "in", "-o", tmp_path / "x.hgc")[0] == 0
     assert run("decompress", tmp_path / "x.hgc", "-o", tmp_path / "back")[0] == 0
     back = np.asarray(Image.open(tmp_path / "back" / "2.png"))
-    assert (back.dtype, back.max() > 255, back.max() <= 4095) == (np.uint16, True, True)
+    assert (back.dtype, back.max() > 255, back.max() <= 4095) == (np.dtype(np.uint16), True, True)
     colour = hg.Compressor(2, hidden=(8,), epochs=1, white=1023, random_state=0).fit(
         np.random.default_rng(0).integers(0, 1024, (40, 8, 8, 3), np.uint16)
     )

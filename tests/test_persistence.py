@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 import hourglass as hg
-from hourglass.data import write
 
 
 @pytest.fixture
@@ -132,7 +131,7 @@ def test_a_kill_between_the_two_renames_loses_nothing(model: hg.Denoiser, tmp_pa
             raise KeyboardInterrupt
         rename(source, target)
 
-    monkeypatch.setattr(write.os, "replace", killed)
+    monkeypatch.setattr(os, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
         model.save(path)
     monkeypatch.undo()

@@ -17,8 +17,8 @@ from hourglass.networks.maps import Maps
 from hourglass.training.examples import Examples
 from hourglass.training.sources import Crops, Epoch
 
-QUICK = {"hidden": (8, 16), "n_components": 16, "crop": 32, "batch_size": 32, "epochs": 20, "random_state": 0}
-FEW = {"n_components": 8, "hidden": (4, 8), "crop": 32, "epochs": 1, "random_state": 0}
+QUICK: dict[str, Any] = {"hidden": (8, 16), "n_components": 16, "crop": 32, "batch_size": 32, "epochs": 20, "random_state": 0}
+FEW: dict[str, Any] = {"n_components": 8, "hidden": (4, 8), "crop": 32, "epochs": 1, "random_state": 0}
 
 
 def patterns(n: int = 36) -> list[np.ndarray]:
@@ -50,7 +50,8 @@ def test_the_other_view_of_a_crop_is_another_crop_of_the_same_image() -> None:
     assert (targets[:, 0, 0] != others[:, 0, 0]).float().mean() > 0.9  # elsewhere
     assert next(source.batches(Epoch(16, torch.Generator().manual_seed(0)))).others is None
     examples = Examples(source.in_pairs(), hg.GaussianNoise(0, 0.1), n_views=2)
-    inputs, wanted = next(examples.shuffled(16, *(torch.Generator().manual_seed(0) for _ in range(2))))
+    order, noise = (torch.Generator().manual_seed(0) for _ in range(2))
+    inputs, wanted = next(examples.shuffled(16, order, noise))
     assert torch.equal(inputs[:16], wanted[:16])
     assert 0.05 < float((inputs[16:] - wanted[16:]).std()) < 0.15  # each view has its own target
     assert not torch.equal(wanted[:16], wanted[16:])
@@ -85,7 +86,7 @@ def test_a_region_finds_its_image(retriever: hg.Retriever) -> None:
 
 
 def test_features_of_large_images_take_crops_and_small_ones_do_not() -> None:
-    few = {"epochs": 1, "hidden": (4, 4), "random_state": 0}
+    few: dict[str, Any] = {"epochs": 1, "hidden": (4, 4), "random_state": 0}
     large = np.random.default_rng(0).integers(0, 256, (8, 140, 150), dtype=np.uint8)
     with pytest.warns(hg.HourglassWarning, match='preset="photo-features"'):
         features = hg.Autoencoder(8, preset="features", **few).fit(large)

@@ -12,7 +12,7 @@ from PIL import Image
 import hourglass as hg
 from hourglass.data.files import read_image
 
-QUICK = {"hidden": (6, 8), "epochs": 1, "batch_size": 16, "random_state": 0}
+QUICK: dict[str, Any] = {"hidden": (6, 8), "epochs": 1, "batch_size": 16, "random_state": 0}
 SIZES = ((70, 90), (90, 70), (83, 101))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from hourglass.evaluation.photos import (
     published_results,
     rate_distortion_curve,
     role_of,
+    training_photographs,
 )
 from hourglass.evaluation.photos.searching import histograms, mean_colours, search_rows
 
@@ -213,11 +215,15 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     quick: dict[str, Any] = {"network": "maps", "n_components": 4, "hidden": (4, 6), "crop": 16, "epochs": 1}
 
     monkeypatch.setitem(models.ROLES, "denoise-grey", lambda: (hg.Denoiser(**quick), (models.grey_photographs(),)))
-    monkeypatch.setitem(models.ROLES, "denoise-colour", lambda: (hg.Denoiser(**quick), (models.training_photographs(),)))
+    monkeypatch.setitem(models.ROLES, "denoise-colour", lambda: (hg.Denoiser(**quick), (training_photographs(),)))
     monkeypatch.setitem(models.ROLES, "jpeg", lambda: (hg.Denoiser(**quick), (models.luma_of_photographs(),)))
     monkeypatch.setitem(models.ROLES, "documents", lambda: (hg.Denoiser(**quick), models._pages()))
+
+    def noisy(kind: str) -> tuple[hg.Denoiser, Any]:
+        return hg.Denoiser(**quick), models._noisy(kind)[1]
+
     for kind in ("clean", "twice", "once"):
-        monkeypatch.setitem(models.ROLES, f"noisy-{kind}", lambda kind=kind: (hg.Denoiser(**quick), models._noisy(kind)[1]))
+        monkeypatch.setitem(models.ROLES, f"noisy-{kind}", partial(noisy, kind))
     return tmp_path
 
 
@@ -281,7 +287,7 @@ def test_saved_models_are_measured_without_training(small: Path, run, tmp_path: 
     assert {row["setting"] for row in json.loads(out)["results"]} == {"Set5 ×2", "Set14 ×2"}
     assert {row["method"] for row in json.loads(out)["results"]} == {"bicubic", "Lanczos", "Enhancer"}
     colour = hg.Denoiser(4, network="maps", hidden=(4, 6), crop=16, epochs=1, random_state=0)
-    colour.fit(models.training_photographs()).save(tmp_path / "c.hg")
+    colour.fit(training_photographs()).save(tmp_path / "c.hg")
     published = [
         Result("denoise", f"{name}, σ = 25", "BM3D", {"psnr": 28.57}, is_published=True) for name in ("BSD68", "Kodak")
     ]

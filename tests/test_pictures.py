@@ -195,7 +195,7 @@ def test_an_animation_keeps_its_pace(tmp_path: Path) -> None:
     rewritten(source, tmp_path / "b.gif")
     with Image.open(tmp_path / "b.gif") as after:
         durations = []
-        for number in range(after.n_frames):
+        for number in range(after.n_frames):  # type: ignore[attr-defined]
             after.seek(number)
             durations.append(after.info["duration"])
         assert (durations, after.info["loop"]) == ([100, 200, 300], 2)
@@ -258,7 +258,10 @@ def test_one_bad_file_is_listed_and_the_list_goes_when_all_are_good(tmp_path: Pa
 def test_floats_up_to_1_beside_integers_have_their_own_white_level(tmp_path: Path) -> None:
     folder, out, rng = tmp_path / "in", tmp_path / "out", np.random.default_rng(0)
     folder.mkdir()
-    values = {"a.png": rng.integers(0, 4096, (8, 8)).astype(np.uint16), "b.tif": rng.random((8, 8), np.float32)}
+    values: dict[str, Array] = {
+        "a.png": rng.integers(0, 4096, (8, 8)).astype(np.uint16),
+        "b.tif": rng.random((8, 8), np.float32),
+    }
     for name, image in values.items():
         save(folder / name, image)
     save(folder / "c.tif", Image.fromarray(values["b.tif"]), save_all=True, append_images=[Image.fromarray(values["a.png"])])

@@ -70,7 +70,7 @@ def test_codes_in_the_plane(ax: Axes, plane: hg.Autoencoder) -> None:
     codes = plane.transform(DIGITS.images)
     plot.latent_map(codes, DIGITS.labels, ax=ax)
     assert [text.get_text() for text in ax.texts] == [str(digit) for digit in range(10)]
-    assert sum(len(points.get_offsets()) for points in ax.collections) == len(codes)
+    assert sum(len(np.asarray(points.get_offsets())) for points in ax.collections) == len(codes)
     other = plot.latent_map(codes)  # axes of its own
     assert other is not ax
     assert len(other.collections) == 1
@@ -105,15 +105,18 @@ def test_scores_rates_and_spectra(ax: Axes, plane: hg.Autoencoder) -> None:
     truth = np.repeat([0, 1], [300, 100])
     drawn = plot.roc(truth, np.concatenate([normal, strange]), name="detector")
     area = roc_auc_score(truth, np.concatenate([normal, strange]))
-    assert f"{area:.2f}" in drawn.get_legend().get_texts()[0].get_text()
+    legend = drawn.get_legend()
+    assert legend is not None
+    assert f"{area:.2f}" in legend.get_texts()[0].get_text()
     curve = plot.rate_distortion([(40, 0.01), (10, 0.1), (90, 0.0)], name="ours", color="black")
-    np.testing.assert_allclose(curve.lines[0].get_xydata(), [(10, 10), (40, 20)])  # bytes and dB, in order; lossless is none
-    shares = plot.spectrum(DIGITS.images, name="pixels").lines[0].get_ydata()
+    points = np.asarray(curve.lines[0].get_xydata())  # bytes and dB, in order; lossless is none
+    np.testing.assert_allclose(points, [(10, 10), (40, 20)])
+    shares = np.asarray(plot.spectrum(DIGITS.images, name="pixels").lines[0].get_ydata())
     assert (np.diff(shares) >= -1e-12).all()
     assert shares[-1] == pytest.approx(1)
     expected = np.linalg.svd(DIGITS.images.reshape(len(DIGITS.images), -1) / 255.0 - (DIGITS.images / 255.0).mean(0).ravel())[1]
     assert shares[3] == pytest.approx((expected[:4] ** 2).sum() / (expected**2).sum(), rel=1e-5)
-    assert len(plot.spectrum(plane.transform(DIGITS.images)).lines[0].get_ydata()) == 2
+    assert len(np.asarray(plot.spectrum(plane.transform(DIGITS.images)).lines[0].get_ydata())) == 2
     with pytest.raises(hg.DataError, match="no variance"):
         plot.spectrum(np.ones((5, 3)))
 

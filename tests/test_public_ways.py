@@ -28,7 +28,7 @@ PACKAGE = Path(hg.__file__).parent
 EPS = float(torch.finfo(torch.float32).eps)
 
 
-def imported_where(module: str, take_away: Callable[[pytest.MonkeyPatch], None]) -> ModuleType:
+def imported_where(module: str, take_away: Callable[[pytest.MonkeyPatch], object]) -> ModuleType:
     """A second copy of `module`, as it is imported where torch lacks something."""
     spec = importlib.util.find_spec(module)
     assert spec is not None
@@ -41,7 +41,11 @@ def imported_where(module: str, take_away: Callable[[pytest.MonkeyPatch], None])
 
 
 def without(module: str, *names: str) -> ModuleType:
-    return imported_where(module, lambda patch: [patch.delattr(torch, name) for name in names])
+    def take_away(patch: pytest.MonkeyPatch) -> None:
+        for name in names:
+            patch.delattr(torch, name)
+
+    return imported_where(module, take_away)
 
 
 def test_private_names_of_torch_are_asked_for_and_not_relied_on() -> None:
@@ -53,7 +57,7 @@ def test_private_names_of_torch_are_asked_for_and_not_relied_on() -> None:
             parts = words.replace("from torch", "torch").replace(" import ", ".").replace(", ", ".").split(".")
             is_private = any(part.startswith("_") and not part.startswith("__") for part in parts)
             if parts[0] in ("torch", "nn", "F", "torch_distributed") and is_private:
-                found.append(f"{path.relative_to(PACKAGE)}:{node.lineno} {words}")
+                found.append(f"{path.relative_to(PACKAGE)}:{node.lineno} {words}")  # type: ignore[attr-defined]
     assert not found
 
 
@@ -140,7 +144,7 @@ def test_gradients_are_averaged_the_same_in_public(monkeypatch: pytest.MonkeyPat
         vector.add_(torch.cat([torch.full((len(vector) - 2,), 2 * 9.0), torch.tensor([2 * 9.0, 2.0])]))
 
     monkeypatch.setattr(torch.distributed, "all_reduce", reduced)
-    made = []
+    made: list[list[Any]] = []
     for processes in (Processes(0, 2), public.Processes(0, 2)):
         parameters = [
             torch.zeros(2, 3, requires_grad=True),
@@ -191,7 +195,7 @@ def test_without_onednns_private_product_all_are_torchs_own(monkeypatch: pytest.
         dense = Dense.of(run, Objective(LOSSES["mse"]))
         assert dense is not None
         loss = dense.backpropagate(samples, samples)
-        gradients = [parameter.grad.clone() for parameter in network.parameters()]
+        gradients = [parameter.grad.clone() for parameter in network.parameters()]  # type: ignore[union-attr]
         directions = optimizers.orthogonalize(well_conditioned)
         with torch.no_grad():
             made.append([torch.tensor(loss), *gradients, directions, run_layers([network.encoder], samples)])

@@ -109,10 +109,10 @@ def test_structure_names_what_runs() -> None:
 
 def test_describing_leaves_a_network_as_it_was() -> None:
     network = build(OWN, (1, 28, 28), 5).train()
-    before = network.encoder[1].running_mean.clone()
+    before = network.encoder[1].running_mean.clone()  # type: ignore[index]
     describe(network, (1, 28, 28))
     assert network.training
-    assert network.encoder[1].running_mean.equal(before)
+    assert network.encoder[1].running_mean.equal(before)  # type: ignore[index]
 
 
 def test_info_draws_the_layers(run, tmp_path: Path, digits: np.ndarray) -> None:

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -163,9 +163,11 @@ def test_exported_models_are_served_as_they_were(models: dict[str, str], own: di
         }.items():
             there, here = (client.post(f"/models/{path}", content=body) for client in (exported, trained))
             assert there.status_code == here.status_code == 200, there.text
-            assert np.allclose(*(decode_npy(answer.content, "answer") for answer in (there, here)), atol=1e-4), path
+            theirs, ours = (decode_npy(answer.content, "answer") for answer in (there, here))
+            assert np.allclose(theirs, ours, atol=1e-4), path
         facts = [client.post("/models/detector/detect", content=encode_image(DIGIT)).json() for client in (exported, trained)]
-        assert np.allclose(*([*_numbers(fact)] for fact in facts), rtol=1e-3, atol=1e-3)
+        first, second = ([*_numbers(fact)] for fact in facts)
+        assert np.allclose(first, second, rtol=1e-3, atol=1e-3)
         assert exported.post("/models/detector/map?format=png", content=encode_image(DIGIT)).status_code == 200
         refused = exported.post("/models/denoiser/denoise?strength=0.3", content=encode_image(DIGIT))
         assert (refused.status_code, "leave strength out" in refused.text) == (400, True)
@@ -174,7 +176,8 @@ def test_exported_models_are_served_as_they_were(models: dict[str, str], own: di
         waits_for(lambda: exported.get("/models").json()["denoiser"]["version"] != before)
         resized = encode_image(noise(21, 30, 3))  # floats, in between, of which the file takes none
         answers = [client.post("/models/denoiser/denoise?format=npy", content=resized) for client in (exported, trained)]
-        assert np.allclose(*(decode_npy(answer.content, "answer") for answer in answers), atol=0.02)
+        theirs, ours = (decode_npy(answer.content, "answer") for answer in answers)
+        assert np.allclose(theirs, ours, atol=0.02)
     hg.export_onnx(own["compressor"], paths["denoiser"])
     with pytest.raises(hg.HourglassError, match="no use that can be served"):
         create_service(Settings(one(paths, "denoiser"), quiet=True))
@@ -340,7 +343,7 @@ def test_images_that_wait_go_into_one_call_and_the_bad_ones_fail_alone() -> None
     calls: list[int] = []
     begun, may_go = threading.Event(), threading.Event()
 
-    def run(images: np.ndarray) -> np.ndarray:
+    def run(images: np.ndarray) -> Any:
         begun.set()
         may_go.wait(5)
         calls.append(len(images))
@@ -512,7 +515,12 @@ def test_bytes_under_way_are_limited_together_and_a_stopping_server_takes_none()
 
 def test_time_is_limited(models: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     answer = Batcher._answer
-    monkeypatch.setattr(Batcher, "_answer", lambda self, batch: (time.sleep(0.6), answer(self, batch)))
+
+    def late_answer(self: Batcher, batch: Any) -> Any:
+        time.sleep(0.6)
+        return answer(self, batch)
+
+    monkeypatch.setattr(Batcher, "_answer", late_answer)
     service = create_service(Settings(one(models, "denoiser"), limits=Limits(seconds=0.3)))
     with TestClient(service, base_url=ADDRESS) as client:
         late = client.post("/models/denoiser/denoise", content=encode_image(DIGIT))
@@ -520,14 +528,14 @@ def test_time_is_limited(models: dict[str, str], monkeypatch: pytest.MonkeyPatch
         assert "0.3 seconds" in late.json()["error"]
         assert "retry-after" in late.headers
 
-    async def dawdle() -> list[dict]:
-        sent: list[dict] = []
+    async def dawdle() -> list[MutableMapping[str, Any]]:
+        sent: list[MutableMapping[str, Any]] = []
 
         async def receive() -> dict:
             await asyncio.sleep(5)
             return {"type": "http.request", "body": b"", "more_body": False}
 
-        async def send(message: dict) -> None:
+        async def send(message: MutableMapping[str, Any]) -> None:
             sent.append(message)
 
         path = "/models/denoiser/denoise"
@@ -557,7 +565,7 @@ def test_a_token_is_asked_for(models: dict[str, str], tmp_path: Path) -> None:
             "Bearer",
             "Bearer ümlaut",
         ):
-            answer = client.post("/models/denoiser/denoise", content=b"x", headers={"authorization": given.encode()})
+            answer = client.post("/models/denoiser/denoise", content=b"x", headers={b"authorization": given.encode()})
             assert answer.status_code == 401, given
             assert answer.headers["www-authenticate"] == "Bearer"
     (tmp_path / "token").write_text("from-a-file\n")

@@ -13,6 +13,8 @@ import tarfile
 import time
 import warnings
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,7 +63,7 @@ def children() -> list[str]:
     return found
 
 
-def whole_epoch(source: Stream, size: int, seed: int = 0, **options: object) -> list[int]:
+def whole_epoch(source: Stream, size: int, seed: int = 0, **options: Any) -> list[int]:
     return [number for batch in source.batches(size, seed, **options) for number in numbers_of(batch.images)]
 
 
@@ -78,13 +80,13 @@ def test_every_kind_gives_the_images_of_the_array(
     assert (source.shape, source.ndim, len(source), source.dtype) == (wanted.shape, 3, N, wanted.dtype)
     parts = list(source)
     assert np.array_equal(np.concatenate([part.images for part in parts]), wanted)
-    keys = [key for part in parts for key in part.keys]
+    keys = [key for part in parts for key in part.keys]  # type: ignore[union-attr]
     assert len(set(keys)) == (34 if kind == "parquet of structs" else N)  # whose files are named alike in each shard
     if kind.startswith("npy"):
         assert all(part.labels is None for part in parts)
         assert keys[-1] == f"{sources[kind]}/part2.npy#32"
     else:
-        assert [label for part in parts for label in part.labels] == LABELS
+        assert [label for part in parts for label in part.known_labels] == LABELS
     shuffled = np.concatenate([batch.images for batch in source.batches(7, seed=1)])
     assert sorted(map(bytes, shuffled)) == sorted(map(bytes, wanted))
     assert not np.array_equal(shuffled, wanted)
@@ -101,12 +103,14 @@ def test_load_is_the_stream_in_memory(kind: str, sources: dict[str, Path], squar
     assert np.array_equal(loaded.images, held.images)
     assert (loaded.labels is None) == (held.labels is None) == kind.startswith("npy")
     if loaded.labels is not None:
-        assert loaded.labels.tolist() == held.labels.tolist() == LABELS
+        assert loaded.known_labels.tolist() == held.known_labels.tolist() == LABELS
 
 
 def test_what_images_are_called(sources: dict[str, Path]) -> None:
     def first(kind: str) -> str:
-        return next(iter(stream(sources[kind], workers=0))).keys[1]
+        keys = next(iter(stream(sources[kind], workers=0))).keys
+        assert keys is not None
+        return keys[1]
 
     assert first("tar") == f"{sources['tar']}/part0.tar#0001.png"
     assert first("tar, PAX") == f"{sources['tar, PAX']}/part0.tar#{'folder/' * 20}bild-ü-0001.png"
@@ -122,9 +126,10 @@ def test_named_columns_and_numbers_as_labels(tmp_path: Path, square: np.ndarray)
     (tmp_path / "x.parquet").write_bytes(sharded.parquet_of(columns))
     (tmp_path / "x.tar").write_bytes(sharded.tar(square[:5], [3, -1, 10**30, 2, 0]))
     held = stream(tmp_path / "x.parquet", workers=0).in_memory()
+    assert held.keys is not None
     assert held.keys[7] == "n7"
-    assert held.labels.tolist() == columns["label"]
-    assert [str(label) for label in stream(tmp_path / "x.tar", workers=0).in_memory().labels] == [
+    assert held.known_labels.tolist() == columns["label"]
+    assert [str(label) for label in stream(tmp_path / "x.tar", workers=0).in_memory().known_labels] == [
         "3",
         "-1",
         str(10**30),
@@ -145,7 +150,7 @@ def test_lists_of_several_lengths_are_left_out_one_by_one(tmp_path: Path) -> Non
         held = source.in_memory()
     assert len(notes) == 1
     assert numbers_of(held.images) == [0, 2, 5]
-    assert held.labels.tolist() == ["a", "c", "f"]
+    assert held.known_labels.tolist() == ["a", "c", "f"]
     with pytest.warns(hg.HourglassWarning, match="3 of 6"):
         assert sorted(whole_epoch(stream(tmp_path / "x.parquet", workers=1), 4)) == [0, 2, 5]
 
@@ -271,7 +276,8 @@ def test_a_stream_is_no_array_and_says_so() -> None:
     assert repr(source) == "<30 images of 4×5, uint8, in 1 shards>"
     with pytest.raises(hg.DataError, match="not held in memory: pass it to fit"):
         np.asarray(source)
-    for wrong in ({"buffer": 0}, {"workers": -1}):
+    refused: tuple[dict[str, Any], ...] = ({"buffer": 0}, {"workers": -1})
+    for wrong in refused:
         with pytest.raises(hg.DataError, match="allowed"):
             Stream([Counted(0, [1])], **wrong)
 
@@ -373,7 +379,7 @@ def test_a_block_that_cannot_be_read_is_one_reject(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("module", [arrays, tar, folder])
-def test_blocks_are_read_alone(module: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_are_read_alone(module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "IMAGES_PER_BLOCK", 7)
     kind = {arrays: "npy", tar: "tar, PAX", folder: "folder"}[module]
     source = stream(sharded.write(kind, tmp_path, numbered(40), n_shards=2), workers=0, buffer=12)
@@ -491,8 +497,9 @@ def test_a_folder_is_sorted_and_cut_as_load_sorts_it(tmp_path: Path, monkeypatch
     source = stream(path, workers=0)
     assert len(source.shards) == 3
     held, loaded = source.in_memory(), hg.load(path).train
+    assert loaded.paths is not None
     assert held.keys == tuple(str(path) for path in loaded.paths)
-    assert held.labels.tolist() == loaded.labels.tolist()
+    assert held.known_labels.tolist() == loaded.known_labels.tolist()
     assert np.array_equal(held.images, loaded.images)
 
 
@@ -601,7 +608,7 @@ def test_images_beside_shards_are_told_of(tmp_path: Path) -> None:
         ("x", {"workers": "two"}, "a whole number, 0 or more"),
     ],
 )
-def test_nonsense_is_refused_in_words(given: object, options: dict[str, object], words: str, tmp_path: Path) -> None:
+def test_nonsense_is_refused_in_words(given: Any, options: dict[str, Any], words: str, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", numbered(3))
     source = tmp_path / "x.npy" if given == "x" else given
     with pytest.raises(hg.DataError, match=words):
@@ -630,6 +637,7 @@ def test_images_with_dots_in_their_names_are_images(tmp_path: Path) -> None:
             archive.addfile(member, io.BytesIO(content))
     with pytest.warns(hg.HourglassWarning, match=r"2 files in it are neither images nor labels .*1 \.json"):
         (part,) = stream(tmp_path / "x.tar", strict=True, workers=0)
+    assert part.keys is not None
     names = [key.partition("#")[2] for key in part.keys]
     assert names == ["22.05.png", "img.left.png", "img.right.png", "a.1.png", "a.2.png"]
     assert part.labels is None  # not each has one
@@ -714,7 +722,7 @@ def test_floats_that_no_sample_showed_are_rounded_with_a_note(tmp_path: Path) ->
     for row in range(12):
         save_tif(tmp_path / "in" / f"{row:02d}.tif", np.full((6, 6), 200, np.uint8))
     source, kept = stream(tmp_path / "in", workers=0), stream(tmp_path / "in", workers=0, white=1)
-    assert (source.dtype, kept.dtype) == (np.uint8, np.float32)
+    assert (source.dtype, kept.dtype) == (np.dtype(np.uint8), np.dtype(np.float32))
     save_tif(tmp_path / "in" / "01.tif", np.full((6, 6), 0.7, np.float32))
     with pytest.warns(hg.HourglassWarning, match="floats among images of 8 bits, to which they are rounded; white=1 keeps"):
         assert next(iter(source)).images[1, 0, 0] == 178
@@ -765,5 +773,6 @@ def test_a_stray_image_takes_no_labels_of_a_stream(tmp_path: Path) -> None:
         split = stream(tmp_path, workers=0).in_memory()
     with pytest.warns(hg.HourglassWarning, match="1 of 4 images lie above the class folders, have no label and are left out"):
         loaded = hg.load(tmp_path).train
-    assert split.labels.tolist() == loaded.labels.tolist() == ["a", "a", "b"]
+    assert split.known_labels.tolist() == loaded.known_labels.tolist() == ["a", "a", "b"]
+    assert split.keys is not None
     assert [Path(key).name for key in split.keys] == ["1.png", "2.png", "3.png"]

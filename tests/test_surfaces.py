@@ -17,7 +17,7 @@ import hourglass as hg
 from hourglass.anomaly import standardised
 from hourglass.estimators import presets
 
-SMALL = {"hidden": (8, 16), "learning_rate": 0.02, "epochs": 40, "batch_size": 8, "random_state": 0}
+SMALL: dict[str, Any] = {"hidden": (8, 16), "learning_rate": 0.02, "epochs": 40, "batch_size": 8, "random_state": 0}
 
 
 def surface(height: int, width: int, seed: int) -> np.ndarray:
@@ -29,7 +29,8 @@ def surface(height: int, width: int, seed: int) -> np.ndarray:
 
 def surfaces(count: int, seed: int) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
-    return [surface(*rng.integers(66, 110, 2), 1000 * seed + number) for number in range(count)]
+    sizes = (rng.integers(66, 110, 2) for _ in range(count))
+    return [surface(height, width, 1000 * seed + number) for number, (height, width) in enumerate(sizes)]
 
 
 def scratched(image: np.ndarray, seed: int = 0) -> tuple[np.ndarray, tuple[int, int]]:
@@ -160,7 +161,7 @@ def test_features_of_a_network_of_ones_own(tmp_path: Path, monkeypatch: pytest.M
     loaded = hg.load_model(tmp_path / "d.hg", features=backbone)
     np.testing.assert_array_equal(loaded.score_samples(faulty), fitted.score_samples(faulty))
     several = hg.AnomalyDetector(features=Several(backbone), **settings).fit(images)  # maps of two sizes
-    assert several.evidence_["features"].mean.shape == (11,)
+    assert several.evidence_["features"].mean.shape == (11,)  # type: ignore[attr-defined]
     wrong = {"must return feature maps": torch.nn.Flatten(), "fails on float32 images": torch.nn.Conv2d(5, 2, 3)}
     for words, module in wrong.items():
         with pytest.raises(hg.ModelError, match=words):

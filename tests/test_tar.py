@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -20,14 +21,15 @@ from hourglass.data.files import encode_image
 from hourglass.data.shards import Form, tar
 from sharded import numbered, numbers_of
 
-FORMATS = {"USTAR": tarfile.USTAR_FORMAT, "GNU": tarfile.GNU_FORMAT, "PAX": tarfile.PAX_FORMAT}
+Format = Literal[0, 1, 2]  # as `tarfile` numbers them
+FORMATS: dict[str, Format] = {"USTAR": tarfile.USTAR_FORMAT, "GNU": tarfile.GNU_FORMAT, "PAX": tarfile.PAX_FORMAT}
 PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 OTHERS = (tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE)
 
 Entry = tuple[tarfile.TarInfo, bytes]
 
 
-def archive_of(entries: Sequence[Entry], form: int, pax_headers: dict[str, str] | None = None) -> bytes:
+def archive_of(entries: Sequence[Entry], form: Format, pax_headers: dict[str, str] | None = None) -> bytes:
     """Without the entries that the format cannot hold: ustar has no place for a name that cannot be cut at a slash."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=form, pax_headers=pax_headers) as archive:
@@ -88,6 +90,10 @@ def _as_read(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
+def plain_files(archive: tarfile.TarFile) -> list[tuple[str, bytes]]:
+    return [(info.name, archive.extractfile(info).read()) for info in archive if info.isreg()]  # type: ignore[union-attr]
+
+
 def read_by_both(content: bytes, path: Path) -> tuple[list[tuple[str, bytes]], list[tuple[str, bytes]]]:
     """(name, content) of every plain file, as we and as tarfile read it."""
     path.write_bytes(content)
@@ -95,7 +101,7 @@ def read_by_both(content: bytes, path: Path) -> tuple[list[tuple[str, bytes]], l
         members = list(tar._members(stream))
         ours = [(member.name, tar._content(stream, member)) for member in members]
     with tarfile.open(path, encoding="utf-8", errors="surrogateescape") as archive:
-        theirs = [(info.name, archive.extractfile(info).read()) for info in archive if info.isreg()]
+        theirs = plain_files(archive)
     return ours, theirs
 
 
@@ -142,10 +148,10 @@ STEMS = ["a", "a.left", "a.right", "b", "b.1", "dir/a", "dir/a.1", "dir.x/a", ".
 ENDINGS = [".png", ".png", ".PNG", ".cls", ".CLS", ".json", ""]
 
 
-def wanted_of(path: Path) -> tuple[list[str], list[int], list[object]]:
+def wanted_of(path: Path) -> tuple[list[str], list[int], list[int | None]]:
     """(names, numbers, labels) of the images, as WebDataset's rule says over what tarfile reads."""
     with tarfile.open(path) as archive:
-        files = [(info.name, archive.extractfile(info).read()) for info in archive if info.isreg()]
+        files = plain_files(archive)
 
     def key(file: tuple[str, bytes]) -> str:
         folder, last = os.path.split(file[0])
@@ -199,9 +205,8 @@ def test_links_to_images_are_left_out_by_name_or_strictly_refused(tmp_path: Path
     entries = [entry("0.png", png), *(entry(name, b"", kind, linkname="0.png") for name, kind in links.items())]
     (tmp_path / "links.tar").write_bytes(archive_of(entries, tarfile.PAX_FORMAT))
     with pytest.warns(hg.HourglassWarning, match=r"2 of 3 images cannot be read.*#hard.png: is a link"):
-        assert [key for split in hg.stream(tmp_path / "links.tar", workers=0) for key in split.keys] == [
-            f"{tmp_path}/links.tar#0.png"
-        ]
+        splits = list(hg.stream(tmp_path / "links.tar", workers=0))
+    assert [key for split in splits for key in split.keys] == [f"{tmp_path}/links.tar#0.png"]  # type: ignore[union-attr]
     with pytest.raises(hg.DataError, match=r"hard\.png: is a link in the archive"):
         list(hg.stream(tmp_path / "links.tar", workers=0, strict=True))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def test_resumed_is_uninterrupted_bit_for_bit(network: str, optimizer: str, digi
     hidden = (6, 8) if NETWORKS[network].takes_any_size else None  # for speed
 
     def model() -> hg.Denoiser:
-        options = {"network": network, "hidden": hidden, "optimizer": optimizer}
+        options: dict[str, Any] = {"network": network, "hidden": hidden, "optimizer": optimizer}
         return hg.Denoiser(4, **options, epochs=4, learning_rate=0.01, random_state=7)
 
     straight = model().fit(digits)
@@ -52,7 +53,7 @@ def test_resumed_is_uninterrupted_bit_for_bit(network: str, optimizer: str, digi
 
 
 def test_resume_with_early_stopping_keeps_the_best_epoch(digits: np.ndarray, tmp_path) -> None:
-    options = {"epochs": 40, "early_stopping": True, "patience": 3, "learning_rate": 0.3, "random_state": 0}
+    options: dict[str, Any] = {"epochs": 40, "early_stopping": True, "patience": 3, "learning_rate": 0.3, "random_state": 0}
     straight = hg.Autoencoder(4, **options).fit(digits)
     checkpoint = tmp_path / "c"
     with pytest.raises(KeyboardInterrupt):

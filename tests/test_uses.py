@@ -63,7 +63,7 @@ def test_a_fitted_autoencoder_serves_without_training(kind, split: hg.Split, aut
 
 @pytest.mark.parametrize("kind", ESTIMATORS.values())
 def test_saved_is_loaded_and_pickled_with_all_it_learned(kind, split: hg.Split, tmp_path) -> None:
-    images, labels = split.images[:200], split.labels[:200].astype(str)
+    images, labels = split.images[:200], split.known_labels[:200].astype(str)
     model = kind(6, epochs=2, random_state=0).fit(images, labels)
     model.save(tmp_path / "m.hg")
     for same in (hg.load_model(tmp_path / "m.hg"), pickle.loads(pickle.dumps(model))):
@@ -137,6 +137,7 @@ def test_samples_look_like_their_class(generator: hg.Generator, split: hg.Split)
     assert written.shape == (4, 8, 8)
     codes, labels = generator.sample_codes(300, random_state=0)
     assert codes.shape == (300, 12)
+    assert labels is not None
     assert set(labels) == set(range(10))
 
 
@@ -160,7 +161,7 @@ def test_what_cannot_be_drawn_is_refused(generator: hg.Generator, split: hg.Spli
         with pytest.raises(hg.ParameterError):
             generator.sample(**wrong)
     with pytest.raises(hg.DataError, match="one label for each"):
-        hg.Generator(epochs=1).fit(split.images, split.labels[:10])
+        hg.Generator(epochs=1).fit(split.images, split.known_labels[:10])
     unlabelled = hg.Generator(4, epochs=1, random_state=0).fit(split.images[:100])
     assert unlabelled.sample(2).shape == (2, 8, 8)
     with pytest.raises(hg.ParameterError, match="without labels"):
@@ -180,7 +181,7 @@ def test_the_features_preset_tells_digits_apart(split: hg.Split) -> None:
         """The 32 dimensions that the map is a layout of."""
         given = torch.from_numpy(model.sample_.to_network(images))
         with torch.no_grad():
-            return model.encoder_[0].cpu()(given).numpy()
+            return model.encoder_[0].cpu()(given).numpy()  # type: ignore[index]
 
     for encode, least in ((model.transform, 0.75), (wide, 0.93)):
         reader = KNeighborsClassifier(5).fit(encode(split.images), split.labels)
@@ -310,7 +311,7 @@ def test_more_quality_is_more_bytes_and_less_error(split: hg.Split) -> None:
         model = hg.Compressor(16, quality=quality, hidden=(64,), epochs=60, random_state=0).fit(split.images)
         blob = model.compress(split.images)
         sizes.append(len(blob))
-        errors.append(np.square(model.decompress(blob) / 255 - split.images / 255).mean())
+        errors.append(np.square(np.asarray(model.decompress(blob)) / 255 - split.images / 255).mean())
     assert sizes == sorted(sizes)
     assert errors == sorted(errors, reverse=True)
     assert sizes[1] < 0.25 * split.images.size
@@ -321,7 +322,7 @@ def test_the_search_over_integers_pays(split: hg.Split, autoencoder: hg.Autoenco
     for sweeps in (0, 2):
         model = hg.Compressor.from_autoencoder(autoencoder, split.images, sweeps=sweeps)
         blob = model.compress(split.images)
-        error = np.square(model.decompress(blob) / 255 - split.images / 255).mean()
+        error = np.square(np.asarray(model.decompress(blob)) / 255 - split.images / 255).mean()
         costs[sweeps] = error + model.price_ * len(blob) / len(split) * 8 * np.log(2)
     assert costs[2] < costs[0]
 
@@ -488,7 +489,7 @@ def test_labels_are_checked_before_training(split: hg.Split, monkeypatch: pytest
     for kind in (hg.Generator, hg.Retriever):
         monkeypatch.setattr("hourglass.estimators.fitting.Fit.train", never)
         with pytest.raises(hg.DataError):
-            kind().fit(split.images, split.labels[:5])
+            kind().fit(split.images, split.known_labels[:5])
 
 
 def test_a_detector_of_few_images_keeps_its_scale(split: hg.Split) -> None:
@@ -504,6 +505,8 @@ def test_tiles_of_one_image_are_held_out_together(tmp_path) -> None:
         write_image(tmp_path / f"{number}.png", np.full((16, 16), number, np.uint8))
     dataset = hg.load(tmp_path, tile=(8, 8)).with_test(seed=0, share=0.4)
     assert (len(dataset.train), len(dataset.test)) == (27, 18)
+    assert dataset.train.paths is not None
+    assert dataset.test.paths is not None
     assert not set(dataset.train.paths) & set(dataset.test.paths)
 
 
@@ -554,7 +557,7 @@ def test_labelled_samples_set_the_threshold() -> None:
     digits = hg.load("digits")
     ones = digits.train.images[digits.train.labels == 1]
     detector = hg.AnomalyDetector(epochs=10, quantile=0.9, random_state=0).fit(ones)
-    images, is_other = digits.test.images[:200], digits.test.labels[:200] != 1
+    images, is_other = digits.test.images[:200], digits.test.known_labels[:200] != 1
     rates = []
     for labels in (is_other, is_other.astype(int), np.where(is_other, -1, 1)):
         found = detector.set_threshold(X=images, y=labels).predict(images) < 0
@@ -562,7 +565,11 @@ def test_labelled_samples_set_the_threshold() -> None:
     scores = detector.score_samples(images)
     best = max((scores[is_other] < t).mean() - (scores[~is_other] < t).mean() for t in [*scores, np.inf])
     assert rates == [pytest.approx(best)] * 3
-    for labels, words in ((np.ones(200), "both kinds"), (is_other[:5], "200 labels"), (digits.test.labels[:200], "and holds")):
+    for labels, words in (
+        (np.ones(200), "both kinds"),
+        (is_other[:5], "200 labels"),
+        (digits.test.known_labels[:200], "and holds"),
+    ):
         with pytest.raises(hg.DataError, match=words):
             detector.set_threshold(X=images, y=labels)
     for given in ({"y": is_other}, {"y": is_other, "X": images, "quantile": 0.9}, {"y": is_other, "X": images, "offset": 1.0}):
@@ -593,14 +600,15 @@ def test_the_threshold_can_be_set_after_fitting(digits: np.ndarray, tmp_path, mo
     with pytest.raises(hg.ParameterError, match="contamination"):
         detector.set_threshold(contamination=0.9)
     assert detector.contamination is None
-    for offset in ("x", float("nan"), float("inf"), True):
+    offsets: tuple[Any, ...] = ("x", float("nan"), float("inf"), True)
+    for offset in offsets:
         with pytest.raises(hg.ParameterError, match="offset"):
             detector.set_threshold(offset)
-    before = dict(vars(detector))
+    held = dict(vars(detector))
     monkeypatch.setattr(hg.AnomalyDetector, "_scores", interrupted)
     with pytest.raises(KeyboardInterrupt):
         detector.set_threshold(quantile=0.7, X=digits)
-    assert vars(detector) == before
+    assert vars(detector) == held
 
 
 def test_probabilities_are_pyods(digits: np.ndarray) -> None:

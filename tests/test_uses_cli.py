@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -202,7 +203,7 @@ def test_enhance_a_folder(photos: Path, run, tmp_path: Path) -> None:
 
 def test_the_wrong_model_or_option_is_refused_in_one_line(run, tmp_path: Path) -> None:
     model = trained(run, "autoencoder", "digits", tmp_path / "a.hg")
-    for message, arguments in {
+    refused: dict[str, list[object]] = {
         "this needs one of --task detector": ["detect", model, "digits", "-o", tmp_path / "f"],
         "this needs one of --task retriever": ["search", model, "digits"],
         "this needs one of --task enhancer": ["enhance", model, tmp_path, "-o", tmp_path / "f"],
@@ -212,7 +213,8 @@ def test_the_wrong_model_or_option_is_refused_in_one_line(run, tmp_path: Path) -
         "--factor is not for --task denoiser": ["train", "--data", "digits", "-o", tmp_path / "n.hg", "--factor", 2],
         "--backend is not for --task denoiser": ["train", "--data", "digits", "-o", tmp_path / "n.hg", "--backend", "exact"],
         "'cook' is not one of": ["evaluate", "--suite", "uses", "--use", "cook", "--data", "digits"],
-    }.items():
+    }
+    for message, arguments in refused.items():
         code, out, err = run(*arguments)
         assert code == 2, arguments
         assert message in err, (arguments, err)
@@ -245,7 +247,14 @@ def deep(tmp_path: Path) -> Path:
 
 def test_shards_are_added_with_the_white_level_of_the_model(deep: Path, run, tmp_path: Path) -> None:
     images = np.random.default_rng(1).integers(0, 4096, (12, 8, 8)).astype(np.uint16)
-    known = {"network": "mlp", "corruption": None, "penalty": (), "epochs": 1, "metric": "euclidean", "random_state": 0}
+    known: dict[str, Any] = {
+        "network": "mlp",
+        "corruption": None,
+        "penalty": (),
+        "epochs": 1,
+        "metric": "euclidean",
+        "random_state": 0,
+    }
     retriever = hg.Retriever(4, white=4095, **known).fit(images)
     for white in ([], ["--white", 60000]):
         retriever.save(tmp_path / "r.hg")

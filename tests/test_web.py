@@ -13,8 +13,10 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator, MutableMapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,7 +52,7 @@ def unpacked(content: bytes) -> tuple[dict, dict[str, np.ndarray]]:
 def scene() -> Scene:
     digits = hg.load("digits").train
     model = hg.Autoencoder(4, epochs=2, random_state=0).fit(digits.images)
-    return Scene(model, Split(digits.images[:300], digits.labels[:300]), "digits")
+    return Scene(model, Split(digits.images[:300], digits.known_labels[:300]), "digits")
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,7 @@ def png(shape: tuple[int, ...], mode: str | None = None) -> bytes:
 
 
 def test_arrays_come_back_as_they_were_packed() -> None:
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "odd": np.arange(7, dtype=np.uint8),
         "transposed": np.arange(6, dtype=np.float32).reshape(2, 3).T,
         "rows": np.array([-1, 2], dtype=np.int32),
@@ -97,7 +99,9 @@ def test_the_overview_holds_codes_labels_and_the_principal_plane(client: TestCli
     assert facts["shape"] == [8, 8]
     assert facts["classes"] == [str(digit) for digit in range(10)]
     assert np.array_equal(arrays["codes"], scene.codes)
-    assert np.array_equal([int(facts["classes"][label]) for label in arrays["labels"]], hg.load("digits").train.labels[:300])
+    assert np.array_equal(
+        [int(facts["classes"][label]) for label in arrays["labels"]], hg.load("digits").train.known_labels[:300]
+    )
     centred = scene.codes - scene.codes.mean(0)
     spread = (centred @ arrays["principal"].T).var(0)
     assert np.allclose(sorted(spread)[::-1], sorted(np.linalg.eigvalsh(np.cov(centred.T)))[:1:-1], rtol=0.02)
@@ -243,7 +247,7 @@ def test_other_hosts_and_pages_of_other_sites_are_refused(client: TestClient) ->
         assert client.get("/", headers={"sec-fetch-site": site}).status_code == 200  # a link to the page
     for host in ("127.0.0.1", "localhost:1", "LOCALHOST", "[::1]:8265"):
         assert client.get("/", headers={"host": host}).status_code == 200, host
-    post = {"content": b"\0" * 64}
+    post: dict[str, Any] = {"content": b"\0" * 64}
     for origin in ("https://evil.example", "null", "http://127.0.0.1:9999"):
         assert client.post("/api/score", **post, headers={"origin": origin}).status_code == 403, origin
     assert client.post("/api/score", **post, headers={"origin": "http://127.0.0.1:8265"}).status_code == 200
@@ -270,14 +274,16 @@ def test_codes_far_out_are_refused_not_cast(client: TestClient) -> None:
 
 
 def test_a_client_that_leaves_is_nobodys_fault(scene: Scene) -> None:
-    async def leave() -> list[dict]:
-        sent: list[dict] = []
-        told = iter([{"type": "http.request", "body": b"123", "more_body": True}, {"type": "http.disconnect"}])
+    async def leave() -> list[MutableMapping[str, Any]]:
+        sent: list[MutableMapping[str, Any]] = []
+        told: Iterator[dict[str, Any]] = iter(
+            [{"type": "http.request", "body": b"123", "more_body": True}, {"type": "http.disconnect"}]
+        )
 
         async def receive() -> dict:
             return next(told)
 
-        async def send(message: dict) -> None:
+        async def send(message: MutableMapping[str, Any]) -> None:
             sent.append(message)
 
         headers = [(b"host", b"localhost"), (b"content-length", b"8")]
@@ -367,10 +373,12 @@ def test_the_verb_serves_until_it_is_interrupted(tmp_path: Path) -> None:
 
 
 def test_answers_do_not_wait_for_acknowledgements(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    import uvicorn
+
     from hourglass.web import server
 
     taken: list[socket.socket] = []
-    monkeypatch.setattr(server.uvicorn.Server, "run", lambda _, sockets: taken.extend(one.dup() for one in sockets))
+    monkeypatch.setattr(uvicorn.Server, "run", lambda _, sockets: taken.extend(one.dup() for one in sockets))
     server.serve(scene, "127.0.0.1", 0, lambda _: None)
     with taken[0] as listener:
         assert listener.proto == socket.IPPROTO_TCP  # else asyncio leaves Nagle's algorithm on

@@ -26,7 +26,7 @@ import hourglass as hg  # noqa: E402
 from benchmarks.provenance import code_digest, processor  # noqa: E402
 from hourglass.data import files  # noqa: E402
 from hourglass.networks import NETWORKS  # noqa: E402
-from reliability import (  # type: ignore[attr-defined]  # noqa: E402  # no stubs for tests
+from reliability import (  # noqa: E402
     bombs,
     busy,
     collapse,

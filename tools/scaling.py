@@ -27,9 +27,9 @@ import numpy as np
 from safetensors.numpy import load_file
 
 import hourglass as hg
-import scaling_data
 from benchmarks.provenance import code_digest, processor
-from scaling_page import PLANNED_BATCH, page
+from tools import scaling_data
+from tools.scaling_page import PLANNED_BATCH, page
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL, LARGE = (28, 28), (64, 64, 3)

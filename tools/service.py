@@ -34,7 +34,7 @@ import hourglass as hg
 from benchmarks.provenance import code_digest, processor
 from hourglass.data.array_files import decode_npy, encode_npy
 from hourglass.images import to_uint8
-from service_clients import Question, Tally, Uint8, asked, client, questions
+from tools.service_clients import Question, Tally, Uint8, asked, client, questions
 
 CLIENTS, WORKERS, IMAGES = 64, 2, 32
 WARM = 0.2  # share of a run before memory is compared

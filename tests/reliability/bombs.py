@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -100,6 +101,7 @@ def _cases(folder: Path) -> list[tuple[str, int, Callable[[], object]]]:
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as opened:
         opened.writestr("images.npy", npy.getvalue() + bytes(many))
     file("images.npz", archive.getvalue(), BYTES)
+    options: dict[str, Any]
     for kind, options in (("png", {}), ("tiff", {"compression": "tiff_adobe_deflate"}), ("jpeg", {}), ("bmp", {})):
         stream = io.BytesIO()
         Image.new("L", (side, side)).save(stream, kind, **options)

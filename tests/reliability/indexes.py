@@ -40,10 +40,10 @@ def models(folder: Path) -> list[Path]:
         with unittest.mock.patch.object(InvertedFile, "FEWEST", 300):
             ids = [f"{row}.png" for row in range(400)]
             model = hg.Retriever(3, backend=backend, epochs=1, random_state=0).fit(
-                digits.images[:400], digits.labels[:400], ids=ids
+                digits.images[:400], digits.known_labels[:400], ids=ids
             )
             model.save(path)
-            model.remove(["3.png"]).add(digits.images[400:403], digits.labels[400:403], ids=["x", "y", "z"]).save(path)
+            model.remove(["3.png"]).add(digits.images[400:403], digits.known_labels[400:403], ids=["x", "y", "z"]).save(path)
         paths.append(path)
     return paths
 

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,7 @@ def kill(amount: int, seed: int, folder: Path) -> Losses:
     codes = [model.transform(images[:5]) for model in models]
     for number in range(amount):
         work = _train if number % 2 == 0 else _save
-        finished = _killed(lambda tell, work=work: work(folder, images, models, tell), chance.uniform(_SHORTEST, _LONGEST))
+        finished = _killed(partial(work, folder, images, models), chance.uniform(_SHORTEST, _LONGEST))
         losses.kills += 1
         seen |= {part.name for part in folder.glob(".*.part")}
         try:
@@ -131,7 +132,7 @@ def _epochs_of(path: Path, images: np.ndarray, epochs: int = 100_000) -> int:
     return found[0]
 
 
-def _train(folder: Path, images: np.ndarray, _: object, tell: Callable[[int], None]) -> None:
+def _train(folder: Path, images: np.ndarray, _: object, tell: Callable[[int], object]) -> None:
     class Tell(hg.Callback):
         def on_epoch_end(self, run: object) -> None:
             tell(run.epoch)  # type: ignore[attr-defined]
@@ -140,20 +141,20 @@ def _train(folder: Path, images: np.ndarray, _: object, tell: Callable[[int], No
     _autoencoder(100_000, 0).fit(images, checkpoint=path, resume=path.exists(), callbacks=[Tell()])
 
 
-def _save(folder: Path, _: object, models: list[hg.Autoencoder], tell: Callable[[int], None]) -> None:
+def _save(folder: Path, _: object, models: list[hg.Autoencoder], tell: Callable[[int], object]) -> None:
     for number in range(100_000):
         models[number % 2].save(folder / "model.hg")
         tell(number)
 
 
-def _killed(work: Callable[[Callable[[int], None]], None], seconds: float) -> list[int]:
+def _killed(work: Callable[[Callable[[int], object]], None], seconds: float) -> list[int]:
     """What `work` told until its process was killed, so many seconds after it first told something."""
     reader, writer = os.pipe()
     process = os.fork()
     if process == 0:
         os.close(reader)
         try:
-            work(lambda number: os.write(writer, number.to_bytes(4, "little")) and None)
+            work(lambda number: os.write(writer, number.to_bytes(4, "little")))
         finally:
             os._exit(1)
     os.close(writer)

@@ -186,7 +186,10 @@ def _images(path: Path) -> tuple[Mutate, Read]:
     seeds = []
     for kind in sorted(set(files.IMAGE_FORMATS.values())):
         for mode in ("L", "RGB", "RGBA", "P", "1", "CMYK", "I;16", "F"):
-            deep = {"I;16": values[..., 0].astype(np.uint16) * 257, "F": values[..., 0].astype(np.float32)}
+            deep: dict[str, np.ndarray] = {
+                "I;16": values[..., 0].astype(np.uint16) * 257,
+                "F": values[..., 0].astype(np.float32),
+            }
             image = Image.fromarray(deep[mode]) if mode in deep else Image.fromarray(values[..., :3]).convert(mode)
             for options in ({}, {"save_all": True, "append_images": [image] * 2}):
                 stream = io.BytesIO()
@@ -214,9 +217,9 @@ def _model(path: Path) -> dict[str, Any]:
 def _saved(kind: str, path: Path) -> None:
     """A small estimator of this kind, fitted to digits and saved."""
     digits = hg.load("digits").train
-    small = {"epochs": 1, "random_state": 0}
+    small: dict[str, Any] = {"epochs": 1, "random_state": 0}
     model: Any = ESTIMATORS[kind](**small) if kind == "enhancer" else ESTIMATORS[kind](3, **small)
-    model.fit(digits.images[:100], digits.labels[:100] if kind == "generator" else None).save(path)
+    model.fit(digits.images[:100], digits.known_labels[:100] if kind == "generator" else None).save(path)
 
 
 def use(model: Any) -> None:
@@ -251,9 +254,9 @@ def _model_config(path: Path) -> tuple[Mutate, Read]:
             return mutate(written, chance)
         return sign(mutate_json(config, chance)).encode()
 
-    def read(content: bytes) -> object:
+    def read(content: bytes) -> None:
         (path / CONFIG).write_bytes(content)
-        return use(hg.load_model(path))  # what loads, works
+        use(hg.load_model(path))  # what loads, works
 
     return mutated, read
 
@@ -268,11 +271,11 @@ def _model_weights(path: Path) -> tuple[Mutate, Read]:
             return mutate(payload[:head], chance) + payload[head:]
         return mutate(payload, chance)
 
-    def read(content: bytes) -> object:
+    def read(content: bytes) -> None:
         (path / WEIGHTS).write_bytes(content)
         told = config | {"payload": {"file": WEIGHTS, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}}
         (path / CONFIG).write_text(sign(told))
-        return use(hg.load_model(path))  # what loads, works
+        use(hg.load_model(path))  # what loads, works
 
     return mutated, read
 
@@ -300,12 +303,12 @@ def _any_model(folder: Path) -> tuple[Mutate, Read]:
         text = sign(config | {"payload": told}).encode()
         return len(text).to_bytes(4, "little") + text + payload
 
-    def read(content: bytes) -> object:
+    def read(content: bytes) -> None:
         path, end = folder / "mutated.hg", 4 + int.from_bytes(content[:4], "little")
         path.mkdir(exist_ok=True)
         (path / CONFIG).write_bytes(content[4:end])
         (path / WEIGHTS).write_bytes(content[end:])
-        return use(hg.load_model(path))
+        use(hg.load_model(path))
 
     return mutated, read
 
@@ -330,7 +333,7 @@ def _mutated_array(array: np.ndarray, chance: random.Random) -> np.ndarray:
 
 def _checkpoint(path: Path) -> tuple[Mutate, Read]:
     digits = hg.load("digits").train.images[:64]
-    made = {"n_components": 3, "hidden": (8,), "epochs": 2, "optimizer": "adam", "random_state": 0}
+    made: dict[str, Any] = {"n_components": 3, "hidden": (8,), "epochs": 2, "optimizer": "adam", "random_state": 0}
     try:
         hg.Autoencoder(**made).fit(digits, checkpoint=path, callbacks=[_StopInSecond()])
     except InterruptedError:

@@ -22,7 +22,8 @@ def _fitted(images: Any, **arguments: Any) -> bool:
     """Whether an autoencoder fits `images` with finite weights and answers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", hg.HourglassWarning)
-        model = hg.Autoencoder(**{"n_components": 4, "hidden": (16,), "epochs": 2, "random_state": 0} | arguments).fit(images)
+        known: dict[str, Any] = {"n_components": 4, "hidden": (16,), "epochs": 2, "random_state": 0}
+        model = hg.Autoencoder(**known | arguments).fit(images)
     finite = all(bool(torch.isfinite(weight).all()) for weight in model.network_.state_dict().values())
     return finite and bool(np.isfinite(model.reconstruct(images)).all())
 

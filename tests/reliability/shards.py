@@ -303,11 +303,15 @@ def _declaring(content: bytes, n_bytes: int) -> bytes:
     return content[: -8 - length] + footer + len(footer).to_bytes(4, "little") + b"PAR1"
 
 
+def just(content: bytes) -> Callable[[], bytes]:
+    return lambda: content
+
+
 def cases() -> dict[str, Callable[[], bytes]]:
     """All of them: kind and name -> what makes the file."""
     return {
-        **{f"tar: {name}": lambda content=content: content for name, content in tars().items()},
-        **{f"npy: {name}": lambda content=content: content for name, content in arrays().items()},
+        **{f"tar: {name}": just(content) for name, content in tars().items()},
+        **{f"npy: {name}": just(content) for name, content in arrays().items()},
         **({f"parquet: {name}": made for name, made in tables().items()} if HAS_PARQUET else {}),
     }
 
@@ -333,7 +337,8 @@ def outcomes(folder: Path, in_time: Callable[[], contextlib.AbstractContextManag
             path = folder / f"x.{name.partition(':')[0]}"
             path.write_bytes(made())
             with in_time():
-                most = max(most, bombs.grown(lambda name=name, path=path: found.update({name: outcome_of(path)})))
+                grown = bombs.grown(lambda name=name, path=path: found.update({name: outcome_of(path)}))  # type: ignore[misc]
+                most = max(most, grown)
     return found, most
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from numbers import Real
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -63,8 +64,10 @@ class Corruption(ABC):
     @overload
     def __call__(self, images: Tensor, generator: torch.Generator | int | None = None) -> Tensor: ...
     @overload
-    def __call__(self, images: Array, generator: torch.Generator | int | None = None) -> Float32: ...
-    def __call__(self, images: Tensor | Array, generator: torch.Generator | int | None = None) -> Tensor | Float32:
+    def __call__(self, images: Array | Sequence[Any], generator: torch.Generator | int | None = None) -> Float32: ...
+    def __call__(
+        self, images: Tensor | Array | Sequence[Any], generator: torch.Generator | int | None = None
+    ) -> Tensor | Float32:
         """Corrupt images.
 
         Parameters

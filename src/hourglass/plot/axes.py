@@ -23,7 +23,7 @@ _BINS = 40
 _REACH = (0.02, 0.98)  # quantiles of codes between which a manifold is drawn
 
 
-def reconstructions(rows: Mapping[str, Sequence[Array]], *, n: int = 10, ax: Axes | None = None) -> Axes:
+def reconstructions(rows: Mapping[str, Array | Sequence[Array]], *, n: int = 10, ax: Axes | None = None) -> Axes:
     """Show images in rows with their names on the left, as originals above their reconstructions.
 
     Parameters
@@ -69,7 +69,12 @@ def draw_image(ax: Axes, image: Array, column: float, line: float) -> None:
 
 
 def error_maps(
-    images: Sequence[Array], maps: Sequence[Array], *, level: float | None = None, n: int = 10, ax: Axes | None = None
+    images: Array | Sequence[Array],
+    maps: Array | Sequence[Array],
+    *,
+    level: float | None = None,
+    n: int = 10,
+    ax: Axes | None = None,
 ) -> Axes:
     """Show images with their error maps in red, as `AnomalyDetector.error_maps` gives them.
 
