@@ -58,8 +58,9 @@ def main() -> int:
             path.write_text(text, encoding="utf-8")
         elif not path.exists() or path.read_text(encoding="utf-8") != text:
             stale.append(path.relative_to(ROOT))
+    stale += [path.relative_to(ROOT) for path in (ROOT / "notebooks").glob("*.ipynb") if path not in pages]
     for page in stale:
-        print(f"{page} is stale: run `make docs`.", file=sys.stderr)
+        print(f"{page} is stale: run `make docs`, or remove it if its page is gone.", file=sys.stderr)
     return 1 if stale else 0
 
 

@@ -120,4 +120,6 @@ def parameters_of(kind: type[Options]) -> list[dict[str, Any]]:
 
 def options_of(name: str, use: Use) -> type[Options]:
     """The class of the options of a use."""
+    if name == "denoise" and use.is_fixed:
+        return RestoreOptions
     return QualityOptions if use.reads == "values" else _OPTIONS.get(name, Options)

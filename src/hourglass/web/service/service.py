@@ -15,6 +15,7 @@ from fastapi import Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from hourglass.data.array_files import NPY_SIGNATURE
 from hourglass.errors import LimitError
 from hourglass.notes import collected
 from hourglass.web.exchange import read_body
@@ -30,6 +31,7 @@ from hourglass.web.service.uses import Served, Use
 
 _DECODERS = 2  # threads that decode and encode
 _QUICK = 65_536  # bytes or pixels that are decoded and encoded without a thread: less than a millisecond
+_QUICK_ARRAY = 1 << 20  # bytes of an array that are: they are copied, as they are
 _MOST_NOTES, _LONGEST = 5, 300  # sentences in the header, letters of each
 NOTES = "x-hourglass-notes"
 """The header with what was converted or left out: a list of sentences, JSON."""
@@ -88,7 +90,9 @@ class Service:
         )
         results = answers[0].results if len(answers) == 1 else [result for one in answers for result in one.results]
         finish = functools.partial(content.answer, given, served, use, results, options)
-        (made, media), more = _noted(finish) if given.n_bytes <= _QUICK else await self._aside(finish)
+        is_copied = use.gives == "image" and not given.pictures and len(results) * results[0].nbytes <= _QUICK_ARRAY
+        is_quick = given.n_bytes <= _QUICK or is_copied
+        (made, media), more = _noted(finish) if is_quick else await self._aside(finish)
         record |= {
             "images": sum(len(block) for block in given.blocks),
             "waited_ms": round(1000 * max(one.waited for one in answers), 1),
@@ -103,6 +107,8 @@ class Service:
     async def _given(self, body: bytes, served: Served, use: Use, options: Options) -> tuple[content.Content, list[str]]:
         """The images of a request, and notes; what is small for certain is read at once, as a thread would take longer."""
         read = functools.partial(content.read, body, served, use, options)
+        if body.startswith(NPY_SIGNATURE) and len(body) <= _QUICK_ARRAY:
+            return _noted(lambda: read(self.limits.pixels))
         if len(body) <= _QUICK:
             with contextlib.suppress(LimitError):
                 return _noted(lambda: read(min(_QUICK, self.limits.pixels)))

@@ -37,6 +37,8 @@ class Use:
         their own size and depth, without a white level.
     joins : bool
         Whether images of several requests may go into one call.
+    is_fixed : bool
+        Whether the model takes no options, as one that was exported.
     """
 
     summary: str
@@ -44,6 +46,7 @@ class Use:
     gives: Literal["image", "map", "codes", "facts", "file"]
     reads: Literal["own", "fitted", "channels", "values"] = "fitted"
     joins: bool = True
+    is_fixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,11 +99,10 @@ def _exported(model: Any) -> Served:
 
 def _denoiser(model: Any) -> dict[str, Use]:
     def denoise(images: Array, **options: Any) -> Sequence[Array]:
-        if options and isinstance(model, Exported):
-            raise ParameterError("a denoiser that was exported judges the noise by itself; leave strength out.")
         return _restored(model, images, model.sample_.fits(images.shape[1:]), **options)
 
-    return {"denoise": Use("Each image without its noise, in its own size, depth and colour.", denoise, "image", "own")}
+    summary = "Each image without its noise, in its own size, depth and colour."
+    return {"denoise": Use(summary, denoise, "image", "own", is_fixed=isinstance(model, Exported))}
 
 
 def _enhancer(model: Any) -> dict[str, Use]:
