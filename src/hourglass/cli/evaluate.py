@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     "uses",
     multiple=True,
     type=click.Choice([*USES, *(use for use in PHOTO_USES if use not in USES)]),
-    help="With --suite uses: only these. With --suite photos: only denoise, enhance, jpeg, documents, noisy or compress.",
+    help="With --suite uses: only these. Photos: denoise, enhance, jpeg, documents, noisy, compress or search.",
 )
 @click.option(
     "--model",

@@ -142,7 +142,8 @@ def photos_page(photos: Photos, command: str, machine: dict[str, Any]) -> str:
     lines = [
         "# Photographs and documents, measured\n",
         f"Made by `{command}`; {versions}. Models are trained on photographs/train and the training pages of documents alone. "
-        "Rows marked *as published* are figures of papers, not measured here; all others are of this run.\n",
+        "Rows marked *as published* are figures of papers, not measured here. With --use or --model, the other rows stay "
+        "from earlier runs.\n",
     ]
     for part, layout in LAYOUT.items():
         if not any(result.part == part for result in photos.results):
