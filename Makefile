@@ -39,7 +39,7 @@ runtime: .venv/.dev
 smoke: .venv/.dev
 	$(BIN)/python tools/smoke.py
 
-# The tests with the oldest versions allowed, in an environment of their own: PyTorch with CUDA, 7 GB; half an hour.
+# The tests with the oldest versions that the base install allows, in an environment of their own: PyTorch with CUDA, 7 GB; half an hour.
 oldest:
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --constraint tools/oldest.txt --editable '.[test]'
@@ -90,6 +90,6 @@ performance: .venv/.dev
 	touch $@ .venv/.demo
 
 clean:
-	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-oldest runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .PHONY: demo test check coverage docs site runtime smoke oldest results explorer reliability scaling performance service clean

@@ -309,7 +309,7 @@ class Loops(torch.nn.Module):
 
 def test_a_module_that_cannot_be_exported_is_refused(few: np.ndarray, tmp_path: Path) -> None:
     autoencoder = hg.Autoencoder(3, network=(Loops(), "mlp"), epochs=1, random_state=0).fit(few)
-    with pytest.raises(hg.ModelError, match=r"torch cannot export this network|Not exported"):
+    with pytest.raises(hg.ModelError, match="Not exported" if IS_OLD else "torch cannot export this network"):
         export_onnx(autoencoder, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
 

@@ -736,6 +736,9 @@ def test_the_verb_stops_when_asked_and_says_what_is_wrong(models: dict[str, str]
     with process(models["denoiser"], "--quiet") as (running, address, events):
         assert httpx2.get(f"{address}ready", timeout=60).status_code == 200
         port = address.rsplit(":", 1)[1].strip("/")
+        with socket.create_connection(("127.0.0.1", int(port)), timeout=30) as long:
+            long.sendall(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nX: " + 200_000 * b"x")  # never ends
+            assert long.recv(100).startswith(b"HTTP/1.1 400")
         code, _, err = run("serve", models["denoiser"], "--port", port)
         assert code == 2
         assert "choose another --port" in err

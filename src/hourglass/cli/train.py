@@ -171,13 +171,11 @@ def _report(model: Any, output: Path, metrics: dict[str, float], agreement: Any,
 
     if figure is not None:
         _draw(model, figure)
-    if agreement is not None and agreement.is_worse:
-        advice = "Train for more --epochs, with --corruption that changes these images less, or use PCA."
-        click.echo(f"note: PCA tells the labels apart better than these codes. {advice}", err=True)
     if as_json:
         drawn = {} if figure is None else {"figure": str(figure)}
         agreed = {} if agreement is None else {"label_agreement": agreement._asdict()}
         print_json({"model": str(output), "history": model.history_, **metrics, **agreed, **drawn})
+        _advise(agreement)
         return
     recall = "".join(f", recall at 10 {value:.3f}" for value in metrics.values())
     curve = sparkline(losses(model.history_))
@@ -186,6 +184,14 @@ def _report(model: Any, output: Path, metrics: dict[str, float], agreement: Any,
     click.echo(" ".join(filter(None, words)))
     if agreement is not None:
         click.echo(str(agreement))
+    _advise(agreement)
+
+
+def _advise(agreement: Any) -> None:
+    """Say what to do where PCA tells the labels apart better."""
+    if agreement is not None and agreement.is_worse:
+        advice = "Train for more --epochs, with --corruption that changes these images less, or use PCA."
+        click.echo(f"note: PCA tells the labels apart better than these codes. {advice}", err=True)
 
 
 def _check_figure(figure: Path | None) -> None:

@@ -80,14 +80,14 @@ class Defects(Corruption):
         Half the length of a defect in pixels, drawn on a logarithmic scale; at most half the image.
     contrast : float in 0..1
         Largest change of brightness of scratches, spots and stains.
-    kinds : tuple of {"scratch", "spot", "stain", "misplaced", "missing", "blurred"}
+    kinds : one or a tuple of {"scratch", "spot", "stain", "misplaced", "missing", "blurred"}
         Each defect is of one of them, with equal probability.
     """
 
     count: Range = (0, 3)
     size: Range = (2.0, 40.0)
     contrast: float = 0.5
-    kinds: tuple[str, ...] = tuple(DEFECTS)
+    kinds: str | tuple[str, ...] = tuple(DEFECTS)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "count", check_whole_range("count", self.count, 0, _MOST))

@@ -35,6 +35,7 @@ def serve(scene: Scene, host: str, port: int, ready: Callable[[str], None]) -> N
     with listener:
         config = uvicorn.Config(
             create_app(scene, hosts),
+            http="h11",  # limits headers to 64 KB; httptools, which uvicorn prefers where it is installed, has no limit
             log_level="error",
             access_log=False,
             server_header=False,

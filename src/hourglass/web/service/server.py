@@ -57,6 +57,7 @@ def _run(settings: Settings, listener: socket.socket, parent: int) -> None:
     """Serve in this process, until it is told to stop or `parent` ends, a descriptor of the parent process."""
     config = uvicorn.Config(
         create_service(settings),
+        http="h11",  # limits headers to 64 KB; httptools, which uvicorn prefers where it is installed, has no limit
         log_config=None,
         access_log=False,
         server_header=False,

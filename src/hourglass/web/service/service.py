@@ -31,7 +31,7 @@ from hourglass.web.service.uses import Served, Use
 
 _DECODERS = 2  # threads that decode and encode
 _QUICK = 65_536  # bytes or pixels that are decoded and encoded without a thread: less than a millisecond
-_QUICK_ARRAY = 1 << 20  # bytes of an array that are: they are copied, as they are
+_QUICK_ARRAY = 1 << 20  # bytes of an array that are
 _MOST_NOTES, _LONGEST = 5, 300  # sentences in the header, letters of each
 NOTES = "x-hourglass-notes"
 """The header with what was converted or left out: a list of sentences, JSON."""
