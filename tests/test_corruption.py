@@ -172,8 +172,8 @@ def test_defects_are_small_marks_of_their_kind(kind: str) -> None:
     assert 0 < np.median(shares) < 0.12  # an ellipse of 12 by 12 covers 0.11
     assert (shares > 0).mean() > 0.8  # some lie at a border, with little of them inside
     assert (marked == images).mean() > 0.8  # bit for bit
-    one = hg.Defects(1, 20, kinds=kind)(images[:1], 1)  # type: ignore[arg-type]
-    assert from_config(to_config(hg.Defects(1, 20, kinds=kind))) == hg.Defects(1, 20, kinds=(kind,))  # type: ignore[arg-type]
+    one = hg.Defects(1, 20, kinds=kind)(images[:1], 1)
+    assert from_config(to_config(hg.Defects(1, 20, kinds=kind))) == hg.Defects(1, 20, kinds=(kind,))
     assert one.shape == (1, 64, 64)
 
 
@@ -181,7 +181,7 @@ def test_scratches_are_longer_than_wide_and_none_leaves_the_image_alone() -> Non
     images = np.full((200, 64, 64), 0.5, np.float32)
     for kind, low, high in (("scratch", 4, 99), ("spot", 1, 4)):
         ratios = []
-        for image in hg.Defects(1, 14, kinds=kind)(images, 0):  # type: ignore[arg-type]
+        for image in hg.Defects(1, 14, kinds=kind)(images, 0):
             places = np.argwhere(np.abs(image - 0.5) > 0.02)
             if len(places) > 8:
                 spread = np.sqrt(np.linalg.eigvalsh(np.cov(places.T)))

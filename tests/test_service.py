@@ -744,7 +744,7 @@ def test_the_verb_stops_when_asked_and_says_what_is_wrong(models: dict[str, str]
         assert "choose another --port" in err
         running.send_signal(signal.SIGTERM)
         assert running.wait(30) == 0
-        told = ["worker started", "model loaded", "ready", "stopped"]
+        told = ["worker started", "model loaded", "ready", "server", "stopped"]  # the server: of an invalid request
         until(lambda: [event["event"] for event in events] == told)
     for arguments, words in (
         ([tmp_path / "none.hg"], "no such model"),
