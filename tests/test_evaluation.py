@@ -248,3 +248,12 @@ def test_labels_among_the_nearest_by_their_definition() -> None:
     )
     assert told is not None
     assert told.pca > 0.8
+    large = np.kron(images, np.ones((1, 9, 9), np.uint8))
+    assert (
+        told := label_agreement(lambda some: some[:, ::9, ::9].reshape(-1, 64).astype(np.float32), large, labels)
+    ) is not None
+    assert told.pca > 0.8
+    with pytest.raises(hg.DataError, match="takes images"):
+        label_agreement(pca.transform, images.reshape(300, 64), labels)
+    with pytest.raises(hg.DataError, match="finite"):
+        label_agreement(lambda some: np.full((len(some), 8), np.nan, np.float32), images, labels)

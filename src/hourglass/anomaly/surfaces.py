@@ -113,11 +113,14 @@ def thumbnails_of(images: Iterable[Array]) -> Float32:
     return np.stack([_thumbnail(image) for image in images])
 
 
+def reduced(image: Array) -> Float32:
+    """An image of any size as (channels, 24, 24): means of the pixels in 0..1."""
+    planes = np.moveaxis(np.atleast_3d(to_float(image)), 2, 0)
+    return np.stack([np.asarray(Image.fromarray(plane).resize((SIDE, SIDE), Image.Resampling.BOX)) for plane in planes])
+
+
 def _thumbnail(image: Array) -> Float32:
-    planes = np.atleast_3d(to_float(image))
-    small = np.stack(
-        [np.asarray(Image.fromarray(plane).resize((SIDE, SIDE), Image.Resampling.BOX)) for plane in np.moveaxis(planes, 2, 0)]
-    )
+    small = reduced(image)
     scaled: Float32 = (small - small.mean()) / max(float(small.std()), LEAST_DEVIATION)
     return scaled.ravel()
 

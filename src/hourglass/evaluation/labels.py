@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hourglass.anomaly.surfaces import thumbnails_of
+from hourglass.anomaly.surfaces import reduced
 from hourglass.errors import DataError
 from hourglass.evaluation.baselines import MAX_VALUES, PrincipalComponents
 from hourglass.images import Array, Float32
@@ -62,7 +62,7 @@ def label_agreement(encode: Encode, images: Sequence[Array] | Array, labels: NDA
     if codes.ndim != 2 or not np.isfinite(codes).all():
         raise DataError(f"codes of shape {codes.shape}; they must be finite and of shape (n, d) to be compared.")
     is_small = isinstance(some, np.ndarray) and some[0].size <= MAX_VALUES
-    values = np.asarray(some) if is_small else thumbnails_of(some)
+    values = np.asarray(some) if is_small else np.stack([reduced(image) for image in some])
     pca = PrincipalComponents(codes.shape[1]).fit(values)
     ours, theirs = (_share_of_neighbours(found, their_labels) for found in (codes, pca.transform(values)))
     return LabelAgreement(ours, theirs, pca.pca.n_components_)
