@@ -149,6 +149,9 @@ def train(
         metrics["recall_at_10"] = model.recall(_some(samples, 200), min(10, len(samples)))
     agreement = _agreement(model, samples, names["retriever"]["y"]) if "retriever" in names else None
     _report(model, output, metrics, agreement, figure, as_json)
+    if agreement is not None and agreement.is_worse:
+        advice = "Train for more --epochs, with --corruption that changes these images less, or use PCA."
+        click.echo(f"note: PCA tells the labels apart better than these codes. {advice}", err=True)
 
 
 def _agreement(model: Any, samples: Any, labels: Any) -> Any:
@@ -175,7 +178,6 @@ def _report(model: Any, output: Path, metrics: dict[str, float], agreement: Any,
         drawn = {} if figure is None else {"figure": str(figure)}
         agreed = {} if agreement is None else {"label_agreement": agreement._asdict()}
         print_json({"model": str(output), "history": model.history_, **metrics, **agreed, **drawn})
-        _advise(agreement)
         return
     recall = "".join(f", recall at 10 {value:.3f}" for value in metrics.values())
     curve = sparkline(losses(model.history_))
@@ -184,14 +186,6 @@ def _report(model: Any, output: Path, metrics: dict[str, float], agreement: Any,
     click.echo(" ".join(filter(None, words)))
     if agreement is not None:
         click.echo(str(agreement))
-    _advise(agreement)
-
-
-def _advise(agreement: Any) -> None:
-    """Say what to do where PCA tells the labels apart better."""
-    if agreement is not None and agreement.is_worse:
-        advice = "Train for more --epochs, with --corruption that changes these images less, or use PCA."
-        click.echo(f"note: PCA tells the labels apart better than these codes. {advice}", err=True)
 
 
 def _check_figure(figure: Path | None) -> None:

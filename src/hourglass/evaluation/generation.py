@@ -14,7 +14,6 @@ from hourglass.notes import quiet
 
 _EPOCHS = 12
 _N_NEIGHBOURS = 3
-_CHUNK = 250
 
 
 class ReferenceClassifier:
@@ -93,10 +92,11 @@ class _Identity(torch.nn.Module):
 
 def nearest_images(images: Array, training: Array) -> tuple[Float32, NDArray[np.int64]]:
     """(distance (n,), row (n,)) of the nearest of the `training` images, as the RMSE of pixels."""
-    flat, others = (torch.from_numpy(to_float(some).reshape(len(some), -1)) for some in (images, training))
-    found = [torch.cdist(chunk, others).min(1) for chunk in torch.split(flat, _CHUNK)]
-    distances = torch.cat([one.values for one in found]) / flat.shape[1] ** 0.5
-    return distances.numpy(), torch.cat([one.indices for one in found]).numpy()
+    from sklearn.neighbors import NearestNeighbors
+
+    flat, others = (to_float(some).reshape(len(some), -1) for some in (images, training))
+    distances, rows = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(others).kneighbors(flat)
+    return (distances[:, 0] / flat.shape[1] ** 0.5).astype(np.float32), rows[:, 0]
 
 
 def precision_and_recall(real: Float32, generated: Float32) -> tuple[float, float]:

@@ -15,7 +15,6 @@ from hourglass.images import Array, Float32
 
 N_NEAREST = 5
 _MOST_IMAGES, _MOST_PIXELS, _FEWEST_IMAGES = 5000, 50_000_000, 32
-_CHUNK = 500
 
 Encode = Callable[[Any], Float32]
 
@@ -61,19 +60,15 @@ def label_agreement(encode: Encode, images: Sequence[Array] | Array, labels: NDA
     codes = encode(some)
     if codes.ndim != 2 or not np.isfinite(codes).all():
         raise DataError(f"codes of shape {codes.shape}; they must be finite and of shape (n, d) to be compared.")
-    is_small = isinstance(some, np.ndarray) and some[0].size <= MAX_VALUES
-    values = np.asarray(some) if is_small else np.stack([reduced(image) for image in some])
+    values = some if isinstance(some, np.ndarray) and some[0].size <= MAX_VALUES else np.stack([*map(reduced, some)])
     pca = PrincipalComponents(codes.shape[1]).fit(values)
     ours, theirs = (_share_of_neighbours(found, their_labels) for found in (codes, pca.transform(values)))
     return LabelAgreement(ours, theirs, pca.pca.n_components_)
 
 
 def _share_of_neighbours(codes: Float32, labels: NDArray[Any]) -> float:
-    shares, squares = [], np.square(codes).sum(1)
-    for start in range(0, len(codes), _CHUNK):
-        chunk = codes[start : start + _CHUNK]
-        distances = squares - 2 * chunk @ codes.T
-        distances[np.arange(len(chunk)), start + np.arange(len(chunk))] = np.inf  # itself
-        nearest = np.argpartition(distances, N_NEAREST, axis=1)[:, :N_NEAREST]
-        shares.append((labels[nearest] == labels[start : start + _CHUNK, None]).mean(1))
-    return float(np.concatenate(shares).mean())
+    from sklearn.neighbors import NearestNeighbors
+
+    search = NearestNeighbors(n_neighbors=N_NEAREST, algorithm="brute").fit(codes)
+    nearest = search.kneighbors(return_distance=False)  # without the image itself
+    return float((labels[nearest] == labels[:, None]).mean())

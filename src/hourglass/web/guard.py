@@ -14,6 +14,8 @@ ANY_ADDRESS = "*"
 """Allows any numeric address as host, for a server that listens at all addresses of a machine."""
 MAX_BODY = 8 << 20
 """Largest request in bytes. May be reassigned."""
+PARSER = "h11"
+"""Of HTTP: it limits headers to 64 KB. httptools, which uvicorn prefers where it is installed, has no limit."""
 
 _HEADERS = {
     "content-security-policy": (

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import uvicorn
 
+from hourglass.web import guard
 from hourglass.web.app import create_app
 from hourglass.web.listening import listen
 from hourglass.web.scene import Scene
@@ -35,7 +36,7 @@ def serve(scene: Scene, host: str, port: int, ready: Callable[[str], None]) -> N
     with listener:
         config = uvicorn.Config(
             create_app(scene, hosts),
-            http="h11",  # limits headers to 64 KB; httptools, which uvicorn prefers where it is installed, has no limit
+            http=guard.PARSER,
             log_level="error",
             access_log=False,
             server_header=False,

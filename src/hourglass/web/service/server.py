@@ -20,6 +20,7 @@ import uvicorn
 from prometheus_client.multiprocess import mark_process_dead
 
 from hourglass.errors import HourglassError, ParameterError
+from hourglass.web import guard
 from hourglass.web.listening import Address, Listener
 from hourglass.web.service.app import Settings, create_service
 from hourglass.web.service.limits import Limits
@@ -57,7 +58,7 @@ def _run(settings: Settings, listener: socket.socket, parent: int) -> None:
     """Serve in this process, until it is told to stop or `parent` ends, a descriptor of the parent process."""
     config = uvicorn.Config(
         create_service(settings),
-        http="h11",  # limits headers to 64 KB; httptools, which uvicorn prefers where it is installed, has no limit
+        http=guard.PARSER,
         log_config=None,
         access_log=False,
         server_header=False,
