@@ -1,7 +1,9 @@
 # Everything a newcomer needs: `make demo` and `make test`. Both build .venv on first use, from the versions in constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Bytecode is compiled on all cores, which pip does on one. Some packages bring files that are no Python, for their tests.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+COMPILE := $(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 
 demo: .venv/.demo
 	$(BIN)/hourglass demo
@@ -83,10 +85,12 @@ performance: .venv/.dev
 
 .venv/.demo: .venv/bin/python pyproject.toml constraints.txt
 	$(PIP_INSTALL) --editable '.[demo]'
+	$(COMPILE)
 	touch $@
 
 .venv/.dev: .venv/bin/python pyproject.toml constraints.txt
 	$(PIP_INSTALL) --editable '.[dev]'
+	$(COMPILE)
 	touch $@ .venv/.demo
 
 clean:

@@ -18,62 +18,12 @@ import numpy as np
 import pytest
 
 import hourglass as hg
-from benchmarks.rounds import Contender, Figures, Round, Worker, alternate, alternate_anew, beside
+from benchmarks.rounds import Contender, Round, Worker, alternate, alternate_anew, beside
 from benchmarks.rows import Bar, Row, Spread, compare
 from benchmarks.task import Task, write
+from contenders import complain, die, fail, hold, refuse, tick, write_down
 
 ROOT = Path(__file__).resolve().parent.parent
-
-# --- contenders of a few milliseconds, each in a process of its own -----------------------------------------------------
-
-
-def write_down(name: str, diary: Path) -> Round:
-    """Notes each round, and the process that does it."""
-
-    def one_round() -> Figures:
-        with diary.open("a") as stream:
-            stream.write(f"{name} {os.getpid()}\n")
-        return {"seconds": 1.0}
-
-    return one_round
-
-
-def hold(megabytes: int) -> Round:
-    """Takes so much memory in a round."""
-
-    def one_round() -> Figures:
-        return {"seconds": float(np.ones(megabytes * 125_000).sum())}
-
-    return one_round
-
-
-def fail(when: str, how: Callable[[], None]) -> Round:
-    if when == "ready":
-        how()
-
-    def one_round() -> Figures:
-        how()
-        return {}
-
-    return one_round
-
-
-def complain() -> None:
-    raise ValueError("this is\nwhat went wrong")
-
-
-def refuse() -> None:
-    raise hg.DataError("no such images.")
-
-
-def die() -> None:
-    os._exit(3)
-
-
-def tick(file: Path) -> None:
-    with file.open("a") as stream:
-        stream.write(".")
-
 
 # --- rounds -------------------------------------------------------------------------------------------------------------
 

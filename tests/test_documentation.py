@@ -38,10 +38,13 @@ def test_docstring_examples(name: str) -> None:
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
+@pytest.mark.filterwarnings("ignore:the network learned next to nothing")  # in so few steps
 @pytest.mark.parametrize("page", [*PAGES, CHAPTER], ids=lambda page: page.name)
 def test_python_examples(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page's Python blocks run one after another, in one namespace, on the small digits instead of MNIST."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hourglass.estimators.presets.MINIMAL_STEPS", {"linear": 2000})  # for speed
+    monkeypatch.setattr("hourglass.estimators.presets.FEWEST_STEPS", 100)
     namespace: dict[str, Any] = {}
     examples = blocks(page, "python")
     assert examples or page.parent.name in ("tutorials", "how-to")

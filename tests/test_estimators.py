@@ -91,7 +91,7 @@ def subspace_gap(model: hg.Autoencoder, table: np.ndarray) -> tuple[float, float
     return float(np.degrees(angles.max())), -model.score(table) / best
 
 
-@pytest.mark.parametrize("n_components", [2, 8, 32])
+@pytest.mark.parametrize("n_components", [2, 32])
 @pytest.mark.parametrize("n_samples", [1437, 90])  # more than twice the number of values, and fewer
 def test_linear_autoencoder_spans_the_principal_subspace(n_components: int, n_samples: int) -> None:
     table = hg.load("digits").train.images[:n_samples].reshape(n_samples, -1) / 255.0

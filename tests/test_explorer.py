@@ -420,10 +420,10 @@ def test_no_serious_fault_for_those_who_cannot_see_or_point(visit: Any, scheme: 
 )
 def test_the_pages_networks_give_what_torch_gives(browser: Any, name: str, shape: tuple[int, ...], tmp_path: Path) -> None:
     images = np.random.default_rng(0).random((64, *shape), dtype=np.float32)
-    model = hg.Autoencoder(6, network=name, epochs=2, random_state=0).fit(images)
+    model = hg.Autoencoder(2, network=name, epochs=2, random_state=0).fit(images)  # of more, a plane would be learned
     export_page(Scene(model, Split(images), "noise"), tmp_path / "page.html")
     here = Visit(browser, (tmp_path / "page.html").as_uri())
-    codes = 3 * np.random.default_rng(1).standard_normal((9, 6)).astype(np.float32)
+    codes = 3 * np.random.default_rng(1).standard_normal((9, 2)).astype(np.float32)
     samples = np.random.default_rng(2).random((9, *model.sample_.network_shape), dtype=np.float32)
     for part, values in (("decoder", codes), ("encoder", samples)):
         with torch.inference_mode():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -247,8 +248,42 @@ def test_run_writes_what_detect_writes(few: np.ndarray, tmp_path: Path, run: Any
         assert np.allclose([float(row[1]) for row in one[1:]], [float(row[1]) for row in other[1:]], atol=1.01e-4)
     overlays = [sorted((tmp_path / by / "overlays").iterdir()) for by in ("torch", "onnx")]
     assert [file.name for file in overlays[0]] == [file.name for file in overlays[1]]
-    for one, other in zip(*([np.asarray(Image.open(file)).astype(int) for file in files] for files in overlays), strict=True):
+    pictures = [[*files, tmp_path / by / "sheet.png"] for by, files in zip(("torch", "onnx"), overlays, strict=True)]
+    for one, other in zip(*([np.asarray(Image.open(file)).astype(int) for file in files] for files in pictures), strict=True):
         assert np.abs(one - other).max() <= 1
+
+
+@pytest.mark.filterwarnings("ignore::hourglass.HourglassWarning")
+@pytest.mark.parametrize(("task", "verb", "part"), [("denoiser", "denoise", "whole"), ("autoencoder", "encode", "encoder")])
+def test_run_writes_the_shards_of_the_verb(task: str, verb: str, part: str, few: np.ndarray, tmp_path: Path, run: Any) -> None:
+    """Parts, keys and rejects; finished parts are kept, and other models do not mix theirs in."""
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra hourglass-autoencoders[parquet] is not installed")
+    model, folder, out = tmp_path / "model.hg", tmp_path / "images", tmp_path / "onnx"
+    fitted(task, few, "mlp").save(model)
+    folder.mkdir()
+    for number, image in enumerate(few[:6]):
+        Image.fromarray(image).save(folder / f"{number}.png")
+    (folder / "broken.png").write_bytes(b"no image")
+    assert run("export", model, "-o", tmp_path / "model.onnx", "--part", part)[0] == 0
+    assert run(verb, model, folder, "-o", tmp_path / "torch", "--stream", "--workers", 0)[0] == 0
+    ask = ("run", tmp_path / "model.onnx", folder, "-o", out, "--stream", "--workers", 0)
+    assert run(*ask)[0] == 0
+    assert json.loads(run(*ask, "--json")[1])["standing"] == 1
+    assert run(verb, model, folder, "-o", out, "--stream")[0] == 2  # made by the file, not by the model
+    one, other = (parquet.read_table(tmp_path / by / "part-00000.parquet").to_pydict() for by in ("torch", "onnx"))
+    assert list(one) == list(other)
+    assert one["key"] == other["key"]
+    assert len(one["key"]) == 6
+    for name in set(one) - {"key"}:
+        if verb == "denoise":
+            images = [
+                [np.asarray(Image.open(io.BytesIO(value))).astype(int) for value in table[name]] for table in (one, other)
+            ]
+            assert np.abs(np.stack(images[0]) - np.stack(images[1])).max() <= 1
+        else:
+            assert np.abs(np.array(one[name]) - np.array(other[name])).max() <= TOLERANCE
+    rejects = [(tmp_path / by / "part-00000.rejects.csv").read_text() for by in ("torch", "onnx")]
+    assert rejects[0] == rejects[1] != ""
 
 
 def test_int8_is_measured_and_refused_beyond_its_limit(few: np.ndarray, tmp_path: Path, run: Any) -> None:
@@ -279,7 +314,10 @@ def test_codes_go_out_and_come_back(few: np.ndarray, tmp_path: Path, run: Any) -
     codes = np.load(tmp_path / "codes.npz")["codes"]
     assert np.abs(codes - autoencoder.encode(few)).max() <= TOLERANCE * np.ptp(codes)
     np.save(tmp_path / "codes.npy", codes)
-    assert run("run", tmp_path / "decoder.onnx", tmp_path / "codes.npy", "-o", tmp_path / "decoded.npy")[0] == 0
+    ask = ("run", tmp_path / "decoder.onnx", tmp_path / "codes.npy", "-o", tmp_path / "decoded.npy")
+    assert run(*ask)[0] == 0
+    code, _, err = run(*ask, "--white", 255)
+    assert (code, "is for images that are read" in err) == (2, True)
     assert np.abs(np.load(tmp_path / "decoded.npy") - autoencoder.reconstruct(few)).max() <= TOLERANCE
 
 

@@ -23,9 +23,9 @@ import hourglass as hg
 import sharded
 from hourglass.data import stream
 from hourglass.data.files import encode_image, read_image
-from hourglass.estimators.parts import Report, write_parts
-from hourglass.estimators.shard_tasks import SHARD_TASKS, Compress, Encode
 from hourglass.images import to_uint8
+from hourglass.runtime.parts import Report, write_parts
+from hourglass.runtime.shard_tasks import SHARD_TASKS, Compress, Encode
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="the extra hourglass-autoencoders[parquet] is not installed")
 
@@ -250,7 +250,7 @@ def test_a_run_that_is_killed_is_taken_up_where_it_stood(
     source = sharded.write("tar", tmp_path / "in", images, n_shards=6)
     output, whole = tmp_path / "out", tmp_path / "whole"
     slow = (
-        "import sys, time\nfrom hourglass.estimators import shard_tasks\nfrom hourglass.cli.main import main\n"
+        "import sys, time\nfrom hourglass.runtime import shard_tasks\nfrom hourglass.cli.main import main\n"
         "columns = shard_tasks.Compress.columns\n"
         "shard_tasks.Compress.columns = lambda *given: (time.sleep(0.15), columns(*given))[1]\n"
         "main(sys.argv[1:])\n"

@@ -129,7 +129,7 @@ ONE_OPTIMIZER = [kind for kind in repeats.kinds() if not kind.endswith(", adam")
 
 @pytest.mark.parametrize("kind", ONE_OPTIMIZER)
 def test_interrupted_at_any_step_is_uninterrupted(kind: str, tmp_path: Path) -> None:
-    assert repeats.differing(kind, tmp_path, times=2, seed=1) == 0
+    assert repeats.differing(kind, tmp_path, times=1, seed=1) == 0
 
 
 def test_two_processes_come_to_the_same_weights(tmp_path: Path) -> None:

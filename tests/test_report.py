@@ -21,7 +21,6 @@ from hourglass.report import (
     Picture,
     Section,
     Table,
-    contact_sheet,
     html,
     image_rows,
     inline_svg,
@@ -31,8 +30,8 @@ from hourglass.report import (
     save,
     score_histogram,
     structure,
-    thumbnail,
 )
+from hourglass.runtime import contact_sheet, thumbnail
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 OWN = (

@@ -28,6 +28,7 @@ import hourglass as hg
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 250  # MB
+SHEET = Path("sheet.png")  # its captions are in another font there
 ALONE = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # nothing of this environment
 ABSENT = ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript")
 _STARTS = 7
@@ -142,8 +143,8 @@ def compared(verb: str, model: hg.Denoiser | hg.AnomalyDetector, folder: Path, p
     subprocess.run([*apply, folder / f"{verb}.hg", folder / "images", "-o", here], check=True, stdout=subprocess.PIPE)
     output_of(python, "-m", "hourglass", "run", folder / f"{verb}.onnx", folder / "images", "-o", there)
     files = sorted(file.relative_to(there) for file in there.rglob("*") if file.is_file())
-    is_same = {file: (here / file).is_file() and same_content(here / file, there / file) for file in files}
-    missing = {file.relative_to(here) for file in here.iterdir() if file.is_file()} - {*files, Path("sheet.png")}
+    is_same = {file: (here / file).is_file() and same_content(here / file, there / file) for file in files if file != SHEET}
+    missing = {file.relative_to(here) for file in here.iterdir() if file.is_file()} - set(files)
     return [f"{verb}: {file}" for file in [*missing, *(file for file, same in is_same.items() if not same)]]
 
 

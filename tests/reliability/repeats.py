@@ -34,7 +34,7 @@ def kinds() -> dict[str, Make]:
     )
     made["denoiser, damage drawn anew"] = lambda: hg.Denoiser(epochs=_EPOCHS, batch_size=_BATCH, random_state=3)
     made["features, two views"] = lambda: hg.Autoencoder(
-        4, preset="features", epochs=_EPOCHS, batch_size=_BATCH, random_state=3
+        32, preset="features", epochs=_EPOCHS, batch_size=_BATCH, random_state=3
     )
     return made
 

@@ -2,7 +2,7 @@
 
 from hourglass.anomaly.evidence import IMAGE, TABLE, Evidence, Scores
 from hourglass.anomaly.features import FeatureDistance
-from hourglass.anomaly.maps import BLUR, error_maps, level_of
+from hourglass.anomaly.maps import BLUR, error_maps
 from hourglass.anomaly.power import KNOWN, power_of, weights_by_power
 from hourglass.anomaly.surfaces import SURFACE, standardised
 from hourglass.anomaly.synthetic import synthetic_images, synthetic_rows
@@ -23,7 +23,6 @@ __all__ = [
     "Scores",
     "enlarged",
     "error_maps",
-    "level_of",
     "power_of",
     "regions_of",
     "standardised",

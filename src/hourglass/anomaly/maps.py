@@ -12,8 +12,6 @@ from hourglass.images import Array, Float32, to_float
 from hourglass.trained import Trained
 
 BLUR = 1.0  # pixels
-_EXCEEDING, _MOST_IMAGES = 0.001, 200  # share of pixels above the level, images to find it
-_MOST_PIXELS = 10_000_000  # to take a quantile of
 _AT_ONCE = 4_000_000  # pixels to reconstruct
 
 
@@ -37,11 +35,3 @@ def error_maps(images: Array | Sequence[Array], model: Trained, blur: float = BL
             squares = np.square(to_float(image) - output)
             errors: Float32 = squares if squares.ndim == 2 else squares.mean(2)
             yield gaussian_filter(errors, blur) if blur else errors
-
-
-def level_of(images: Array | Sequence[Array], model: Trained) -> float:
-    """The level that one in a thousand pixels of the error maps of some normal images exceeds."""
-    some = images[:: -(-len(images) // _MOST_IMAGES)]
-    step = -(-sum(math.prod(image.shape[:2]) for image in some) // _MOST_PIXELS)
-    values = [errors.ravel()[::step].copy() for errors in error_maps(some, model)]
-    return float(np.quantile(np.concatenate(values), 1 - _EXCEEDING))

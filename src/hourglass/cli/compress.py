@@ -119,7 +119,6 @@ def decompress(source: str, output: Path, model: Path | None, device: str, as_js
     from hourglass.data.files import in_depth, write_image
     from hourglass.data.write import standing_folder
     from hourglass.errors import DataError, FormatError, ParameterError
-    from hourglass.estimators import Compressor
 
     path = Path(source).expanduser()
     if not path.exists() or (path.is_dir() and model is None):
@@ -127,7 +126,7 @@ def decompress(source: str, output: Path, model: Path | None, device: str, as_js
     model = model or path.with_suffix(".hg")
     if not standing_folder(model).exists():
         raise DataError(f"{model}: no such model; name the one that compressed {path} with --model.")
-    compressor = load_as(Compressor, model, device)
+    compressor = load_as("compressor", model, device)
     if compressor.network_.code.is_map:
         report_written(decompress_each(path, output, compressor), output, as_json)
         return

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 _ON_SHEET = 24  # thumbnails
-REGION_COLUMNS = ["path", "left", "top", "width", "height", "area", "peak"]
+_REGION_COLUMNS = ["path", "left", "top", "width", "height", "area", "peak"]
 
 overlays_option = click.option(
     "--overlays",
@@ -69,54 +69,68 @@ def detect(job: Job, overlays: int, figure: Path | None, masks: Path | None) -> 
 
 
 def _detect(job: Job, detector: AnomalyDetector, n_overlays: int, figure: Path | None, masks: Path | None) -> None:
-
     from hourglass.cli.models import read_splits
-    from hourglass.cli.output import report, write_csv
-    from hourglass.data.files import write_image
-    from hourglass.data.rejects import write_rejects
-    from hourglass.report import contact_sheet, save, score_histogram, thumbnail
-    from hourglass.runtime import overlay
+    from hourglass.report import save, score_histogram
 
     _check_figure(figure, job.source)
-    output = job.target
     split, names = read_splits(detector, job.source, **job.reading)[-1]
-    write_rejects(output / "rejects.csv", split.rejects)
     truth = None if masks is None else _masks(split, job.source, masks)
-    scores = -detector.decision_function(split.images)
-    order = write_scores(output, names, scores)
-    found, shown = int((scores > 0).sum()), min(n_overlays, len(order))
-    level = detector.map_level_
+    scores = write_findings(job.target, split, names, detector, n_overlays)
+    figures = {} if truth is None else _localisation(detector, split, truth)
+    if figure is not None:
+        save(score_histogram(scores, detector.offset_ - detector.normal_scores_), figure)
+    report_findings(job, scores, n_overlays, figures, figure)
+
+
+def write_findings(
+    output: Path, split: Split, names: list[str], detector: AnomalyDetector | Exported, n_overlays: int
+) -> NDArray[np.float64]:
+    """Score the images of `split`; write the files that `detect` names. Returns the scores, above 0 for anomalies."""
+    from hourglass.cli.output import write_csv
+    from hourglass.data.files import write_image
+    from hourglass.data.rejects import write_rejects
+    from hourglass.runtime import contact_sheet, level_of, overlay, thumbnail
+
+    write_rejects(output / "rejects.csv", split.rejects)
+    scores: NDArray[np.float64] = -detector.decision_function(split.images)
+    order = _write_scores(output, names, scores)
+    found, level = int((scores > 0).sum()), detector.map_level_
     if math.isnan(level):  # saved by an earlier version: the lower half of the scores stands for normal images
-        level = detector.level_of(split.images[order[len(order) // 2 :]])
-    regions, thumbnails = [REGION_COLUMNS], []
-    for rank, (row, image, errors) in enumerate(images_with_errors(split, order[: max(found, shown, _ON_SHEET)], detector)):
+        level = level_of([split.images[row] for row in order[len(order) // 2 :]], detector.error_maps)
+    regions, thumbnails = [_REGION_COLUMNS], []
+    n_drawn = max(n_overlays, _ON_SHEET)
+    for rank, (row, image, errors) in enumerate(_images_with_errors(split, order[: max(found, n_drawn)], detector)):
         if rank < found:
-            regions += region_rows(names[row], errors, level, image.shape[:2])
-        if rank >= max(shown, _ON_SHEET):
+            regions += _region_rows(names[row], errors, level, image.shape[:2])
+        if rank >= n_drawn:
             continue
         picture = overlay(image, errors, level)
-        if rank < shown:
-            write_overlay(output, rank, names[row], picture)
+        if rank < n_overlays:
+            write_image(output / "overlays" / f"{rank + 1:04d}-{Path(names[row]).stem}.png", picture)
         if rank < _ON_SHEET:
             thumbnails.append((f"{scores[row]:.3g} {Path(names[row]).name}", thumbnail(picture)))
     write_csv(output / "regions.csv", regions)
     write_image(output / "sheet.png", contact_sheet(thumbnails))
-    located = {} if truth is None else _localisation(detector, split, truth)
-    drawn = "".join(f" {name} {value:.3f}." for name, value in located.items())
-    if figure is not None:
-        save(score_histogram(scores, detector.offset_ - detector.normal_scores_), figure)
-        drawn += f" Figure written to {figure}."
-    report(
-        {
-            "images": len(scores),
-            "anomalies": found,
-            "output": str(output),
-            **({"figure": str(figure)} if figure else {}),
-            **{name.lower().replace(" ", "_"): value for name, value in located.items()},
-        },
-        f"{found} of {len(scores)} images are anomalies; {output}/anomalies.csv, regions.csv, {shown} overlays.{drawn}",
-        job.as_json,
-    )
+    return scores
+
+
+def report_findings(
+    job: Job,
+    scores: NDArray[np.float64],
+    n_overlays: int,
+    figures: Mapping[str, float] | None = None,
+    figure: Path | None = None,
+) -> None:
+    """Print how many images are anomalies, what was written, and `figures` by their names."""
+    from hourglass.cli.output import report
+
+    found, output, figures = int((scores > 0).sum()), str(job.target), figures or {}
+    content: dict[str, Any] = {"images": len(scores), "anomalies": found, "output": output}
+    content |= {"figure": str(figure)} if figure else {}
+    content |= {name.lower().replace(" ", "_"): value for name, value in figures.items()}
+    words = f"{found} of {len(scores)} images are anomalies; {output}/anomalies.csv, regions.csv, sheet.png, "
+    words += f"{min(n_overlays, len(scores))} overlays." + "".join(f" {name} {value:.3f}." for name, value in figures.items())
+    report(content, words + (f" Figure written to {figure}." if figure else ""), job.as_json)
 
 
 def _masks(split: Split, source: str, folder: Path) -> list[NDArray[np.bool_] | None]:
@@ -137,7 +151,7 @@ def _localisation(detector: AnomalyDetector, split: Split, masks: list[NDArray[n
     return {"pixel AUROC": pixel_auroc(maps, truth), "PRO": per_region_overlap(maps, truth)}
 
 
-def write_scores(output: Path, names: list[str], scores: Array) -> NDArray[np.intp]:
+def _write_scores(output: Path, names: list[str], scores: Array) -> NDArray[np.intp]:
     """Write anomalies.csv, highest score first; return the order of its rows."""
     import numpy as np
 
@@ -149,7 +163,7 @@ def write_scores(output: Path, names: list[str], scores: Array) -> NDArray[np.in
     return order
 
 
-def images_with_errors(
+def _images_with_errors(
     split: Split, order: NDArray[np.intp], model: AnomalyDetector | Exported
 ) -> Iterator[tuple[int, Array, Array]]:
     """Yield row, image in its own size, and error map of each image in `order`."""
@@ -161,13 +175,7 @@ def images_with_errors(
         yield row, image, model.error_maps(split.images[row : row + 1])[0]
 
 
-def write_overlay(output: Path, rank: int, name: str, picture: Array) -> None:
-    from hourglass.data.files import write_image
-
-    write_image(output / "overlays" / f"{rank + 1:04d}-{Path(name).stem}.png", picture)
-
-
-def region_rows(name: str, errors: Array, level: float, size: tuple[int, int]) -> list[list[str]]:
+def _region_rows(name: str, errors: Array, level: float, size: tuple[int, int]) -> list[list[str]]:
     """Rows of regions.csv for an error map of an image, in the pixels of that image of height and width `size`."""
     from hourglass.runtime import enlarged, regions_of
 

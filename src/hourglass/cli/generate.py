@@ -55,7 +55,7 @@ def generate(
     if model is not None and save is not None:
         raise ParameterError("--save keeps a model that is trained here; MODEL is kept already.")
     if model is not None:
-        generator = load_as(Generator, model, device)
+        generator = load_as("generator", model, device)
     else:
         generator = trained_on(data, Generator(random_state=seed, device=device), "generator", save)
     labels = {str(known): known for known in generator.classes_.tolist()}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import glob
+import hashlib
 import itertools
 import os
 import sys
@@ -21,12 +22,20 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from hourglass.cli.options import device_option, json_option, pages_option, strict_option, white_option
+from hourglass.cli.options import (
+    device_option,
+    json_option,
+    pages_option,
+    stream_option,
+    strict_option,
+    white_option,
+    workers_option,
+)
 from hourglass.cli.processes import rank_and_size
 
 if TYPE_CHECKING:
     from hourglass.data.files import Pages
-    from hourglass.estimators.parts import Report
+    from hourglass.runtime.parts import Report
 
 MEMORY, FILES, SHARDS = "images in memory", "image files", "shards"
 """The readers."""
@@ -115,15 +124,6 @@ def job_options(verb: Callable[..., None]) -> Callable[..., None]:
         fields = {name: values.pop(name) for name in names if name in values}
         verb(Job(verb.__name__, source=os.path.expanduser(source), given=frozenset(given), **fields), **values)
 
-    stream_option = click.option(
-        "--stream",
-        is_flag=True,
-        help="Process a folder of images, or an npy file, in shards, as Parquet and tar files always are. For each shard, a "
-        "file is written to the folder OUTPUT; finished ones are kept, and *.rejects.csv lists what could not be read.",
-    )
-    workers_option = click.option(
-        "--workers", type=click.IntRange(0), help="Worker processes that read and decode shards; 0 uses this process."
-    )
     options = (white_option, pages_option, stream_option, workers_option, strict_option, device_option, json_option)
     for option in reversed(options):
         with_job = option(with_job)
@@ -138,15 +138,21 @@ def run(job: Job, work: Mapping[str, Work], **settings: Any) -> None:
     """
     reader = reader_of(job, work)
 
-    from hourglass.cli.models import load_as, white_for
-    from hourglass.estimators.shard_tasks import SHARD_TASKS
+    from hourglass.cli.models import load_as
+    from hourglass.runtime.shard_tasks import SHARD_TASKS
 
-    task = SHARD_TASKS[job.verb]
-    model = None if job.model is None else load_as(task.estimator, job.model, job.device)
+    model = None if job.model is None else load_as(SHARD_TASKS[job.verb].needs, job.model, job.device)
+    apply(job, reader, model, work, settings)
+
+
+def apply(job: Job, reader: str, model: Any, work: Mapping[str, Work], settings: Mapping[str, Any]) -> None:
+    """Apply `model`, an estimator or one that was exported, to what `reader` reads; as `run`, which loads it."""
+    from hourglass.cli.models import white_for
+
     if model is not None:
         job = dataclasses.replace(job, white=white_for(model, job.white))
     if reader == SHARDS:
-        _run_on_shards(job, model, task(model, **settings), settings)
+        _apply_to_shards(job, model, settings)
     else:
         work[reader](job, model)
 
@@ -239,22 +245,23 @@ def lies_in(output: Path, source: str) -> bool:
     return any(output.resolve().is_relative_to(read.resolve()) for read in (folder, *links))
 
 
-def _run_on_shards(job: Job, model: Any, task: Any, settings: dict[str, Any]) -> None:
+def _apply_to_shards(job: Job, model: Any, settings: Mapping[str, Any]) -> None:
     from hourglass.cli.models import sample_of
     from hourglass.cli.output import report
     from hourglass.data import stream
     from hourglass.errors import ModelError
-    from hourglass.estimators.parts import write_parts
-    from hourglass.trained.files import digest_of
+    from hourglass.runtime.parts import write_parts
+    from hourglass.runtime.shard_tasks import SHARD_TASKS
 
     assert job.model is not None
     if not sample_of(model).is_image:
         raise ModelError("the model was fitted on flat features, not on images.")
-    shown = settings | ({"white": job.white} if "white" in job.given else {})
+    shown = {**settings, **({"white": job.white} if "white" in job.given else {})}
     words = " ".join([job.verb, *(f"{name}={value}" for name, value in shown.items())])
-    made_by = f"{words} by {digest_of(job.model)[:16]}"
+    made_by = f"{words} by {_digest_of(job.model)[:16]}"
     source = stream(job.source, workers=job.workers, strict=job.strict, white=job.white)
     rank, size = rank_and_size()
+    task = SHARD_TASKS[job.verb](model, **settings)
     result = write_parts(task, source, job.target, made_by, rank=rank, size=size, on_part=_show_speed)
     who = f"process {rank} of {size}: " if size > 1 else ""
     report(
@@ -266,6 +273,16 @@ def _run_on_shards(job: Job, model: Any, task: Any, settings: dict[str, Any]) ->
         failed = f", and {result.failed} whole shards" if result.failed else ""
         words = f"{result.rejected:,} images could not be used{failed}: see *.rejects.csv there. First: {result.first_reject}"
         click.echo(f"{who}{words}", err=True)
+
+
+def _digest_of(model: Path) -> str:
+    """SHA-256 of a model's folder, or of an exported file."""
+    if model.is_file():
+        return hashlib.sha256(model.read_bytes()).hexdigest()
+
+    from hourglass.trained.files import digest_of
+
+    return digest_of(model)
 
 
 def _show_speed(part: Path, report: Report) -> None:

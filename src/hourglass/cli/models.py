@@ -14,18 +14,17 @@ import click
 if TYPE_CHECKING:
     from hourglass.data import Split
     from hourglass.data.files import Pages
-    from hourglass.estimators import ImageEstimator
     from hourglass.images import Array, Sample
 
 
-def load_as(kind: type[ImageEstimator], path: Path, device: str) -> Any:
-    """The model at `path`; ParameterError if it is not of `kind`."""
+def load_as(task: str, path: Path, device: str) -> Any:
+    """The model at `path`; ParameterError if it is not of `task`, of which "" allows any."""
     from hourglass.errors import ParameterError
     from hourglass.estimators import load_model
 
     model = load_model(path, device=device)
-    if not isinstance(model, kind):
-        raise ParameterError(f"{path} holds a model of --task {model.saved_as}; this needs one of --task {kind.saved_as}.")
+    if task not in ("", model.saved_as):
+        raise ParameterError(f"{path} holds a model of --task {model.saved_as}; this needs one of --task {task}.")
     return model
 
 

@@ -69,6 +69,15 @@ pages_option = click.option(
     show_default=True,
     help="For image files of several pages or frames: read all as images, or only the first.",
 )
+stream_option = click.option(
+    "--stream",
+    is_flag=True,
+    help="Process a folder of images, or an npy file, in shards, as Parquet and tar files always are. For each shard, a "
+    "file is written to the folder OUTPUT; finished ones are kept, and *.rejects.csv lists what could not be read.",
+)
+workers_option = click.option(
+    "--workers", type=click.IntRange(0), help="Worker processes that read and decode shards; 0 uses this process."
+)
 
 
 def output_option(default: str | None = None, *, required: bool = True, what: str = "Where to write.") -> Callable[[F], F]:

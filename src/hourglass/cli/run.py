@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -13,12 +11,19 @@ import click
 from click.core import ParameterSource
 
 from hourglass.cli.denoise import transform_arrays
-from hourglass.cli.detect import REGION_COLUMNS, images_with_errors, overlays_option, region_rows, write_overlay, write_scores
+from hourglass.cli.detect import overlays_option, report_findings, write_findings
 from hourglass.cli.encode import write_codes
-from hourglass.cli.job import FILES, MEMORY, Job, Work, reader_of
-from hourglass.cli.options import json_option, output_option, pages_option, strict_option, white_option
+from hourglass.cli.job import FILES, MEMORY, Job, Work, apply, reader_of
+from hourglass.cli.options import (
+    json_option,
+    output_option,
+    pages_option,
+    stream_option,
+    strict_option,
+    white_option,
+    workers_option,
+)
 from hourglass.cli.restoration import format_option, quality_option, restore_files
-from hourglass.notes import note
 
 if TYPE_CHECKING:
     from hourglass.runtime import Exported
@@ -34,20 +39,21 @@ if TYPE_CHECKING:
 @quality_option
 @white_option
 @pages_option
+@stream_option
+@workers_option
 @strict_option
 @json_option
 def run(model: Path, source: str, output: Path, threads: int | None, overlays: int, **given: Any) -> None:
     """Apply MODEL, an .onnx file that `hourglass export` wrote, to the images in SOURCE, without torch.
 
-    It does what the verb of its task does, with the same names, depth, colour and columns: denoise (also of an autoencoder and
-    a compressor, whose reconstructions it writes), enhance, detect (without the sheet), encode (of an encoder and a
-    retriever). Of a decoder and a generator, SOURCE is a .npy file of codes, and OUTPUT one of images.
+    It does what the verb of its task does, with the same names, depth, colour, columns and shards: denoise (also of an
+    autoencoder and a compressor, whose reconstructions it writes), enhance, detect, encode (of an encoder and a retriever). Of
+    a decoder and a generator, SOURCE is a .npy file of codes, and OUTPUT one of images.
 
-    Files that cannot be read are listed in OUTPUT/rejects.csv. Shards are for the verbs themselves.
+    Files that cannot be read are listed in OUTPUT/rejects.csv.
     """
     import os
 
-    from hourglass.cli.models import white_for
     from hourglass.errors import ParameterError
     from hourglass.runtime import load_onnx
 
@@ -59,16 +65,15 @@ def run(model: Path, source: str, output: Path, threads: int | None, overlays: i
     if "overlays" in names and "scores" not in exported.outputs:
         raise ParameterError("--overlays is for detectors; leave it out.")
     if exported.facts.takes_codes:
+        if foreign := sorted({*names} - {"model", "source", "output", "threads", "as_json"}):
+            raise ParameterError(f"--{foreign[0]} is for images that are read; {model} decodes codes.")
         _decode(exported, Path(source), output, given["as_json"])
         return
     verb, work = _work(exported, writing, overlays)
     if FILES not in work and not {"format", "quality"}.isdisjoint(names):
         raise ParameterError(f"--format and --quality are for images that are written; {verb} writes none.")
     job = Job(verb, model, source, output, given=frozenset(names), **given)
-    reader = reader_of(job, work)
-    if reader not in work:
-        raise ParameterError(f"{source} is in shards, which `hourglass run` does not read; hourglass {verb} does.")
-    work[reader](dataclasses.replace(job, white=white_for(exported, job.white)), exported)
+    apply(job, reader_of(job, work), exported, work, {})
 
 
 def _work(model: Exported, writing: dict[str, Any], n_overlays: int) -> tuple[str, Mapping[str, Work]]:
@@ -84,34 +89,10 @@ def _work(model: Exported, writing: dict[str, Any], n_overlays: int) -> tuple[st
 
 
 def _detect(job: Job, detector: Exported, n_overlays: int) -> None:
-    """Write anomalies.csv, regions.csv and overlays, as `hourglass detect`."""
     from hourglass.cli.models import read_splits
-    from hourglass.cli.output import report, write_csv
-    from hourglass.data.rejects import write_rejects
-    from hourglass.runtime import overlay
 
     split, names = read_splits(detector, job.source, **job.reading)[-1]
-    write_rejects(job.target / "rejects.csv", split.rejects)
-    scores = -detector.decision_function(split.images)
-    order = write_scores(job.target, names, scores)
-    found, level = int((scores > 0).sum()), detector.map_level_
-    if math.isnan(level):
-        note("the detector had no map_level_ when it was exported: there are no regions or overlays; set it and export again.")
-        n_shown = n_listed = 0
-    else:
-        n_shown, n_listed = min(n_overlays, len(order)), found
-    regions = [REGION_COLUMNS]
-    for rank, (row, image, errors) in enumerate(images_with_errors(split, order[: max(n_listed, n_shown)], detector)):
-        if rank < found:
-            regions += region_rows(names[row], errors, level, image.shape[:2])
-        if rank < n_shown:
-            write_overlay(job.target, rank, names[row], overlay(image, errors, level))
-    write_csv(job.target / "regions.csv", regions)
-    report(
-        {"images": len(scores), "anomalies": found, "output": str(job.target)},
-        f"{found} of {len(scores)} images are anomalies; {job.target}/anomalies.csv, regions.csv, {n_shown} overlays.",
-        job.as_json,
-    )
+    report_findings(job, write_findings(job.target, split, names, detector, n_overlays), n_overlays)
 
 
 def _decode(model: Exported, source: Path, output: Path, as_json: bool) -> None:

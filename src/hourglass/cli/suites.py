@@ -112,8 +112,7 @@ def surfaces(output: Path | None, device: str, seed: int, as_json: bool) -> None
     from hourglass.cli.progress import ShowProgress
     from hourglass.data.files import write_image
     from hourglass.evaluation import machine, magnetic_tiles, measure_surfaces, surfaces_content, surfaces_page, surfaces_table
-    from hourglass.report import contact_sheet, thumbnail
-    from hourglass.runtime import overlay
+    from hourglass.runtime import contact_sheet, overlay, thumbnail
 
     tiles = magnetic_tiles()
     results, detector = measure_surfaces(tiles, seed, device, [ShowProgress("surfaces")])

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from hourglass.anomaly import BLUR, Region, error_maps, level_of, regions_of
+from hourglass.anomaly import BLUR, error_maps
 from hourglass.errors import DataError
 from hourglass.estimators.outliers import OutlierDetector
+from hourglass.runtime import Region, level_of, regions_of
 
 
 class Localiser(OutlierDetector):
@@ -82,4 +83,4 @@ class Localiser(OutlierDetector):
         return self._level_of(self._check(X))
 
     def _level_of(self, samples: Any) -> float:
-        return level_of(samples, self._model) if self._model.sample.is_image else 0.0
+        return level_of(samples, lambda some: error_maps(some, self._model)) if self._model.sample.is_image else 0.0

@@ -1,7 +1,7 @@
 """Reports: figures, self-contained pages, and the files of a run."""
 
 from hourglass.plot.figures import check_format, inline_svg, save
-from hourglass.plot.pictures import contact_sheet, crop_sheet, sheet, thumbnail
+from hourglass.plot.pictures import crop_sheet, sheet
 from hourglass.plot.structure import structure
 from hourglass.report.comparison import MOST_SHOWN, ShownPair, comparison_page, comparison_sheet, shown_pair
 from hourglass.report.demo import run_demo
@@ -19,7 +19,6 @@ __all__ = [
     "check_format",
     "comparison_page",
     "comparison_sheet",
-    "contact_sheet",
     "crop_sheet",
     "curves",
     "html",
@@ -34,5 +33,4 @@ __all__ = [
     "sheet",
     "shown_pair",
     "structure",
-    "thumbnail",
 ]

@@ -2,7 +2,20 @@
 
 from hourglass.runtime.model import Exported, load_onnx
 from hourglass.runtime.overlays import overlay
-from hourglass.runtime.regions import Region, enlarged, regions_of
+from hourglass.runtime.regions import Region, enlarged, level_of, regions_of
+from hourglass.runtime.sheets import contact_sheet, thumbnail
 from hourglass.runtime.windows import Window, windows_of
 
-__all__ = ["Exported", "Region", "Window", "enlarged", "load_onnx", "overlay", "regions_of", "windows_of"]
+__all__ = [
+    "Exported",
+    "Region",
+    "Window",
+    "contact_sheet",
+    "enlarged",
+    "level_of",
+    "load_onnx",
+    "overlay",
+    "regions_of",
+    "thumbnail",
+    "windows_of",
+]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from hourglass.images import Array
 
 _LEAST = 1e-12  # level of a network that reproduces its normal images
+_EXCEEDING, _MOST_IMAGES = 0.001, 200  # share of pixels above the level, images to find it
+_MOST_PIXELS = 10_000_000  # to take a quantile of
 
 Runs = NDArray[np.int64]
 """(n, 3): row, first column and the column after the last of each run of pixels, in the order of rows."""
@@ -36,6 +38,14 @@ class Region(NamedTuple):
     height: int
     area: int
     peak: float
+
+
+def level_of(images: Array | Sequence[Array], error_maps: Callable[[Any], Iterable[Array]]) -> float:
+    """The level that one in a thousand pixels of the `error_maps` of some normal `images` exceeds."""
+    some = images[:: -(-len(images) // _MOST_IMAGES)]
+    step = -(-sum(math.prod(image.shape[:2]) for image in some) // _MOST_PIXELS)
+    values = [errors.ravel()[::step].copy() for errors in error_maps(some)]
+    return float(np.quantile(np.concatenate(values), 1 - _EXCEEDING))
 
 
 def regions_of(errors: Array, level: float) -> list[Region]:

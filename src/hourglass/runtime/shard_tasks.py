@@ -12,12 +12,6 @@ from hourglass.data.files import encode_image, in_depth
 from hourglass.data.shards import Form, Piece
 from hourglass.data.write import replace_file
 from hourglass.errors import DataError
-from hourglass.estimators.anomaly_detector import AnomalyDetector
-from hourglass.estimators.base import ImageEstimator
-from hourglass.estimators.compressor import Compressor
-from hourglass.estimators.denoiser import Denoiser
-from hourglass.estimators.enhancer import Enhancer
-from hourglass.estimators.retriever import Retriever
 from hourglass.images import Array
 
 MOST_BYTES = 2 << 30
@@ -25,10 +19,10 @@ MOST_BYTES = 2 << 30
 
 
 class ShardTask(ABC):
-    """A model applied to the images of a shard, piece by piece."""
+    """A model, an estimator or one that was exported, applied to the images of a shard, piece by piece."""
 
-    estimator: ClassVar[type[ImageEstimator]] = ImageEstimator
-    """The estimator it applies."""
+    needs: ClassVar[str] = ""
+    """The task of the model it applies; "" for any."""
 
     white: float | None = None
     """White level of images deeper than 8 bits."""
@@ -70,7 +64,7 @@ class Encode(ShardTask):
 class Detect(ShardTask):
     """key, score (above 0 is an anomaly), verdict."""
 
-    estimator = AnomalyDetector
+    needs = "detector"
 
     def columns(self, piece: Piece) -> dict[str, Any]:
         scores = -self.model.decision_function(piece.images)
@@ -80,7 +74,7 @@ class Detect(ShardTask):
 class Search(ShardTask):
     """key, and rank, path, distance for each of its nearest images."""
 
-    estimator = Retriever
+    needs = "retriever"
 
     def __init__(self, model: Any, n_neighbors: int = 10, labels: tuple[str, ...] | None = None) -> None:
         super().__init__(model)
@@ -99,7 +93,7 @@ class Search(ShardTask):
 class Denoise(ShardTask):
     """key, image: the denoised image, of the same size and depth, as a PNG file."""
 
-    estimator: ClassVar[type[ImageEstimator]] = Denoiser
+    needs: ClassVar[str] = "denoiser"
     form = Form(None)
 
     def __init__(self, model: Any, **options: Any) -> None:
@@ -127,7 +121,7 @@ class Denoise(ShardTask):
 class Enhance(Denoise):
     """key, image: the enlarged image, as a PNG file."""
 
-    estimator = Enhancer
+    needs = "enhancer"
 
     def takes(self, images: Array) -> bool:
         height, width, *channels = images.shape[1:]
@@ -137,7 +131,7 @@ class Enhance(Denoise):
 class Compress(ShardTask):
     """key, number: the position of each image in the .hgc file beside the part."""
 
-    estimator = Compressor
+    needs = "compressor"
     form = Form(None)
 
     def begin(self) -> None:

@@ -22,8 +22,8 @@ from hourglass.data.rejects import write_rejects
 from hourglass.data.shards import FilesShard, Shard
 from hourglass.data.write import replace_file
 from hourglass.errors import DataError, ParameterError
-from hourglass.estimators.shard_tasks import ShardTask
 from hourglass.notes import note, one_note
+from hourglass.runtime.shard_tasks import ShardTask
 
 _METADATA = b"hourglass"
 _ROWS, _BYTES = 8192, 32 << 20  # of a row group, whichever comes first
