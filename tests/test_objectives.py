@@ -91,6 +91,11 @@ def test_contrast_is_least_where_views_meet_and_images_part() -> None:
     assert met < 0.1 * swapped
     codes = torch.tensor([[0.0], [3.0], [0.0], [3.0]])  # two images on a line, both views of each at the same place
     assert hg.Contrast(1.0)(hg.Output(torch.empty(0), codes)).item() == pytest.approx(-np.log(1 / (1 + 0.1 + 0.1)))
+    apart = torch.tensor([[0.0], [9.0], [3.0], [12.0]])  # the log similarity of both views is -log(1 + 9)
+    losses = [hg.Contrast(2.0, attraction=a)(hg.Output(torch.empty(0), apart)).item() for a in (1.0, 1.5)]
+    assert losses[1] - losses[0] == pytest.approx(2 * 0.5 * np.log(10))
+    with pytest.raises(hg.ParameterError, match="attraction"):
+        hg.Contrast(attraction=0)
 
 
 def test_neighbours_are_least_where_the_code_keeps_them() -> None:

@@ -20,7 +20,7 @@ import hourglass as hg
 from conftest import NODE
 from hourglass.corruption import seeded
 from hourglass.data import Split
-from hourglass.networks import NETWORKS, build
+from hourglass.networks import COMPOSED, NETWORKS, build
 from hourglass.networks.convolutional import Enlarging
 from hourglass.networks.description import Step, steps_of
 from hourglass.networks.stochastic import Posterior
@@ -113,7 +113,9 @@ def shaken(module: Kind, seed: int) -> Kind:
 SHAPES = [(1, 1, 1), (1, 8, 8), (1, 28, 28), (2, 5, 16), (3, 13, 11), (4, 2, 9)]
 
 
-@pytest.mark.parametrize("name", [name for name, kind in NETWORKS.items() if not (kind.bypasses_code or kind.takes_any_size)])
+@pytest.mark.parametrize(
+    "name", [name for name, kind in (NETWORKS | COMPOSED).items() if not (kind.bypasses_code or kind.takes_any_size)]
+)
 def test_every_network_decodes_and_encodes_in_the_page_as_in_torch(name: str, by_page: By) -> None:
     cases, chance = [], seeded(0)
     for number, (shape, bounded, n_components) in enumerate(itertools.product(SHAPES, (True, False), (1, 7))):

@@ -12,7 +12,7 @@ from hourglass.errors import ModelError
 from hourglass.estimators.base import Float32Transformer, ImageEstimator
 from hourglass.estimators.documentation import documented
 from hourglass.estimators.fitting import Fit
-from hourglass.estimators.layout import laid_out_in, lay_out
+from hourglass.estimators.layout import epochs_before_layout, laid_out_in, lay_out
 from hourglass.images import Float32
 from hourglass.networks import COMPOSED
 from hourglass.networks.embedding import WIDTH
@@ -64,7 +64,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, Float32Transformer, ImageEsti
         n_components = laid_out_in(fit)
         if n_components is None:
             return super()._train(fit, callbacks, checkpoint, resume)
-        fit.arguments |= {"n_components": WIDTH}
+        fit.arguments |= {"n_components": WIDTH, "epochs": epochs_before_layout(fit)}
         return lay_out(fit.train(callbacks, checkpoint, resume), n_components, fit, callbacks)
 
     @property

@@ -31,7 +31,7 @@ def neighbours_of(source: Rows, count: int) -> NDArray[np.int64]:
     Nearness is the distance of 32 principal components. Of more than 50,000 samples each finds its neighbours among as many,
     drawn at random, so that the time is linear.
     """
-    codes = _principal(source)
+    codes = principal_components(source, principal_directions(source))
     n_blocks = math.ceil(len(codes) / _BLOCK)
     neighbours = np.empty((len(codes), count), np.int64)
     for block in np.array_split(np.random.default_rng(0).permutation(len(codes)), n_blocks):
@@ -42,12 +42,16 @@ def neighbours_of(source: Rows, count: int) -> NDArray[np.int64]:
     return neighbours
 
 
-def _principal(source: Rows) -> Float32:
-    """Principal components of all samples, those of an evenly spaced subset, (n, 32 or fewer)."""
-    sample, values = source.sample, math.prod(source.array.shape[1:])
+def principal_directions(source: Rows) -> PCA:
+    """The 32 or fewer principal directions of an evenly spaced subset, of samples as a network takes them."""
+    values = math.prod(source.array.shape[1:])
     some = _flat(source.some(max(2 * _COMPONENTS, min(_MOST_FITTED, _MOST_VALUES // values))))
-    pca = PCA(min(_COMPONENTS, *some.shape), random_state=0).fit(some)
-    chunks = (sample.to_network(drawn.targets.numpy()) for drawn in source.in_order(_CHUNK))
+    return PCA(min(_COMPONENTS, *some.shape), random_state=0).fit(some)
+
+
+def principal_components(source: Rows, pca: PCA) -> Float32:
+    """The principal components of all samples along the directions of `pca`, (n, 32 or fewer)."""
+    chunks = (source.sample.to_network(drawn.targets.numpy()) for drawn in source.in_order(_CHUNK))
     return np.concatenate([pca.transform(chunk.reshape(len(chunk), -1)) for chunk in chunks]).astype(np.float32)
 
 

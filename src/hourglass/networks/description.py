@@ -5,6 +5,8 @@ convolution   (c, h, w) -> (d, h', w'): weight (d, c, k, k), bias (d,); stride, 
 shuffle       (4 c, h, w) -> (c, height, width): `pixel_shuffle` by two, then a crop
 reshape       the first axis to shape; (-1,) flattens all axes
 first         (n,) -> (count,): the first `count` values
+keep          the values as they are, which `beside` will take
+beside        (n,) -> (n + m,): the values, and beside them a linear map of those kept last: weight (m, k), bias (m,)
 affine        x -> scale · x + offset
 leaky_relu    slope; relu, tanh, sigmoid
 """
@@ -18,6 +20,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from hourglass.networks.convolutional import Enlarging
+from hourglass.networks.plane import Beside, First
 from hourglass.networks.stochastic import Posterior
 
 
@@ -75,6 +78,11 @@ def _posterior(module: Posterior) -> list[Step] | None:
     return None if body is None else [*body, Step("first", {"count": module.n_components})]
 
 
+def _beside(module: Beside) -> list[Step] | None:
+    body = steps_of(module.body)
+    return None if body is None else [Step("keep"), *body, Step("beside", {}, _linear(module.linear)[0].weights)]
+
+
 def _unflatten(module: nn.Unflatten) -> list[Step] | None:
     sizes = module.unflattened_size
     is_plain = module.dim == 1 and all(isinstance(size, int) and size > 0 for size in sizes)
@@ -86,6 +94,8 @@ _KNOWN: dict[type[nn.Module], Callable[[Any], list[Step] | None]] = {
     nn.Conv2d: _convolution,
     Enlarging: _enlarging,
     Posterior: _posterior,
+    Beside: _beside,
+    First: lambda module: [Step("first", {"count": module.count})],
     nn.Unflatten: _unflatten,
     nn.Flatten: lambda module: [Step("reshape", {"shape": [-1]})] if (module.start_dim, module.end_dim) == (1, -1) else None,
     nn.Identity: lambda _: [],

@@ -196,6 +196,8 @@ class Contrast(Penalty):
         this many nearest other images, drawn anew in each epoch and corrupted (as in NNCLR; Dwibedi et al. 2021). Images that
         are alike then come together; with themselves alone, all are pushed apart. Nearness is that of 32 principal components.
         None: a hundredth of the training images, 5 to 15; 0 where they are not in memory as images of one size.
+    attraction : float
+        Above 1 the two views are pulled together more than others are pushed away (Böhm et al. 2022), below 1 less.
     """
 
     draws = False
@@ -203,16 +205,23 @@ class Contrast(Penalty):
     compares_batch = True
 
     n_neighbours: int | None = 0
+    attraction: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not 0 < self.attraction < math.inf:
+            raise ParameterError(f"Contrast(attraction={self.attraction!r}); allowed: above 0.")
         if self.n_neighbours is not None:
             object.__setattr__(self, "n_neighbours", check_integer("n_neighbours", self.n_neighbours, 0))
 
     def __call__(self, output: Output) -> Tensor:
         points = output.vectors if output.representations is None else output.representations
         other = torch.arange(len(points), device=points.device).roll(len(points) // 2)
-        return self.strength * torch.nn.functional.cross_entropy(_log_similarity(points), other)
+        similarity = _log_similarity(points)
+        loss = torch.nn.functional.cross_entropy(similarity, other)
+        if self.attraction != 1:
+            loss = loss - (self.attraction - 1) * similarity.gather(1, other[:, None]).mean()
+        return self.strength * loss
 
 
 class Neighbours(Penalty):

@@ -5,8 +5,9 @@ export class Network {
   constructor({ shape, steps }, arrays) {
     this.steps = [];
     let current = shape;
+    const kept = []; // by `keep`, for `beside`
     for (const step of steps) {
-      const { run, shape: next } = KINDS[step.kind](step, current, arrays);
+      const { run, shape: next } = KINDS[step.kind](step, current, arrays, kept);
       this.steps.push(run);
       current = next;
     }
@@ -24,7 +25,7 @@ export class Network {
 
 const size = (shape) => shape.reduce((product, side) => product * side, 1);
 
-// kind: (step, shape that comes, arrays) -> {run: (values, n) -> values, shape that goes}; `run` may write into `values`.
+// kind: (step, shape that comes, arrays, values kept) -> {run: (values, n) -> values, shape that goes}; `run` may write into `values`.
 const KINDS = {
   linear: (step, shape, arrays) => {
     const [weight, bias] = [arrays[step.weight], arrays[step.bias]];
@@ -45,6 +46,12 @@ const KINDS = {
   },
   reshape: (step, shape) => ({ run: (values) => values, shape: step.shape[0] === -1 ? [size(shape)] : [...step.shape, ...shape.slice(1)] }),
   first: ({ count }, [width]) => ({ run: (values, n) => first(values, n, width, count), shape: [count] }),
+  keep: (_, shape, arrays, kept) => ({ run: (values) => (kept.push(values.slice()), values), shape }),
+  beside: (step, [width], arrays, kept) => {
+    const [weight, bias] = [arrays[step.weight], arrays[step.bias]];
+    const run = (values, n) => beside(values, linear(kept.pop(), n, weight, bias), n, width, bias.length);
+    return { run, shape: [width + bias.length] };
+  },
   affine: ({ scale, offset }, shape) => pointwise(shape, (x) => scale * x + offset),
   leaky_relu: ({ slope }, shape) => pointwise(shape, (x) => (x < 0 ? slope * x : x)),
   relu: (_, shape) => pointwise(shape, (x) => (x < 0 ? 0 : x)),
@@ -58,6 +65,15 @@ function pointwise(shape, f) {
     return values;
   };
   return { run, shape };
+}
+
+function beside(values, others, n, width, more) {
+  const made = new Float32Array(n * (width + more));
+  for (let sample = 0; sample < n; sample += 1) {
+    made.set(values.subarray(sample * width, (sample + 1) * width), sample * (width + more));
+    made.set(others.subarray(sample * more, (sample + 1) * more), sample * (width + more) + width);
+  }
+  return made;
 }
 
 function linear(values, n, weight, bias) {
