@@ -1,10 +1,10 @@
 """Exported models in an environment of their own: `python tools/runtime.py [FOLDER]`.
 
 Installs the distribution in runtime/ into a new environment (in FOLDER, or a temporary one); exports a denoiser and a detector.
-What `hourglass run` writes there must be what `hourglass denoise` and `detect` write here, and so must the answer of a service
-that is started as in deploy/Dockerfile. Rounding may differ by a level in one of a thousand pixels, and in the fourth digit of
-scores. Prints the environment's size, without the service, and the time to start. Returns 1 if anything differs, torch or
-scikit-learn is there, or the size is above its limit.
+What `hourglass run` writes there must be what `hourglass denoise` and `detect` write here, also of shards, and so must the
+answer of a service that is started as in deploy/Dockerfile. Rounding may differ by a level in one of a thousand pixels, and in
+the fourth digit of scores. Prints the environment's size, without the service and Parquet, and the time to start. Returns 1 if
+anything differs, torch or scikit-learn is there, or the size is above its limit.
 """
 
 from __future__ import annotations
@@ -22,12 +22,15 @@ import urllib.request
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 from PIL import Image
 
 import hourglass as hg
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 250  # MB
+INSTALL = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--constraint", ROOT / "constraints.txt")
+HOURGLASS = (sys.executable, "-m", "hourglass")
 SHEET = Path("sheet.png")  # its captions are in another font there
 ALONE = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # nothing of this environment
 ABSENT = ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript")
@@ -53,6 +56,8 @@ def main() -> int:
         }
         differing = [file for verb, model in models.items() for file in compared(verb, model, folder, python)]
         walls, seconds = starts(python, folder / "denoise.onnx")
+        output_of(python, *INSTALL, f"{ROOT / 'runtime'}[parquet,web]")
+        differing += streamed(folder, python)
         differing += served(folder, python)
     print(f"environment of hourglass-runtime: {size:.0f} MB (at most {LIMIT})")
     print(f"to a loaded model: {walls:.2f} s, of which {seconds:.2f} s of processor time (least of {_STARTS})")
@@ -67,15 +72,24 @@ def installed(folder: Path) -> Path:
     """The interpreter of a new environment that holds hourglass-runtime, with the pinned versions."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = folder / "bin" / "python"
-    quiet = ("--quiet", "--disable-pip-version-check")
-    output_of(python, "-m", "pip", "install", *quiet, "--constraint", ROOT / "constraints.txt", ROOT / "runtime")
+    output_of(python, *INSTALL, ROOT / "runtime")
     return python
+
+
+def streamed(folder: Path, python: Path) -> list[str]:
+    """Apply the detector to shards, here and there; the part if it differs."""
+    parts, shards = [folder / "parts-here", folder / "parts-there"], (folder / "images", "--stream", "-o")
+    subprocess.run([*HOURGLASS, "detect", folder / "detect.hg", *shards, parts[0]], check=True, stdout=subprocess.PIPE)
+    output_of(python, "-m", "hourglass", "run", folder / "detect.onnx", *shards, parts[1])
+    tables = [pq.read_table(part / "part-00000.parquet") for part in parts]
+    cells = [[str(cell) for column in table.columns for cell in column.to_pylist()] for table in tables]
+    is_same = tables[0].column_names == tables[1].column_names and len(cells[0]) == len(cells[1]) and all(map(agree, *cells))
+    rejects = [(part / "part-00000.rejects.csv").read_text(encoding="utf-8") for part in parts]
+    return [] if is_same and rejects[0] == rejects[1] else ["the part of a shard"]
 
 
 def served(folder: Path, python: Path) -> list[str]:
     """Serve both as deploy/Dockerfile does; what is wrong with the answers."""
-    quiet = ("--quiet", "--disable-pip-version-check")
-    output_of(python, "-m", "pip", "install", *quiet, "--constraint", ROOT / "constraints.txt", f"{ROOT / 'runtime'}[web]")
     (start,) = [line for line in (ROOT / "deploy" / "Dockerfile").read_text().splitlines() if line.startswith("ENTRYPOINT")]
     program, *arguments = json.loads(start.removeprefix("ENTRYPOINT"))
     with socket.socket() as free:
@@ -139,8 +153,7 @@ def compared(verb: str, model: hg.Denoiser | hg.AnomalyDetector, folder: Path, p
     model.save(folder / f"{verb}.hg")
     hg.export_onnx(folder / f"{verb}.hg", folder / f"{verb}.onnx")
     here, there = folder / f"{verb}-here", folder / f"{verb}-there"
-    apply = (sys.executable, "-m", "hourglass", verb)
-    subprocess.run([*apply, folder / f"{verb}.hg", folder / "images", "-o", here], check=True, stdout=subprocess.PIPE)
+    subprocess.run([*HOURGLASS, verb, folder / f"{verb}.hg", folder / "images", "-o", here], check=True, stdout=subprocess.PIPE)
     output_of(python, "-m", "hourglass", "run", folder / f"{verb}.onnx", folder / "images", "-o", there)
     files = sorted(file.relative_to(there) for file in there.rglob("*") if file.is_file())
     is_same = {file: (here / file).is_file() and same_content(here / file, there / file) for file in files if file != SHEET}
