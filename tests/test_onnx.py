@@ -317,7 +317,7 @@ def test_codes_go_out_and_come_back(few: np.ndarray, tmp_path: Path, run: Any) -
     ask = ("run", tmp_path / "decoder.onnx", tmp_path / "codes.npy", "-o", tmp_path / "decoded.npy")
     assert run(*ask)[0] == 0
     code, _, err = run(*ask, "--white", 255)
-    assert (code, "is for images that are read" in err) == (2, True)
+    assert (code, "decodes codes, for which there is no --white" in err) == (2, True)
     assert np.abs(np.load(tmp_path / "decoded.npy") - autoencoder.reconstruct(few)).max() <= TOLERANCE
 
 

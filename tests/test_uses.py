@@ -21,6 +21,7 @@ from hourglass.estimators.tiles import join_tiles, split_tiles
 from hourglass.estimators.views import neighbours_of
 from hourglass.images import Sample, overlapping_tiles, with_channels
 from hourglass.latent.inverted_file import InvertedFile
+from hourglass.networks import describe
 from hourglass.training import Rows
 
 DOWNSTREAM = [kind for kind in ESTIMATORS.values() if issubclass(kind, Downstream)]
@@ -181,11 +182,27 @@ def test_the_features_preset_tells_digits_apart(split: hg.Split) -> None:
         """The 32 dimensions that the map is a layout of."""
         given = torch.from_numpy(model.sample_.to_network(images))
         with torch.no_grad():
-            return model.encoder_[0].cpu()(given).numpy()  # type: ignore[index]
+            return model.encoder_[0].body.cpu()(given).numpy()  # type: ignore[index]
 
     for encode, least in ((model.transform, 0.75), (wide, 0.93)):
         reader = KNeighborsClassifier(5).fit(encode(split.images), split.labels)
         assert reader.score(encode(test.images), test.labels) > least
+
+
+@pytest.mark.filterwarnings("ignore::hourglass.HourglassWarning")
+def test_a_map_of_one_training_image_or_of_equal_ones(split: hg.Split) -> None:
+    one = hg.Autoencoder(2, preset="features", validation_fraction=0.96, epochs=1, random_state=0).fit(split.images[:21])
+    assert np.isfinite(one.transform(split.images)).all()
+    equal = hg.Autoencoder(2, preset="features", epochs=1, random_state=0).fit(np.repeat(split.images[:1], 40, 0))
+    assert np.abs(equal.transform(split.images)).max() < 1e4
+
+
+def test_the_layers_of_a_map_are_listed_as_they_are_joined(split: hg.Split) -> None:
+    model = hg.Autoencoder(2, preset="features", epochs=1, random_state=0).fit(split.images[:64])
+    layers = [(row["layer"].partition("(")[0], row["output"]) for row in describe(model.network_, (1, 8, 8))]
+    assert ("Linear", [64]) in layers  # 32 components beside the embedding of 32
+    assert layers.index(("Linear", [64])) == layers.index(("Linear", [32])) + 2  # Linear, Identity
+    assert ("First", [32]) in layers
 
 
 def mean_average_precision(codes: np.ndarray, labels: np.ndarray) -> float:

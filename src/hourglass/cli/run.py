@@ -50,7 +50,7 @@ def run(model: Path, source: str, output: Path, threads: int | None, overlays: i
     autoencoder and a compressor, whose reconstructions it writes), enhance, detect, encode (of an encoder and a retriever). Of
     a decoder and a generator, SOURCE is a .npy file of codes, and OUTPUT one of images.
 
-    Files that cannot be read are listed in OUTPUT/rejects.csv.
+    Image files that cannot be read are listed in OUTPUT/rejects.csv, of shards in a *.rejects.csv beside each part.
     """
     import os
 
@@ -66,13 +66,13 @@ def run(model: Path, source: str, output: Path, threads: int | None, overlays: i
         raise ParameterError("--overlays is for detectors; leave it out.")
     if exported.facts.takes_codes:
         if foreign := sorted({*names} - {"model", "source", "output", "threads", "as_json"}):
-            raise ParameterError(f"--{foreign[0]} is for images that are read; {model} decodes codes.")
+            raise ParameterError(f"{model} decodes codes, for which there is no --{foreign[0]}; omit it.")
         _decode(exported, Path(source), output, given["as_json"])
         return
     verb, work = _work(exported, writing, overlays)
     if FILES not in work and not {"format", "quality"}.isdisjoint(names):
         raise ParameterError(f"--format and --quality are for images that are written; {verb} writes none.")
-    job = Job(verb, model, source, output, given=frozenset(names), **given)
+    job = Job(verb, exported.path, source, output, given=frozenset(names), **given)
     apply(job, reader_of(job, work), exported, work, {})
 
 

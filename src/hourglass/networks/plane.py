@@ -33,6 +33,9 @@ class First(nn.Module):
         super().__init__()
         self.count = count
 
+    def extra_repr(self) -> str:
+        return str(self.count)
+
     def forward(self, values: Tensor) -> Tensor:
         return values[:, : self.count]
 

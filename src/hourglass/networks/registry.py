@@ -19,7 +19,7 @@ from hourglass.networks.convolutional import Conv, Residual, Skip
 from hourglass.networks.dense import MLP, Linear
 from hourglass.networks.embedding import Embedding
 from hourglass.networks.maps import Maps
-from hourglass.networks.plane import Plane
+from hourglass.networks.plane import Beside, Plane
 from hourglass.networks.stochastic import Noisy, Quantised, Variational
 from hourglass.networks.unet import UNet
 
@@ -205,23 +205,26 @@ def describe(network: Network, shape: tuple[int, ...]) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        part ("encoder" or "decoder"), layer (its class and size), output (shape of one sample after it), weights (a count).
+        part ("encoder" or "decoder"), layer (its class and size), output (shape of one sample after it), weights (a count). A
+        layer `Beside` others comes after them, with the output of both.
     """
     rows: list[dict[str, Any]] = []
 
-    def record(part: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(module: nn.Module, _: Any, output: Any) -> None:
-            weights = sum(parameter.numel() for parameter in module.parameters())
-            rows.append({"part": part, "layer": str(module), "output": list(output.shape[1:]), "weights": weights})
+    def record(part: str, layer: nn.Module) -> Callable[[nn.Module, Any, Any], None]:
+        weights = sum(parameter.numel() for parameter in layer.parameters())
+
+        def hook(_: nn.Module, __: Any, output: Any) -> None:
+            rows.append({"part": part, "layer": str(layer), "output": list(output.shape[1:]), "weights": weights})
 
         return hook
 
-    hooks = [
-        module.register_forward_hook(record(part))
-        for part, half in (("encoder", network.encoder), ("decoder", network.decoder))
-        for module in half.modules()
-        if next(module.children(), None) is None
-    ]
+    hooks = []
+    for part, half in (("encoder", network.encoder), ("decoder", network.decoder)):
+        beside = [module for module in half.modules() if isinstance(module, Beside)]
+        inner = {module.linear for module in beside}
+        leaves = [module for module in half.modules() if next(module.children(), None) is None and module not in inner]
+        hooks += [module.register_forward_hook(record(part, module)) for module in leaves]
+        hooks += [module.register_forward_hook(record(part, module.linear)) for module in beside]
     was_training = network.training
     network.eval()  # torch refuses batch normalisation of one sample in training
     with torch.inference_mode():

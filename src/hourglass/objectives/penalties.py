@@ -209,8 +209,9 @@ class Contrast(Penalty):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.attraction < math.inf:
-            raise ParameterError(f"Contrast(attraction={self.attraction!r}); allowed: above 0.")
+        if not isinstance(self.attraction, Real) or not 0 < self.attraction < math.inf:
+            raise ParameterError(f"Contrast(attraction={self.attraction!r}); allowed: a finite number above 0.")
+        object.__setattr__(self, "attraction", float(self.attraction))
         if self.n_neighbours is not None:
             object.__setattr__(self, "n_neighbours", check_integer("n_neighbours", self.n_neighbours, 0))
 

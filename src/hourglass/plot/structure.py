@@ -202,7 +202,7 @@ def _labels(layer: str) -> tuple[str, ...]:
         return ("max-pool" if "Max" in kind else "pool",)
     if "Upsampl" in kind or kind == "PixelShuffle":
         return ("upsample",)
-    weightless = re.search(r"Flatten|Unflatten|Identity|Dropout|Norm|LU$|Sigmoid|Tanh|Soft|Shrink|Pad|Swish|Mish", kind)
+    weightless = re.search(r"Flatten|Unflatten|First|Identity|Dropout|Norm|LU$|Sigmoid|Tanh|Soft|Shrink|Pad|Swish|Mish", kind)
     return () if weightless else (kind if len(kind) <= 14 else f"{kind[:13]}…",)
 
 

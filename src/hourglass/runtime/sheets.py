@@ -60,7 +60,9 @@ def new_font() -> ImageFont.FreeTypeFont:
     """DejaVu Sans, if matplotlib, which brings it, is installed; else Pillow's font, which has Latin letters alone."""
     found = find_spec("matplotlib")  # without importing it
     if found is not None and found.origin is not None:
-        return ImageFont.truetype(Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf", _FONT_SIZE)
+        path = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+        if path.is_file():  # some distributions keep it elsewhere
+            return ImageFont.truetype(path, _FONT_SIZE)
     font = ImageFont.load_default(_FONT_SIZE)
     assert isinstance(font, ImageFont.FreeTypeFont)
     return font
