@@ -45,6 +45,7 @@ def test_python_examples(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("hourglass.estimators.presets.MINIMAL_STEPS", {"linear": 2000})  # for speed
     monkeypatch.setattr("hourglass.estimators.presets.FEWEST_STEPS", 100)
+    monkeypatch.setattr("hourglass.estimators.layout._FEWEST_STEPS", 100)
     namespace: dict[str, Any] = {}
     examples = blocks(page, "python")
     assert examples or page.parent.name in ("tutorials", "how-to")
