@@ -181,8 +181,9 @@ def test_the_features_preset_tells_digits_apart(split: hg.Split) -> None:
     def wide(images: np.ndarray) -> np.ndarray:
         """The 32 dimensions that the map is a layout of."""
         given = torch.from_numpy(model.sample_.to_network(images))
+        assert isinstance(model.encoder_, torch.nn.Sequential)
         with torch.no_grad():
-            return model.encoder_[0].body.cpu()(given).numpy()  # type: ignore[index]
+            return model.encoder_[0].body.cpu()(given).numpy()
 
     for encode, least in ((model.transform, 0.75), (wide, 0.93)):
         reader = KNeighborsClassifier(5).fit(encode(split.images), split.labels)

@@ -80,7 +80,8 @@ def _posterior(module: Posterior) -> list[Step] | None:
 
 def _beside(module: Beside) -> list[Step] | None:
     body = steps_of(module.body)
-    return None if body is None else [Step("keep"), *body, Step("beside", {}, _linear(module.linear)[0].weights)]
+    weights = _weight_and_bias(module.linear.weight, module.linear.bias)
+    return None if body is None else [Step("keep"), *body, Step("beside", {}, weights)]
 
 
 def _unflatten(module: nn.Unflatten) -> list[Step] | None:
