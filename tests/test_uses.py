@@ -22,6 +22,7 @@ from hourglass.estimators.views import neighbours_of
 from hourglass.images import Sample, overlapping_tiles, with_channels
 from hourglass.latent.inverted_file import InvertedFile
 from hourglass.networks import describe
+from hourglass.networks.plane import Beside
 from hourglass.training import Rows
 
 DOWNSTREAM = [kind for kind in ESTIMATORS.values() if issubclass(kind, Downstream)]
@@ -182,8 +183,11 @@ def test_the_features_preset_tells_digits_apart(split: hg.Split) -> None:
         """The 32 dimensions that the map is a layout of."""
         given = torch.from_numpy(model.sample_.to_network(images))
         assert isinstance(model.encoder_, torch.nn.Sequential)
+        seen = model.encoder_[0]
+        assert isinstance(seen, Beside)
         with torch.no_grad():
-            return model.encoder_[0].body.cpu()(given).numpy()
+            made: np.ndarray = seen.body.cpu()(given).numpy()
+            return made
 
     for encode, least in ((model.transform, 0.75), (wide, 0.93)):
         reader = KNeighborsClassifier(5).fit(encode(split.images), split.labels)
