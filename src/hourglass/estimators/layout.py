@@ -41,8 +41,8 @@ from hourglass.training import (
     train,
 )
 
-_EPOCHS, _FEWEST_STEPS, _BATCH_SIZE, _LEARNING_RATE = 16, 900, 256, 8e-3
-_WIDE_EPOCHS, _FEWEST_WIDE_STEPS = 2, 200
+_EPOCHS, _FEWEST_STEPS, _BATCH_SIZE, _LEARNING_RATE = 24, 900, 256, 8e-3
+_WIDE_EPOCHS, _FEWEST_WIDE_STEPS = 1, 100
 _N_NEIGHBOURS, _ATTRACTION = 5, 1.5
 _FEWEST = 20  # samples
 _NO_DEVIATION = 1e-6  # of principal components

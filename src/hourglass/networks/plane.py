@@ -12,7 +12,7 @@ from hourglass.networks.dense import dense_layers
 from hourglass.networks.embedding import WIDTH, Embedding
 from hourglass.objectives import Output
 
-_LAYERS, _BACK = (256, 256, 256), (128, 128)
+_LAYERS, _BACK = (128, 128, 128, 128), (128, 128)
 
 
 class Beside(nn.Module):

@@ -250,7 +250,7 @@ class Neighbours(Penalty):
 def _log_similarity(points: Tensor) -> Tensor:
     """Log of Student's t kernel of all pairwise distances (n, n), up to a constant; the diagonal is masked."""
     degrees = max(points.shape[1] - 1, 1)
-    squares = points.square().sum(1)
-    distances = (squares[:, None] + squares[None, :] - 2 * points @ points.T).clamp(min=0)
-    similarity = -(degrees + 1) / 2 * torch.log1p(distances / degrees)
-    return similarity.masked_fill(torch.eye(len(points), dtype=torch.bool, device=points.device), -1e9)
+    scaled = points / math.sqrt(degrees)
+    halves = scaled.square().sum(1) + 0.5
+    one_and_distances = torch.addmm(halves[:, None] + halves, scaled, scaled.T, alpha=-2).clamp(min=1)
+    return (-(degrees + 1) / 2 * one_and_distances.log()).fill_diagonal_(-1e9)
