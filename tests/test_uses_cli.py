@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,13 @@ def test_detect_writes_a_table_and_pictures(photos: Path, run, tmp_path: Path) -
     assert len(pictures) == 2
     sizes = {read_image(path).shape[:2] for path in photos.iterdir()}
     assert all(read_image(picture).shape[:2] in sizes for picture in pictures)
+    assert "map_level_" not in err
+    detector = hg.load_model(model)
+    detector.map_level_ = math.nan  # as in a model of an earlier version
+    detector.save(tmp_path / "older.hg")
+    code, _, err = run("detect", tmp_path / "older.hg", photos, "-o", tmp_path / "older", "--overlays", 0)
+    assert code == 0, err
+    assert "no map_level_" in err
 
 
 def test_detect_lists_regions_in_pixels_of_the_file_and_draws_its_scores(run, tmp_path: Path) -> None:

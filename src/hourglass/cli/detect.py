@@ -12,6 +12,7 @@ import click
 
 from hourglass.cli.job import MEMORY, Job, job_options, run
 from hourglass.cli.options import output_option
+from hourglass.notes import note
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,7 +96,8 @@ def write_findings(
     scores: NDArray[np.float64] = -detector.decision_function(split.images)
     order = _write_scores(output, names, scores)
     found, level = int((scores > 0).sum()), detector.map_level_
-    if math.isnan(level):  # saved by an earlier version: the lower half of the scores stands for normal images
+    if math.isnan(level):
+        note("the model has no map_level_, as it is of an earlier version; regions exceed that of the half with lower scores.")
         level = level_of([split.images[row] for row in order[len(order) // 2 :]], detector.error_maps)
     regions, thumbnails = [_REGION_COLUMNS], []
     n_drawn = max(n_overlays, _ON_SHEET)

@@ -6,6 +6,7 @@ from hourglass.training.checkpoints import WriteCheckpoint, load_checkpoint, sav
 from hourglass.training.collapse import error_share
 from hourglass.training.distribution import Processes, current, joined, words_of_first
 from hourglass.training.examples import Examples
+from hourglass.training.full_batch import FullBatch
 from hourglass.training.loop import train
 from hourglass.training.machine import Threads, kept_memory, threads_now, usual_threads
 from hourglass.training.neighbouring import Neighbouring
@@ -13,7 +14,7 @@ from hourglass.training.optimizers import OPTIMIZERS, Muon, Optimizer
 from hourglass.training.plan import SCHEDULES, Plan
 from hourglass.training.random_state import exact_convolutions, ordinary_torch, seeded_globally
 from hourglass.training.run import PRECISIONS, Callback, Run
-from hourglass.training.sources import Crops, FullBatch, Rows, Source, Streamed, source_of
+from hourglass.training.sources import Crops, Rows, Source, Streamed, source_of
 from hourglass.training.trackers import TRACKERS, MLflow, TensorBoard, Tracker
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Sources of training samples: rows of an array, crops of images of many sizes, a stream, or a full batch.
+"""Sources of training samples: rows of an array, crops of images of many sizes, or a stream.
 
 A source yields clean samples in the user's units; `Examples` makes batches of them. A new kind is a class with `__len__`,
 `split`, `some` and `batches`.
@@ -22,10 +22,9 @@ from hourglass.data import Stream
 from hourglass.data.shuffling import Batch
 from hourglass.errors import DataError
 from hourglass.images import Array, Sample, crop_at
-from hourglass.training.arrays import as_tensor, network_input
+from hourglass.training.arrays import as_tensor
 from hourglass.training.distribution import ALONE, Processes
 
-_CHUNK = 4096  # samples in a chunk
 _MOST_HELD_OUT = 10_000  # from a stream, in memory
 _FINGERPRINTED = 64
 _SUBSET = 1000  # of a stream, for statistics before the first step
@@ -357,47 +356,6 @@ class Streamed(Source):
     @property
     def fingerprint(self) -> str:
         return self.stream.fingerprint
-
-
-class FullBatch(Rows):
-    """Full batches, for a linear autoencoder under the mean squared error.
-
-    Its loss depends only on the mean μ and the covariance C. So for more than 2·d samples of d values the batch is 2·d points
-    with the same moments: μ ± √d · each column of the Cholesky factor L of C. Loss and gradient are those of all samples, at
-    the cost of 2·d. An epoch takes as many steps as it would in batches of `size`.
-    """
-
-    MAX_VALUES = 4096
-    """Most values in a sample: C has the square of it."""
-
-    def batches(self, epoch: Epoch) -> Iterator[Drawn]:
-        points = self._points[epoch.processes.share(len(self._points))]
-        batch = Drawn(points, None, max(1, len(points)), is_normalised=True)
-        for _ in range(epoch.first * epoch.size, len(self), epoch.size):
-            yield batch
-
-    @functools.cached_property
-    def _points(self) -> Tensor:
-        """The batch, as network input."""
-        values = math.prod(self.sample.network_shape)
-        if len(self) <= 2 * values:
-            return self._network_input(slice(None))
-        identity = torch.eye(values, dtype=torch.float64, device=self.device)
-        total, products = torch.zeros_like(identity[0]), torch.zeros_like(identity)
-        shift = self._network_input(slice(0, _CHUNK)).flatten(1).double().mean(0)  # near the mean, to avoid cancellation
-        for start in range(0, len(self), _CHUNK):
-            centred = self._network_input(slice(start, start + _CHUNK)).flatten(1).double() - shift
-            total += centred.sum(0)
-            products.addmm_(centred.T, centred)
-        rest = total / len(self)
-        covariance = products / len(self) - torch.outer(rest, rest)
-        floor = 1e-10 * covariance.diagonal().mean() + 1e-20  # constant pixels have no variance
-        spread = math.sqrt(values) * torch.linalg.cholesky(covariance + floor * identity).T
-        points = torch.cat([shift + rest + spread, shift + rest - spread])
-        return points.float().view(-1, *self.sample.network_shape)
-
-    def _network_input(self, part: slice) -> Tensor:
-        return network_input(self.sample, self._gathered(self.targets, self._places[part]))
 
 
 def source_of(
