@@ -53,7 +53,7 @@ def measure(
 
     The peers are the chapter's own loop, plain loops in torch, scikit-learn, and PyOD and Pythae where they are installed.
     Bars are for the whole of MNIST on two cores. Results of other suites in OUTPUT/performance.json are kept if they share
-    data, seed, code and machine. Nothing else should run meanwhile.
+    data, seed and machine; the page says which code each is of. Nothing else should run meanwhile.
     """
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)  # fail before the run, not after it

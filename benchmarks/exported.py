@@ -41,7 +41,7 @@ def exported_suite(bench: Bench) -> Measured:
             bench.report(measure)
             contenders = [Contender(who, partial(way, bench.task(), name, batch, threads)) for who, way in WAYS.items()]
             for who, row in compare(measure, alternate(contenders, bench.rounds), reference=TORCH).items():
-                note = f"The error on held-out images grows by {share:.1%} of it." if who == INT8 else ""
+                note = f"The error on held-out images changes by {share:+.1%} of it." if who == INT8 else ""
                 measured.rows.append(replace(row, note=note))
     return measured
 

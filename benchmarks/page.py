@@ -28,13 +28,13 @@ in MB of 10⁶ bytes, with all that the process imported."""
 
 
 def page(shared: dict[str, Any], results: Sequence[Result]) -> str:
-    """Return the page of all `results`, with the data, seed, code and machine that they `shared`."""
+    """Return the page of all `results`, with the data, seed and machine that they `shared`."""
     facts = ", ".join(f"{key} {value}" for key, value in shared["machine"].items())
     held = [row for result in results for row in result.rows if row.is_met is not None]
     lines = [
         "# What it costs",
         f"Measured on {shared['data']} ({shared['train_images']:,} training and {shared['test_images']:,} test images), seed "
-        f"{shared['seed']}; {facts}; code {shared['code']}.",
+        f"{shared['seed']}; {facts}.",
         *(["**A quick look**: few images and rounds. Its figures are no results."] if shared["quick"] else []),
         *([f"Of {len(held)} bars, {sum(bool(row.is_met) for row in held)} are met."] if held else []),
         _HOW,
@@ -45,7 +45,7 @@ def page(shared: dict[str, Any], results: Sequence[Result]) -> str:
 
 def _section(result: Result) -> Iterator[str]:
     yield f"## {TITLES[result.suite]}"
-    yield f"`{result.command}`: {result.rounds} rounds. {rates_text(result.rates)}"
+    yield f"`{result.command}`, code {result.code}: {result.rounds} rounds. {rates_text(result.rates)}"
     body = [row.cells() for row in result.rows]
     alignment = ["---", "---", *["---:"] * (len(COLUMNS) - 4), "---", "---"]
     yield "\n".join("| " + " | ".join(line) + " |" for line in [list(COLUMNS), alignment, *body])

@@ -39,7 +39,8 @@ class Result:
 
     Attributes
     ----------
-    suite, command : str
+    suite, command, code : str
+        The code is that of the checkout, as a digest.
     rounds : int
         As requested; measurements that start a new process for each round take fewer.
     rates : dict of str to dict
@@ -51,6 +52,7 @@ class Result:
 
     suite: str
     command: str
+    code: str
     rounds: int
     rates: dict[str, dict[str, float]]
     rows: list[Row]
@@ -77,11 +79,11 @@ def run_suite(bench: Bench, suite: str, command: str) -> Result:
     rates = together(before, matrix_rates(repeats))
     best = max(rate["median"] for rate in rates.values())
     rows = [row.with_share(rates[TORCH]["median"], best) for row in measured.rows]
-    return Result(suite, command, bench.rounds, rates, rows, measured.notes, measured.curves)
+    return Result(suite, command, code_digest(), bench.rounds, rates, rows, measured.notes, measured.curves)
 
 
 def about(bench: Bench) -> dict[str, Any]:
-    """Return the data, seed, code and machine, which results must share to appear on one page."""
+    """Return the data, seed and machine, which results must share to appear on one page."""
     facts = machine() | {
         "processor": processor() or machine()["processor"],
         "cores": os.cpu_count(),
@@ -94,7 +96,6 @@ def about(bench: Bench) -> dict[str, Any]:
         "test_images": bench.n_test,
         "seed": bench.seed,
         "quick": bench.quick,
-        "code": code_digest(),
         "machine": facts,
     }
 

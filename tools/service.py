@@ -34,6 +34,7 @@ import hourglass as hg
 from benchmarks.provenance import code_digest, processor
 from hourglass.data.array_files import decode_npy, encode_npy
 from hourglass.images import to_uint8
+from hourglass.onnx import export_onnx
 from tools.service_clients import Question, Tally, Uint8, asked, client, questions
 
 CLIENTS, WORKERS, IMAGES = 64, 2, 32
@@ -248,6 +249,9 @@ def measure(folder: Path, seconds: float) -> dict[str, Any]:
     run("killed", questions(small, "digits", digits), CLIENTS, seconds / 3, kill_after=seconds / 10)
     blocks = [hg.load("mnist").train.images[start : start + BLOCK] for start in range(0, 4 * BLOCK, BLOCK)]
     figures["throughput_small"] = throughput(small, "digits", blocks, folder, small_path, seconds / 12)
+    exported = folder / "digits.onnx"
+    export_onnx(small, exported)
+    figures["throughput_exported"] = throughput(small, "digits", blocks, folder, exported, seconds / 12)
     figures["throughput_large"] = throughput(large, "photos", [photos[:4], photos[4:8]], folder, large_path, seconds / 12)
     figures["load_before"] = [round(load, 1) for load in loads]
     return figures
@@ -261,6 +265,13 @@ ROWS = {
     "large": "512×512, 64 clients, half of what one core computes",
     "large_saturated": "512×512, 64 clients, as fast as they are answered",
     "killed": "28×28, 64 clients, one worker killed (SIGKILL)",
+}
+
+
+THROUGHPUTS = {
+    "throughput_small": "28×28",
+    "throughput_exported": "28×28, exported to ONNX, beside the estimator's `transform`",
+    "throughput_large": "512×512",
 }
 
 
@@ -291,9 +302,9 @@ def to_markdown(content: dict[str, Any]) -> str:
         "| throughput of a model thread, alternating | service | `transform` | ratio |",
         "| --- | --- | --- | --- |",
     ]
-    for name, size in (("throughput_small", "28×28"), ("throughput_large", "512×512")):
+    for name, size in THROUGHPUTS.items():
         row = figures[name]
-        title = f"{size}, {row['images_in_a_batch']} images a request (npy)"
+        title = f"{size}, {row['images_in_a_batch']} images a request"
         lines.append(f"| {title} | {row['service']:,g} images/s | {row['transform']:,g} images/s | {row['ratio']:.2f} |")
     lines.append("\n| bar | figure | kept |\n| --- | --- | --- |")
     lines += [f"| {bar} | {figure} | {'yes' if is_kept else 'no'} |" for bar, figure, is_kept in verdicts(figures)]
@@ -305,14 +316,14 @@ def verdicts(figures: dict[str, Any]) -> list[tuple[str, str, bool]]:
     wrong = sum(figures[name]["wrong"] for name in ROWS)
     small, large = figures["small"]["p99_ms"], figures["large"]["p99_ms"]
     growth = max(figures[name]["memory_growth"] for name in ROWS)
-    least = min(figures[name]["ratio"] for name in ("throughput_small", "throughput_large"))
     others = figures["killed"]["lost_of_others"]
+    ratios = [(size, figures[name]["ratio"]) for name, size in THROUGHPUTS.items()]
     return [
         ("no wrong answer", str(wrong), wrong == 0),
         ("28×28: 99 % within 100 ms", f"{small:g} ms", small <= BARS["small_p99_ms"]),
         ("512×512: 99 % within 400 ms", f"{large:g} ms", large <= BARS["large_p99_ms"]),
         ("memory flat within 10 %", f"{100 * growth:+.1f} %", growth <= BARS["memory"]),
-        ("throughput at least 70 % of `transform`", f"{100 * least:.0f} %", least >= BARS["throughput"]),
+        *((f"{size}: throughput at least 70 %", f"{100 * ratio:.0f} %", ratio >= BARS["throughput"]) for size, ratio in ratios),
         ("a killed worker loses only its own requests", f"{others} of others", others == 0),
     ]
 
