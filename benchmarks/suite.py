@@ -73,13 +73,14 @@ class Result:
 def run_suite(bench: Bench, suite: str, command: str) -> Result:
     """Measure one of `SUITES`, between two measurements of the matrix rate. Raises HourglassError if a contender fails."""
     bench.report(f"{suite}: the matrix rate")
+    code = code_digest()  # before it can be edited
     repeats = _QUICK_PRODUCTS if bench.quick else _PRODUCTS
     before = matrix_rates(repeats)
     measured = SUITES[suite](bench)
     rates = together(before, matrix_rates(repeats))
     best = max(rate["median"] for rate in rates.values())
     rows = [row.with_share(rates[TORCH]["median"], best) for row in measured.rows]
-    return Result(suite, command, code_digest(), bench.rounds, rates, rows, measured.notes, measured.curves)
+    return Result(suite, command, code, bench.rounds, rates, rows, measured.notes, measured.curves)
 
 
 def about(bench: Bench) -> dict[str, Any]:

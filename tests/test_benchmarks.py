@@ -328,11 +328,21 @@ def test_the_command_writes_a_page_and_keeps_what_stands(run, tmp_path: Path) ->
     assert content["suites"][0]["rows"][1]["ratio"] == {"least": 3.0, "median": 3.0, "most": 3.0}
     assert {"threads", "torch", "processor", "instructions"} <= set(content["machine"])
     page = (tmp_path / "performance.md").read_text()
+    codes = {suite["suite"]: suite["code"] for suite in content["suites"]}
     assert page.index("## Training") < page.index("## Inference") < page.index("## How the cost grows")
     assert "| work of 1437 | ours | 1.00 s |  | 3.00 |" in page
     assert "- as expected" in page
     assert "Matrix rate, torch.mm:" in page
-    assert f"`python -m benchmarks --data digits -o {tmp_path} --suite infer --rounds 3 --json`: 3 rounds" in page
+    assert (
+        f"`python -m benchmarks --data digits -o {tmp_path} --suite infer --rounds 3 --json`, code {codes['infer']}: 3 rounds"
+        in page
+    )
+    content["suites"][1]["code"] = "of before"  # what other code measured stays, and says so
+    (tmp_path / "performance.json").write_text(json.dumps(content))
+    assert run(*options, "--suite", "growth")[0] == 0
+    kept = json.loads((tmp_path / "performance.json").read_text())["suites"]
+    assert [suite["code"] for suite in kept] == [codes["train"], "of before", codes["growth"]]
+    assert "--json`, code of before: 3 rounds" in (tmp_path / "performance.md").read_text()
     assert (tmp_path / "performance-growth.png").stat().st_size > 10_000
     for other in (["--seed", 1], ["--quick"]):  # another draw, fewer images: nothing of before may stand beside it
         assert run(*options, "--suite", "infer", *other)[0] == 0

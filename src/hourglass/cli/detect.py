@@ -97,7 +97,10 @@ def write_findings(
     order = _write_scores(output, names, scores)
     found, level = int((scores > 0).sum()), detector.map_level_
     if math.isnan(level):
-        note("the model has no map_level_, as it is of an earlier version; regions exceed that of the half with lower scores.")
+        note(
+            "the model is of an earlier version and has no map_level_; for regions, the half of these images with lower scores "
+            "is taken to be normal. To choose: model.map_level_ = model.level_of(normal_images), and save or export it again."
+        )
         level = level_of([split.images[row] for row in order[len(order) // 2 :]], detector.error_maps)
     regions, thumbnails = [_REGION_COLUMNS], []
     n_drawn = max(n_overlays, _ON_SHEET)

@@ -63,7 +63,7 @@ def laid_out_in(fit: Fit) -> int | None:
 
 
 def epochs_before_layout(fit: Fit) -> int:
-    """The epochs of the embedding: those given, or fewer than without a layout, to which more would add little."""
+    """The epochs of the embedding: those given, or fewer than without a layout, as each costs half as much as the layout."""
     given: int | None = fit.arguments["epochs"]
     batch_size = fit.arguments["batch_size"] or PRESETS["features"]["batch_size"]
     share = fit.arguments["validation_fraction"]

@@ -251,6 +251,6 @@ def _log_similarity(points: Tensor) -> Tensor:
     """Log of Student's t kernel of all pairwise distances (n, n), up to a constant; the diagonal is masked."""
     degrees = max(points.shape[1] - 1, 1)
     scaled = points / math.sqrt(degrees)
-    halves = scaled.square().sum(1) + 0.5
-    one_and_distances = torch.addmm(halves[:, None] + halves, scaled, scaled.T, alpha=-2).clamp(min=1)
-    return (-(degrees + 1) / 2 * one_and_distances.log()).fill_diagonal_(-1e9)
+    squares = scaled.square().sum(1) + 0.5  # two of these make the 1 of 1 + d² / degrees
+    sums = torch.addmm(squares[:, None] + squares, scaled, scaled.T, alpha=-2).clamp(min=1)
+    return (-(degrees + 1) / 2 * sums.log()).fill_diagonal_(-1e9)
