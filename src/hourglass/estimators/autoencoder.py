@@ -41,7 +41,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, Float32Transformer, ImageEsti
         """Train for one more pass over `X`, at a constant learning rate. `y` is ignored.
 
         The first call creates the network. After `fit`, loading, or an interrupted call, which has no effect, it continues from
-        the weights with a new optimiser. The preset "features" in fewer than 32 dimensions cannot be trained on after `fit`.
+        the weights with a new optimiser. The preset "features" in up to three dimensions cannot be trained on after `fit`.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The preset "features" in few dimensions: a layout of the 32 that it would have otherwise.
+"""The preset "features" in up to three dimensions: a layout of 32.
 
 In two dimensions codes block each other's way. So the embedding is trained first, in 32 dimensions, and a second network then
 lays these out, with as many principal components beside them: near each other what is near in pixels, by the same contrast
@@ -45,6 +45,7 @@ _EPOCHS, _FEWEST_STEPS, _BATCH_SIZE, _LEARNING_RATE = 24, 900, 256, 8e-3
 _WIDE_EPOCHS, _FEWEST_WIDE_STEPS = 1, 100
 _N_NEIGHBOURS, _ATTRACTION = 5, 1.5
 _FEWEST = 20  # samples
+_MOST_DIMENSIONS = 3  # in 8, a layout of digits is less often read rightly than the embedding's own code
 _NO_DEVIATION = 1e-6  # of principal components
 _CPU, _ALONE = torch.device("cpu"), Processes(0, 1)
 
@@ -57,7 +58,7 @@ def laid_out_in(fit: Fit) -> int | None:
     given = fit.arguments
     is_preset = given["preset"] == "features" and given["network"] is None and given["penalty"] is None
     n_components: int | None = given["n_components"]
-    is_narrow = n_components is not None and n_components < WIDTH
+    is_narrow = n_components is not None and n_components <= _MOST_DIMENSIONS
     has_neighbours = isinstance(fit.source, Rows) and fit.pairs.inputs is None and len(fit.source) > _FEWEST
     return n_components if is_preset and is_narrow and has_neighbours else None
 
