@@ -227,6 +227,7 @@ def test_a_map_of_features_is_turned_to_its_axes_resumes_and_trains_on(
     given: Any = {"preset": "features", "epochs": 2, "random_state": 0}
     model = hg.Autoencoder(2, **given).fit(images, checkpoint=tmp_path / "run")
     assert model.settings_["network"] == "plane"
+    assert hg.Autoencoder(4, preset="features", epochs=1).fit(images[:40]).settings_["network"] == "embedding"
     assert model.n_iter_ == 2  # of the embedding; the layout is trained beside it
     trained = np.delete(model.transform(images), model.validation_rows_, axis=0).astype(np.float64)
     spread = np.cov(trained.T)
