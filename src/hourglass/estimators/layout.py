@@ -42,7 +42,7 @@ from hourglass.training import (
 )
 
 _EPOCHS, _FEWEST_STEPS, _BATCH_SIZE, _LEARNING_RATE = 24, 900, 256, 8e-3
-_WIDE_EPOCHS, _FEWEST_WIDE_STEPS = 1, 100
+_FEWEST_WIDE_STEPS = 100
 _N_NEIGHBOURS, _ATTRACTION = 5, 1.5
 _FEWEST = 20  # samples
 _MOST_DIMENSIONS = 3  # in 8, a layout of digits is less often read rightly than the embedding's own code
@@ -53,7 +53,8 @@ _CPU, _ALONE = torch.device("cpu"), Processes(0, 1)
 def laid_out_in(fit: Fit) -> int | None:
     """In how many dimensions to lay out an embedding; None if the code is the embedding itself.
 
-    Only the preset "features" with its own network and penalty is laid out, of more than 20 samples of one size in memory.
+    Only the preset "features" with its own network and penalty is laid out, in up to three dimensions, of more than 20 samples
+    of one size in memory.
     """
     given = fit.arguments
     is_preset = given["preset"] == "features" and given["network"] is None and given["penalty"] is None
@@ -69,7 +70,7 @@ def epochs_before_layout(fit: Fit) -> int:
     batch_size = fit.arguments["batch_size"] or PRESETS["features"]["batch_size"]
     share = fit.arguments["validation_fraction"]
     n_samples = len(fit.source) * (1 - (VALIDATION_SHARE if share is None else share))
-    return given or max(_WIDE_EPOCHS, math.ceil(_FEWEST_WIDE_STEPS / math.ceil(n_samples / batch_size)))
+    return given or math.ceil(_FEWEST_WIDE_STEPS / math.ceil(n_samples / batch_size))
 
 
 def lay_out(wide: Trained, n_components: int, fit: Fit, callbacks: Sequence[Callback]) -> Trained:

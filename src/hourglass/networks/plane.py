@@ -1,4 +1,4 @@
-"""A network whose code, of two or few dimensions, is a map of a wider representation."""
+"""A network whose code, of up to three dimensions, is a map of a wider representation."""
 
 from __future__ import annotations
 
