@@ -468,7 +468,9 @@ def test_parts_of_ones_own_are_taken_and_saved_by_name(tmp_path: Path, digits: n
             hg.register(name, part)
 
 
-@pytest.mark.parametrize(("network", "mode"), [("unet", "reflect"), ("maps", "reflect"), ("codec", "edge")])
+@pytest.mark.parametrize(
+    ("network", "mode"), [("unet", "reflect"), ("maps", "reflect"), ("patches", "reflect"), ("codec", "edge")]
+)
 def test_sizes_between_multiples_of_the_stride_are_extended(network: str, mode: Literal["reflect", "edge"]) -> None:
     """Mirrored, where noise must stay noise; for files, by what costs fewest bits. Images of one pixel have no mirror image."""
     rng = np.random.default_rng(0)

@@ -29,7 +29,7 @@ def made(name: str, shape: tuple[int, ...], n_components: int = 6, hidden: tuple
 
 
 def takes_features(name: str) -> bool:
-    return name not in ("conv", "skip", "residual", "maps", "unet", "codec")
+    return name not in ("conv", "skip", "residual", "maps", "patches", "unet", "codec")
 
 
 # --- networks ---------------------------------------------------------------------------------------------------------

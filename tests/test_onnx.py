@@ -139,7 +139,14 @@ def test_every_network_of_one_size_is_exported(few: np.ndarray, tmp_path: Path) 
     assert len(model.outputs) == len(fixed) > 8
 
 
-ALONE = {"maps": "enhancer", "unet": "denoiser", "codec": "retriever", "quantised": "compressor", "noisy": "generator"}
+ALONE = {
+    "maps": "enhancer",
+    "patches": "autoencoder",
+    "unet": "denoiser",
+    "codec": "retriever",
+    "quantised": "compressor",
+    "noisy": "generator",
+}
 """Every network that takes any size, and every use that is tested nowhere else."""
 
 
@@ -155,6 +162,15 @@ def test_exported_files_give_what_estimators_give(
     assert len(list(in_batches(model, use, "float32"))) >= 3
     assert model.task == estimator.saved_as
     assert model.sample_ == use.sample
+
+
+def test_histograms_of_visual_words_are_exported(surfaces: list[np.ndarray], tmp_path: Path) -> None:
+    few: dict[str, Any] = {"hidden": (4,), "crop": 16, "epochs": 1, "random_state": 0}
+    retriever = hg.Retriever(6, preset="photo-features", **few).fit(surfaces)
+    codes = exported(retriever, tmp_path).encode(surfaces)
+    assert codes.shape == (len(surfaces), 6)
+    wanted = retriever.encode(surfaces)
+    assert np.abs(codes - wanted).max() <= TOLERANCE * float(np.ptp(wanted))
 
 
 def test_every_network_and_use_is_in_a_file() -> None:

@@ -1,4 +1,4 @@
-"""Features of photographs of any size: two crops of an image are alike; codes are whitened; a region finds its image."""
+"""Features of photographs of any size: two crops of an image are alike; visual words; a region finds its image."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import hourglass as hg
 from hourglass.images import Sample, to_float
 from hourglass.networks import change_basis
 from hourglass.networks.maps import Maps
+from hourglass.networks.words import Words
 from hourglass.training.examples import Examples
 from hourglass.training.sources import Crops, Epoch
 
@@ -35,7 +36,7 @@ def patterns(n: int = 36) -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def retriever() -> hg.Retriever:
-    with pytest.warns(hg.HourglassWarning, match=r'crops of 32×32|preset="photo-features" \(network="maps"\)'):
+    with pytest.warns(hg.HourglassWarning, match=r'crops of 32×32|preset="photo-features" \(network="patches"\)'):
         return hg.Retriever(**QUICK).fit(patterns())
 
 
@@ -72,8 +73,33 @@ def test_another_basis_of_the_code_decodes_to_the_same() -> None:
 def test_codes_are_whitened(retriever: hg.Retriever) -> None:
     codes = retriever.encode(patterns())
     assert np.abs(codes.mean(0)).max() < 1e-3
+    assert codes.shape == (36, 16)
     spread = np.linalg.eigvalsh(np.cov(codes, rowvar=False))[-4:]  # of images that differ in stripes and colours
     assert 0.5 < spread.min() <= spread.max() < 1.2
+
+
+def test_each_place_is_shared_among_visual_words(retriever: hg.Retriever, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, model = patterns()[:3], retriever.model_
+    maps = model.encode(images)
+    assert [part.shape for part in maps] == [(512, -(-image.shape[0] // 4), -(-image.shape[1] // 4)) for image in images]
+    for part in maps:
+        np.testing.assert_allclose(part.sum(0), 1, atol=1e-5)
+        assert part.max(0).mean() > 0.05  # of 512 words: few are like a place
+    means = np.stack([part.mean((1, 2)) for part in maps])
+    np.testing.assert_allclose(model.means(images), means, atol=1e-6)
+    network = model.network
+    assert isinstance(network, Words)
+    weight, bias = (tensor.detach().numpy() for tensor in (network.whitening.weight, network.whitening.bias))
+    np.testing.assert_allclose(retriever.encode(images), np.sqrt(means) @ weight.T + bias, atol=1e-4)
+    monkeypatch.setattr("hourglass.trained.model._WINDOW", 40)
+    np.testing.assert_allclose(model.means(images), means, atol=1e-6)  # in windows
+
+
+@pytest.mark.filterwarnings("ignore::hourglass.HourglassWarning")
+def test_fewer_places_than_visual_words() -> None:
+    flat = [np.full((40, width, 3), level, np.uint8) for width, level in ((50, 9), (45, 9), (50, 200))]
+    found = hg.Retriever(**{**FEW, "n_components": None}).fit(flat).kneighbors(flat, 2)[1]
+    assert sorted(found[0]) == sorted(found[1]) == [0, 1]
 
 
 def test_a_region_finds_its_image(retriever: hg.Retriever) -> None:
@@ -90,7 +116,7 @@ def test_features_of_large_images_take_crops_and_small_ones_do_not() -> None:
     large = np.random.default_rng(0).integers(0, 256, (8, 140, 150), dtype=np.uint8)
     with pytest.warns(hg.HourglassWarning, match='preset="photo-features"'):
         features = hg.Autoencoder(8, preset="features", **few).fit(large)
-    assert features.settings_["network"] == "maps"
+    assert features.settings_["network"] == "words"
     assert features.transform(large).shape == (8, 8)
     small = hg.Retriever(preset="features", **few).fit(large[:, :20, :20])
     assert small.settings_["network"] == "embedding"
@@ -110,11 +136,14 @@ def test_the_verb_searches_by_a_region(retriever: hg.Retriever, tmp_path: Path, 
     assert "any size" in run(*ask, "3,2,4,5")[2]
 
 
-def test_what_cannot_be_whitened_is_refused_or_left(tmp_path: Path) -> None:
+def test_what_has_no_visual_words_is_refused_or_left(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", np.stack([image[:80, :90] for image in patterns()]))
     with pytest.raises(hg.ParameterError, match="a stream takes"):
         hg.Retriever(preset="photo-features").fit(hg.stream(tmp_path / "images.npy"))
     with pytest.raises(hg.ModelError, match="use fit"):
         hg.Autoencoder(preset="photo-features", **FEW).partial_fit(patterns())
-    few = hg.Autoencoder(preset="photo-features", **FEW).fit(patterns(12))
-    assert np.abs(few.transform(patterns(12)).mean(0)).max() > 0.01  # 12 images say too little of a covariance
+    own = hg.Autoencoder(preset="photo-features", network="codec", **FEW).fit(patterns(6))
+    assert own.transform(patterns(6)).shape == (6, 8)
+    assert own.network_.code.width == 8
+    denoiser = hg.Denoiser(preset="photo-features", **FEW).fit(patterns(6))
+    assert denoiser.settings_["network"] == "patches"  # to restore an image takes its features

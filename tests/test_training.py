@@ -219,7 +219,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(NETWORKS, HARDEST),
     "conv": HARDEST[:1],
     "mlp": tuple(collapse.KINDS),
-    **dict.fromkeys(("skip", "embedding", "codec", "maps"), ()),
+    **dict.fromkeys(("skip", "embedding", "codec", "maps", "patches"), ()),
 }
 """Images for each network here; `make reliability` takes all networks and all kinds."""
 NARROW = {

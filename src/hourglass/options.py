@@ -18,7 +18,7 @@ from hourglass.errors import ParameterError
 NAMES: dict[str, list[str]] = {
     "network": [
         *("linear", "mlp", "conv", "skip", "residual", "variational", "noisy", "quantised", "embedding"),
-        *("maps", "unet", "codec"),
+        *("maps", "patches", "unet", "codec"),
     ],
     "preset": [
         *("default", "chapter", "linear", "best", "skip"),
@@ -45,11 +45,11 @@ preset : {names}
     defaults of the other estimators; "features" trains codes for similarity.
 network : {names} or (encoder, decoder), optional
     Each part of a pair is "linear", "mlp", "conv" or your own torch module:
-    float32 (n, c, h, w) or (n, features) -> (n, n_components), and back. Modules are copied before training. "maps" and
-    "codec" take images of any height and width; their codes are maps.
+    float32 (n, c, h, w) or (n, features) -> (n, n_components), and back. Modules are copied before training. "maps",
+    "patches" and "codec" take images of any height and width; their codes are maps.
 hidden : sequence of int, or (encoder's, decoder's), optional
-    Widths (mlp) or channels (conv, skip, maps, codec) between input and code, in the encoder's order. The decoder mirrors a
-    single sequence; a pair sets both separately.
+    Widths (mlp) or channels (conv, skip, maps, patches, codec) between input and code, in the encoder's order. The decoder
+    mirrors a single sequence; a pair sets both separately.
 epochs : int, optional
     Passes over the training samples. By default the preset's, or for small data sets enough for some hundred steps.
 batch_size : int, optional

@@ -36,6 +36,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, Float32Transformer, ImageEsti
     """
 
     saved_as = "autoencoder"
+    _compares_codes = True
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Train for one more pass over `X`, at a constant learning rate. `y` is ignored.

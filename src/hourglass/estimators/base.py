@@ -20,12 +20,12 @@ from hourglass.estimators.checks import Pairs, check_samples, has_many_sizes
 from hourglass.estimators.documentation import documented_fit
 from hourglass.estimators.fitting import Fit, all_or_nothing, n_threads_of, seeds_of
 from hourglass.estimators.notebook import NotebookView
-from hourglass.estimators.presets import PRESETS
 from hourglass.estimators.saving import Saved
 from hourglass.estimators.settings import Circumstances, settle
-from hourglass.estimators.whitening import whiten
+from hourglass.estimators.vocabulary import in_words
 from hourglass.images import Float32, Sample, to_float
 from hourglass.networks import Network
+from hourglass.networks.words import N_WORDS, WIDTH
 from hourglass.notes import note
 from hourglass.options import FIRST, OPTIONS, Option, TrainingOptions
 from hourglass.trained import HeldOut, Trained
@@ -50,6 +50,8 @@ class ImageEstimator(NotebookView, Saved):
     """Attributes to learn after the network is trained."""
     _decodes_codes: ClassVar[bool] = False
     """Whether it decodes other codes than the encoder's."""
+    _compares_codes: ClassVar[bool] = False
+    """Whether codes are what it is for; of photographs it then counts visual words."""
     _corrupts_when_scored: ClassVar[bool] = False
     _scales_columns: ClassVar[bool] = False
     """Whether to scale each column of a table separately; directions in feature space then change."""
@@ -206,7 +208,7 @@ class ImageEstimator(NotebookView, Saved):
             model = getattr(self, "model_", None)
             fit = Fit(self, self._pairs(X, y, None if model is None else model.sample))
             if fit.arguments["preset"] == _PHOTO_FEATURES:
-                raise ModelError("the codes of photographs are whitened after training, so it cannot go on; use fit.")
+                raise ModelError("the visual words of photographs are found after training, so it cannot go on; use fit.")
             if model is not None:
                 fit.sample = fit.source.sample = model.sample
             self._run: Run = fit.one_more_epoch(getattr(self, "_run", None), model)
@@ -261,14 +263,17 @@ class ImageEstimator(NotebookView, Saved):
         return y
 
     def _train(self, fit: Fit, callbacks: Sequence[Callback], checkpoint: str | Path | None, resume: bool) -> Trained:
-        """The trained model; features of photographs are whitened."""
-        is_whitened = fit.arguments["preset"] == _PHOTO_FEATURES
-        if is_whitened and isinstance(fit.pairs.targets, Stream):
+        """The trained model; features of photographs are given in visual words, unless the network is another."""
+        arguments, targets = fit.arguments, fit.pairs.targets
+        if arguments["preset"] != _PHOTO_FEATURES:
+            return fit.train(callbacks, checkpoint, resume)
+        if isinstance(targets, Stream):
             raise ParameterError('preset="photo-features" pairs crops of images in memory; a stream takes preset="features".')
-        trained = fit.train(callbacks, checkpoint, resume)
-        if is_whitened and trained.settings["network"] == PRESETS[_PHOTO_FEATURES]["network"]:
-            whiten(trained, fit.pairs.targets)
-        return trained
+        if arguments["network"] is not None or not self._compares_codes:
+            return fit.train(callbacks, checkpoint, resume)
+        n_components = arguments["n_components"] or N_WORDS
+        arguments["n_components"] = WIDTH
+        return in_words(fit.train(callbacks, checkpoint, resume), n_components, targets, fit.seeds[1])
 
     def _learn_streamed(self, source: Stream) -> None:
         """`_learn` from some of a stream's images and labels; the held-out images come first."""

@@ -119,7 +119,7 @@ _PHOTO: dict[str, Any] = _WELL | {
 
 # Features of photographs of any size: two crops of an image are alike, and those of others are not.
 _PHOTO_FEATURES: dict[str, Any] = _PHOTO | {
-    "network": "maps",
+    "network": "patches",
     "n_components": 64,
     "hidden": (24, 48, 96),
     "batch_size": 64,

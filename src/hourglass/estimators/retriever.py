@@ -39,8 +39,8 @@ class Retriever(Downstream):
     Each image has an id, which is its own, and a label, `y`, which several may share.
 
     Images of several sizes, or larger than 128 × 128 pixels, are compared as a whole by colour and texture (preset
-    "photo-features"): a convolutional network is trained on pairs of crops of the same image, and the code is the whitened mean
-    of its maps. Then a part of an image is a query like any other.
+    "photo-features"): a convolutional network is trained on pairs of crops of the same image, and the code is a histogram of
+    visual words among its features. Then a part of an image is a query like any other.
 
     Parameters
     ----------
@@ -70,6 +70,7 @@ class Retriever(Downstream):
 
     saved_as = "retriever"
     _scales_columns = True
+    _compares_codes = True
     _collection: Collection
     _learned = ("_collection",)
     _own_options: ClassVar = {

@@ -58,6 +58,10 @@ class Network(nn.Module, ABC):
         codes = self.encoder(samples)
         return Output(self.decoder(codes), codes)
 
+    def head(self, means: Tensor) -> Tensor:
+        """The vectors (n, n_components) of images whose maps have these means over height and width, (n, code.width)."""
+        return means
+
 
 class Pair(Network):
     """An encoder and a decoder from two networks in `NETWORKS`, or the user's own modules."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,7 +22,7 @@ class Maps(Network):
     the position of detail, and the cost is proportional to the number of pixels.
     """
 
-    default_hidden = (32, 64)
+    default_hidden: ClassVar[tuple[int, ...]] = (32, 64)
     is_local = True
     is_separable = False
     takes_any_size = True
@@ -50,6 +51,28 @@ class Maps(Network):
 
     encoder: nn.Sequential
     decoder: nn.Sequential
+
+
+class Patches(Maps):
+    """`Maps` with a decoder that makes a patch of `stride` × `stride` pixels of each place by itself.
+
+    It has a few fully connected layers that all places share, as 1×1 convolutions. A step of training takes less than half of
+    the time of `Maps`. Patches do not know of each other, so images are not for looking at; codes are what it is for.
+    """
+
+    default_hidden: ClassVar[tuple[int, ...]] = (24, 48, 96)
+
+    def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
+        super().__init__(shape, n_components, hidden, bounded)
+        channels, stride, width = shape[0], self.code.stride, (*shape[:1], *hidden)[-1]
+        self.decoder = nn.Sequential(
+            nn.Conv2d(n_components, width, 1),
+            nn.LeakyReLU(),
+            nn.Conv2d(width, channels * stride**2, 1),
+            nn.PixelShuffle(stride),
+            output_activation(bounded),
+        )
+        self.margin = 4 * stride  # of strided convolutions one step, of the residual block two, of the patch one
 
 
 class PadTo(nn.Module):

@@ -18,10 +18,11 @@ from hourglass.networks.codec import Codec
 from hourglass.networks.convolutional import Conv, Residual, Skip
 from hourglass.networks.dense import MLP, Linear
 from hourglass.networks.embedding import Embedding
-from hourglass.networks.maps import Maps
+from hourglass.networks.maps import Maps, Patches
 from hourglass.networks.plane import Beside, Plane
 from hourglass.networks.stochastic import Noisy, Quantised, Variational
 from hourglass.networks.unet import UNet
+from hourglass.networks.words import Words
 
 NETWORKS: dict[str, type[Network]] = {
     "linear": Linear,
@@ -34,11 +35,12 @@ NETWORKS: dict[str, type[Network]] = {
     "quantised": Quantised,
     "embedding": Embedding,
     "maps": Maps,
+    "patches": Patches,
     "unet": UNet,
     "codec": Codec,
 }
 
-COMPOSED: dict[str, type[Network]] = {"plane": Plane}
+COMPOSED: dict[str, type[Network]] = {"plane": Plane, "words": Words}
 """Networks that settings may name, but no user: their parts are trained one after the other, not as a whole."""
 
 _TESTED = frozenset(NETWORKS)

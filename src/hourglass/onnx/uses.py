@@ -114,7 +114,7 @@ class Encoding(Use):
 
     def forward(self, samples: Tensor) -> tuple[Tensor, ...]:
         codes = self.network.encoder(self.standardised(self.intake(samples)))
-        return (codes.mean((2, 3)), codes) if len(self.outputs) > 1 else (codes,)
+        return (self.network.head(codes.mean((2, 3))), codes) if len(self.outputs) > 1 else (codes,)
 
     def expected(self, samples: Array) -> tuple[Any, ...]:
         estimator = self.estimator
