@@ -111,7 +111,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     entries=st.lists(entries_of_all_kinds(), max_size=8),
     of_all=st.sampled_from([None, {"comment": "of all"}, {"mtime": "12.5", "hdrcharset": "ISO-IR 10646 2000 UTF-8"}]),

@@ -177,7 +177,7 @@ def test_the_features_preset_tells_digits_apart(split: hg.Split) -> None:
     from sklearn.neighbors import KNeighborsClassifier
 
     test = hg.load("digits").test
-    model = hg.Autoencoder(2, preset="features", epochs=60, batch_size=256, random_state=0).fit(split.images)
+    model = hg.Autoencoder(2, preset="features", epochs=25, batch_size=256, random_state=0).fit(split.images)
 
     def wide(images: np.ndarray) -> np.ndarray:
         """The 32 dimensions that the map is a layout of."""
@@ -195,14 +195,16 @@ def test_the_features_preset_tells_digits_apart(split: hg.Split) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::hourglass.HourglassWarning")
-def test_a_map_of_one_training_image_or_of_equal_ones(split: hg.Split) -> None:
+def test_a_map_of_one_training_image_or_of_equal_ones(split: hg.Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hourglass.estimators.layout._FEWEST_STEPS", 100)  # for speed
     one = hg.Autoencoder(2, preset="features", validation_fraction=0.96, epochs=1, random_state=0).fit(split.images[:21])
     assert np.isfinite(one.transform(split.images)).all()
     equal = hg.Autoencoder(2, preset="features", epochs=1, random_state=0).fit(np.repeat(split.images[:1], 40, 0))
     assert np.abs(equal.transform(split.images)).max() < 1e4
 
 
-def test_the_layers_of_a_map_are_listed_as_they_are_joined(split: hg.Split) -> None:
+def test_the_layers_of_a_map_are_listed_as_they_are_joined(split: hg.Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hourglass.estimators.layout._FEWEST_STEPS", 10)  # for speed
     model = hg.Autoencoder(2, preset="features", epochs=1, random_state=0).fit(split.images[:64])
     layers = [(row["layer"].partition("(")[0], row["output"]) for row in describe(model.network_, (1, 8, 8))]
     assert ("Linear", [64]) in layers  # 32 components beside the embedding of 32

@@ -296,18 +296,18 @@ def test_a_client_that_leaves_is_nobodys_fault(scene: Scene) -> None:
         assert portal.call(leave)[0]["status"] == 400
 
 
-def test_a_thousand_malformed_uploads_leave_it_up(client: TestClient, scene: Scene) -> None:
+def test_malformed_uploads_leave_it_up(client: TestClient, scene: Scene) -> None:
     chance = random.Random(0)
     whole = [png((9, 7)), png((9, 7, 3)), *(_saved(kind) for kind in ("JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "PPM"))]
     refused = 0
-    for _ in range(1000):
+    for _ in range(300):
         content = bytearray(chance.choice(whole))
         for _ in range(chance.randint(1, 8)):
             content[chance.randrange(len(content))] = chance.randrange(256)
         answer = client.post("/api/upload", content=bytes(content[: chance.randint(1, len(content))]))
         assert answer.status_code in (200, 400), content
         refused += answer.status_code == 400
-    assert refused > 500
+    assert refused > 150
     assert client.post("/api/analyse", content=scene.images[0].tobytes()).status_code == 200
 
 
@@ -405,11 +405,31 @@ def test_the_page_in_one_file_asks_nobody(scene: Scene, tmp_path: Path) -> None:
     assert set(re.findall(r"https?://[^\s'\"]+", page)) <= {"http://www.w3.org/2000/svg"}
 
 
+def test_explore_resizes_images_of_several_sizes(
+    run, tmp_path: Path, colours: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hourglass.cli.explore._SMALL", (8, 8))  # for speed
+    monkeypatch.setattr("hourglass.estimators.layout._FEWEST_STEPS", 10)
+    (tmp_path / "images").mkdir()
+    for number, image in enumerate(colours[:30]):
+        Image.fromarray(hg.images.to_uint8(image)[: 7 + number % 2]).save(tmp_path / "images" / f"{number}.png")
+    code, out, err = run("explore", "--data", tmp_path / "images", "--export", tmp_path / "page.html", "--seed", 0)
+    assert code == 0, err
+    assert "are resized to 8×8; choose another size with --size" in err
+    assert "30 images" in out
+
+
 def test_explore_says_what_it_cannot_do(run, tmp_path: Path, colours: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     hg.Denoiser(network="skip", epochs=1).fit(colours).save(tmp_path / "skip.hg")
     hg.Autoencoder(2, epochs=1).fit(np.random.default_rng(0).random((60, 5))).save(tmp_path / "flat.hg")
     np.save(tmp_path / "colours.npy", colours)
-    for model, words in (("skip.hg", "Without --export"), ("flat.hg", "flat features"), ("none.hg", "no such model")):
+    hg.Denoiser(4, network="maps", hidden=(4,), crop=8, epochs=1).fit(colours).save(tmp_path / "maps.hg")
+    np.save(tmp_path / "large.npy", np.zeros((20, 140, 150), np.uint8))
+    code, _, err = run("explore", "--data", tmp_path / "large.npy")
+    assert (code, "resize them, or give a folder" in err) == (2, True)
+    assert "MODEL has its own" in run("explore", tmp_path / "skip.hg", "--size", "8x8")[2]
+    wrong = {"skip.hg": "Without --export", "flat.hg": "flat features", "maps.hg": "--size 64x64", "none.hg": "no such model"}
+    for model, words in wrong.items():
         code, _, err = run("explore", tmp_path / model, "--data", tmp_path / "colours.npy", "--export", tmp_path / "page.html")
         assert code == 2, model
         assert words in err

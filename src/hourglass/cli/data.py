@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from hourglass.cli.options import SizeType, json_option
+from hourglass.cli.options import json_option, size_option
 
 
 @click.command()
 @click.argument("name", required=False, metavar="[DATA]")
-@click.option("--size", type=SizeType(), help="Resize a folder's images to this.")
+@size_option
 @json_option
 def data(name: str | None, size: tuple[int, int] | None, as_json: bool) -> None:
     """Describe DATA: number, shape, labels and source of the images. Without DATA, list the names of data sets."""

@@ -20,6 +20,7 @@ from hourglass.cli.options import (
     json_option,
     output_option,
     seed_option,
+    size_option,
     strict_option,
     white_option,
 )
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
 )
 @output_option(required=False, what="A folder for results.md, results.json and a figure.")
 @corruption_option
-@click.option("--size", type=SizeType(), help="Resize a folder's images to this.")
+@size_option
 @click.option("--tile", type=SizeType(), help="Cut images, of any sizes, into tiles of this: for photographs.")
 @white_option
 @strict_option

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hourglass.cli.options import INTERRUPTED, claim, data_option, device_option, save_option, seed_option
+from hourglass.cli.options import INTERRUPTED, claim, data_option, device_option, save_option, seed_option, size_option
 
 if TYPE_CHECKING:
-    from hourglass.data import Split
+    from hourglass.data import Dataset, Split
     from hourglass.estimators import ImageEstimator
+
+
+_LARGE, _SMALL = 128, (64, 64)  # pixels
 
 
 @click.command()
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 @click.option("--port", default=8265, show_default=True, type=click.IntRange(0, 65535), help="0 chooses a free port.")
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
 @save_option
+@size_option
 @device_option
 @seed_option
 def explore(
@@ -44,6 +48,7 @@ def explore(
     port: int,
     opens: bool,
     save: Path | None,
+    size: tuple[int, int] | None,
     device: str,
     seed: int,
 ) -> None:
@@ -51,26 +56,28 @@ def explore(
 
     Serves a page: all codes in a plane, the decoded image under the pointer, interpolation between two points, regions, a
     drawing pad and a number generator. Without MODEL, a map of DATA is trained first: preset features, two latent dimensions.
+    For that, image files of several sizes or above 128x128 are resized to 64x64.
     """
     import os
     import sys
     import webbrowser
 
-    from hourglass.cli.models import trained_on
+    from hourglass.cli.models import check_trained_here, trained_on
     from hourglass.errors import ParameterError
     from hourglass.estimators import Autoencoder, load_model
 
     try:
-        from hourglass.web import Scene, export_page, serve
+        from hourglass.web import Scene, check_shows, export_page, serve
     except ModuleNotFoundError as error:
         raise ParameterError(f'the explorer needs {error.name}: pip install "hourglass-autoencoders[web]".') from error
 
-    if model is not None and save is not None:
-        raise ParameterError("--save keeps a model that is trained here; MODEL is kept already.")
+    check_trained_here(model, save, size)
     if model is not None:
         fitted = load_model(model, device=device)
+        check_shows(fitted)
     else:
-        fitted = trained_on(data, Autoencoder(2, preset="features", random_state=seed, device=device), "map", save)
+        small = _of_one_small_size(data, size)
+        fitted = trained_on(small, Autoencoder(2, preset="features", random_state=seed, device=device), "map", save)
     split, names = _chosen(fitted, data, part or ("all" if page is None else "test"), most, seed)
     scene = Scene(fitted, split, data, seed, names)
 
@@ -88,6 +95,32 @@ def explore(
         if not scene.close() and isinstance(sys.exception(), KeyboardInterrupt):
             click.echo("interrupted.", err=True)
             os._exit(INTERRUPTED)  # without waiting for the threads that learn
+
+
+def _of_one_small_size(data: str, size: tuple[int, int] | None) -> Dataset:
+    """The images of `data`, resized to `size`; without it small, for a map of large ones would have maps as codes.
+
+    Raises
+    ------
+    DataError
+        If their size differs or is large, and they are not files.
+    """
+    from hourglass.cli.models import are_files
+    from hourglass.data import load
+    from hourglass.errors import DataError
+    from hourglass.notes import note
+
+    dataset = load(data, size=size)
+    images = dataset.train.images
+    if size is not None or not (dataset.train.has_many_sizes or min(images[0].shape[:2]) > _LARGE):
+        return dataset
+    if not are_files(data):
+        raise DataError(
+            f"{data}: the explorer maps images of one size, up to {_LARGE}×{_LARGE}; resize them, or give a folder."
+        )
+    height, width = _SMALL
+    note(f"{data}: images of several sizes, or large, are resized to {height}×{width}; choose another size with --size.", 2)
+    return load(data, size=_SMALL)
 
 
 def _chosen(model: ImageEstimator, source: str, part: str, most: int | None, seed: int) -> tuple[Split, list[str]]:

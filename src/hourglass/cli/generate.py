@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hourglass.cli.options import data_option, device_option, json_option, output_option, save_option, seed_option
+from hourglass.cli.options import data_option, device_option, json_option, output_option, save_option, seed_option, size_option
 
 
 @click.command()
@@ -23,6 +23,7 @@ from hourglass.cli.options import data_option, device_option, json_option, outpu
 )
 @save_option
 @data_option
+@size_option
 @device_option
 @seed_option
 @json_option
@@ -35,6 +36,7 @@ def generate(
     temperature: float,
     save: Path | None,
     data: str,
+    size: tuple[int, int] | None,
     device: str,
     seed: int,
     as_json: bool,
@@ -42,8 +44,9 @@ def generate(
     """Sample new images from MODEL (of --task generator). Without MODEL, one is first trained on DATA."""
     import numpy as np
 
-    from hourglass.cli.models import load_as, trained_on
+    from hourglass.cli.models import check_trained_here, load_as, trained_on
     from hourglass.cli.output import report_written
+    from hourglass.data import load
     from hourglass.data.files import write_image
     from hourglass.errors import ParameterError
     from hourglass.estimators import Generator
@@ -52,12 +55,11 @@ def generate(
 
     if text is not None and (label is not None or not text):
         raise ParameterError("--text needs at least one character, and goes without --label.")
-    if model is not None and save is not None:
-        raise ParameterError("--save keeps a model that is trained here; MODEL is kept already.")
+    check_trained_here(model, save, size)
     if model is not None:
         generator = load_as("generator", model, device)
     else:
-        generator = trained_on(data, Generator(random_state=seed, device=device), "generator", save)
+        generator = trained_on(load(data, size=size), Generator(random_state=seed, device=device), "generator", save)
     labels = {str(known): known for known in generator.classes_.tolist()}
     asked = list(text) if text is not None else [] if label is None else [label]
     unknown = [name for name in asked if name not in labels]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from hourglass.data import Split
+    from hourglass.data import Dataset, Split
     from hourglass.data.files import Pages
     from hourglass.images import Array, Sample
 
@@ -28,13 +28,22 @@ def load_as(task: str, path: Path, device: str) -> Any:
     return model
 
 
-def trained_on(data: str, model: Any, name: str, save: Path | None) -> Any:
-    """`model`, fitted to the training images of `data`, and saved to `save` if it is given."""
-    from hourglass.cli.progress import ShowProgress
-    from hourglass.data import load
+def check_trained_here(model: Path | None, save: Path | None, size: tuple[int, int] | None) -> None:
+    """Raise ParameterError if an option for a model that is trained here stands beside `model`."""
+    from hourglass.errors import ParameterError
 
-    train = load(data).of_one_size().train
-    click.echo(f"training a {name} on {len(train):,} images of {data}.", err=True)
+    if model is not None and save is not None:
+        raise ParameterError("--save keeps a model that is trained here; MODEL is kept already.")
+    if model is not None and size is not None:
+        raise ParameterError("--size is for a model that is trained here; MODEL has its own.")
+
+
+def trained_on(dataset: Dataset, model: Any, name: str, save: Path | None) -> Any:
+    """`model`, fitted to the training images of `dataset`, and saved to `save` if it is given."""
+    from hourglass.cli.progress import ShowProgress
+
+    train = dataset.of_one_size().train
+    click.echo(f"training a {name} on {len(train):,} images of {dataset.name}.", err=True)
     model.fit(train.images, train.labels, callbacks=[ShowProgress(name)])
     if save is not None:
         model.save(save)

@@ -112,6 +112,9 @@ class SizeType(ParamType):
         return int(numbers[0]), int(numbers[1])
 
 
+size_option = click.option("--size", type=SizeType(), help="Resize a folder's images to this.")
+
+
 class RegionType(ParamType):
     """A rectangle of an image, as regions are written in CSV files: left, top, width and height in pixels."""
 

@@ -24,6 +24,7 @@ from hourglass.cli.options import (
     output_option,
     pages_option,
     seed_option,
+    size_option,
     strict_option,
     training_options,
 )
@@ -56,7 +57,7 @@ _MOST_BYTES = 4 << 30  # of decoded image files in memory
 @click.option(
     "--noisy", is_flag=True, help="Denoiser: DATA is noisy, and there are no clean images; learn from neighbouring pixels."
 )
-@click.option("--size", type=SizeType(), help="Resize a folder's images to this.")
+@size_option
 @click.option("--tile", type=SizeType(), help="Cut images, of any sizes, into tiles of this: for photographs.")
 @click.option("--stream", is_flag=True, help="Read images on demand, for data larger than memory; shards always are.")
 @click.option("--workers", type=click.IntRange(0), help="For --stream: worker processes that decode; 0 uses this process.")

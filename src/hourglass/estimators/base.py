@@ -299,7 +299,7 @@ class ImageEstimator(NotebookView, Saved):
     # --- using the model ----------------------------------------------------------------------------------------------
 
     def encode(self, X: Any) -> Float32:
-        """Codes of `X`, of the fitted shape: float32 (n, n_components); maps are averaged over height and width.
+        """Codes of `X`, of the fitted shape: float32 (n, n_components), of maps their mean or what the network makes of it.
 
         Raises
         ------

@@ -123,7 +123,7 @@ class Exported:
         return self._reconstructed(samples)
 
     def encode(self, X: Any) -> Float32:
-        """Codes (n, n_components), float32; maps are averaged over height and width.
+        """Codes (n, n_components), float32; of maps their mean, or what the network makes of it.
 
         Raises
         ------

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hourglass.web.export import export_page
-    from hourglass.web.scene import Scene
+    from hourglass.web.scene import Scene, check_shows
     from hourglass.web.server import serve
 
-_HOME_OF = {"Scene": "scene", "export_page": "export", "serve": "server"}
+_HOME_OF = {"Scene": "scene", "check_shows": "scene", "export_page": "export", "serve": "server"}
 
-__all__ = ["Scene", "export_page", "serve"]
+__all__ = ["Scene", "check_shows", "export_page", "serve"]
 
 
 def __getattr__(name: str) -> Any:

@@ -37,6 +37,16 @@ _CHUNK = 4096  # images averaged at once
 _ENCODING_CHUNK = 20_000  # images encoded between checks whether the scene is closed
 
 
+def check_shows(model: ImageEstimator) -> None:
+    """Raise ModelError if the explorer cannot show such a model."""
+    if not model.sample_.is_image:
+        raise ModelError("the explorer shows images; this model was fitted on flat features.")
+    if model.network_.code.is_map:
+        raise ModelError(
+            "the explorer decodes vectors; the codes of this model are maps. Train on images of one small size (--size 64x64)."
+        )
+
+
 class Scene:
     """A fitted model of images, and images with their codes.
 
@@ -63,10 +73,7 @@ class Scene:
         self, model: ImageEstimator, split: Split, title: str, seed: int = 0, names: Sequence[str] | None = None
     ) -> None:
         self.model, self.title, self.seed = model, title, seed
-        if not model.sample_.is_image:
-            raise ModelError("the explorer shows images; this model was fitted on flat features.")
-        if model.network_.code.is_map:
-            raise ModelError("the explorer decodes vectors; the codes of this model are maps.")
+        check_shows(model)
         self.shape, self._samples = model.sample_.size, split.images
         self.n_codes = model.encode(split.images[:1]).shape[1]  # raises for images of another shape
         self.images: Uint8 = to_uint8(split.images)
