@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.preprocessing import StandardScaler
 
 import hourglass as hg
 from hourglass.images import Sample, to_float
-from hourglass.networks import change_basis
+from hourglass.networks import change_basis, describe
 from hourglass.networks.maps import Maps
 from hourglass.networks.words import Words
 from hourglass.training.examples import Examples
@@ -70,12 +71,14 @@ def test_another_basis_of_the_code_decodes_to_the_same() -> None:
     torch.testing.assert_close(network.encoder(images), expected, atol=1e-4, rtol=1e-4)
 
 
-def test_codes_are_whitened(retriever: hg.Retriever) -> None:
+def test_fewer_dimensions_are_principal_directions(retriever: hg.Retriever) -> None:
     codes = retriever.encode(patterns())
-    assert np.abs(codes.mean(0)).max() < 1e-3
     assert codes.shape == (36, 16)
-    spread = np.linalg.eigvalsh(np.cov(codes, rowvar=False))[-4:]  # of images that differ in stripes and colours
-    assert 0.5 < spread.min() <= spread.max() < 1.2
+    assert np.abs(codes.mean(0)).max() < 1e-3
+    covariance = np.cov(codes, rowvar=False)
+    deviation = np.sqrt(np.diag(covariance))
+    assert np.abs(covariance / np.outer(deviation, deviation) - np.eye(16)).max() < 0.01
+    assert (np.diff(deviation) < 1e-5).all()
 
 
 def test_each_place_is_shared_among_visual_words(retriever: hg.Retriever, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,14 +88,46 @@ def test_each_place_is_shared_among_visual_words(retriever: hg.Retriever, monkey
     for part in maps:
         np.testing.assert_allclose(part.sum(0), 1, atol=1e-5)
         assert part.max(0).mean() > 0.05  # of 512 words: few are like a place
-    means = np.stack([part.mean((1, 2)) for part in maps])
-    np.testing.assert_allclose(model.means(images), means, atol=1e-6)
+    histograms = np.sqrt([part.mean((1, 2)) for part in maps])
     network = model.network
     assert isinstance(network, Words)
-    weight, bias = (tensor.detach().numpy() for tensor in (network.whitening.weight, network.whitening.bias))
-    np.testing.assert_allclose(retriever.encode(images), np.sqrt(means) @ weight.T + bias, atol=1e-4)
+    assert isinstance(network.reduction, torch.nn.Linear)
+    weight, bias = (tensor.detach().numpy() for tensor in (network.reduction.weight, network.reduction.bias))
+    codes = retriever.encode(images)
+    np.testing.assert_allclose(codes, histograms @ weight.T + bias, atol=1e-4)
     monkeypatch.setattr("hourglass.trained.model._WINDOW", 40)
-    np.testing.assert_allclose(model.means(images), means, atol=1e-6)  # in windows
+    np.testing.assert_allclose(retriever.encode(images), codes, atol=1e-4)  # in windows
+
+
+@pytest.mark.filterwarnings("ignore::hourglass.HourglassWarning")
+def test_images_that_are_added_later_do_not_come_before_others() -> None:
+    """Few were fitted: then directions in which those do not differ must not outweigh the others."""
+    images = patterns(36)
+    retriever = hg.Retriever(**{**QUICK, "n_components": None}).fit(images[:12])
+    retriever.add(images[12:])
+    nearest = retriever.kneighbors([image[20:70, 30:90] for image in images], 1)[1][:, 0]
+    assert (nearest[:12] == np.arange(12)).mean() >= 0.7
+    assert (nearest[12:] == np.arange(12, 36)).mean() >= 0.6
+
+
+@pytest.mark.parametrize("n_components", [None, 6, 30])
+def test_other_images_are_not_far_from_all_that_were_seen(n_components: int | None) -> None:
+    """Of fewer images than words, no dimension may have only rounding as its deviation."""
+    images = patterns(48)
+    features = hg.Autoencoder(preset="photo-features", **{**FEW, "n_components": n_components}).fit(images[:24])
+    codes = StandardScaler().fit(features.transform(images[:24])).transform(features.transform(images[24:]))
+    assert codes.shape == (24, n_components or 512)
+    assert np.abs(codes).max() < 1000
+
+
+def test_a_saved_model_gives_the_same_codes(retriever: hg.Retriever, tmp_path: Path) -> None:
+    retriever.save(tmp_path / "m.hg")
+    again = hg.load_model(tmp_path / "m.hg")
+    assert np.array_equal(again.encode(patterns()), retriever.encode(patterns()))
+    assert (again.kneighbors(patterns()[:3], 1)[1][:, 0] == np.arange(3)).all()
+    layers = describe(again.network_, (3, 16, 16))
+    assert [row["output"] for row in layers if row["part"] == "head"] == [[16]]
+    assert sum(row["weights"] for row in layers) == sum(weight.numel() for weight in again.network_.parameters())
 
 
 @pytest.mark.filterwarnings("ignore::hourglass.HourglassWarning")
@@ -142,6 +177,9 @@ def test_what_has_no_visual_words_is_refused_or_left(tmp_path: Path) -> None:
         hg.Retriever(preset="photo-features").fit(hg.stream(tmp_path / "images.npy"))
     with pytest.raises(hg.ModelError, match="use fit"):
         hg.Autoencoder(preset="photo-features", **FEW).partial_fit(patterns())
+    features = hg.Autoencoder(preset="photo-features", **FEW).fit(patterns(6))
+    with pytest.raises(hg.ModelError, match="visual words, came after training"):
+        features.partial_fit(patterns(6))
     own = hg.Autoencoder(preset="photo-features", network="codec", **FEW).fit(patterns(6))
     assert own.transform(patterns(6)).shape == (6, 8)
     assert own.network_.code.width == 8

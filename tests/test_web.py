@@ -426,7 +426,8 @@ def test_explore_says_what_it_cannot_do(run, tmp_path: Path, colours: np.ndarray
     hg.Denoiser(4, network="maps", hidden=(4,), crop=8, epochs=1).fit(colours).save(tmp_path / "maps.hg")
     np.save(tmp_path / "large.npy", np.zeros((20, 140, 150), np.uint8))
     code, _, err = run("explore", "--data", tmp_path / "large.npy")
-    assert (code, "resize them, or give a folder" in err) == (2, True)
+    assert (code, "Use --size 64x64, or resize an array" in err) == (2, True)
+    assert "maps images up to 128x128" in run("explore", "--data", tmp_path / "large.npy", "--size", "140x140")[2]
     assert "MODEL has its own" in run("explore", tmp_path / "skip.hg", "--size", "8x8")[2]
     wrong = {"skip.hg": "Without --export", "flat.hg": "flat features", "maps.hg": "--size 64x64", "none.hg": "no such model"}
     for model, words in wrong.items():

@@ -58,9 +58,7 @@ def main() -> None:
         missing = subprocess.run([command, "explore", "m.hg"], cwd=place, capture_output=True, text=True, check=False)
         assert missing.returncode == 2, missing.stderr
         assert "hourglass-autoencoders[web]" in missing.stderr, missing.stderr
-        print(
-            f"{wheel.name}: the base install adds {size / 1e6:.0f} MB to torch; trains, saves, loads and names what an extra brings."
-        )
+        print(f"{wheel.name}: adds {size / 1e6:.0f} MB to torch; trains, saves, loads and names what an extra brings.")
         if size > _MOST_BYTES:
             print(f"missed: at most {_MOST_BYTES / 1e6:.0f} MB were wanted.")
 

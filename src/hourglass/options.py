@@ -37,8 +37,8 @@ _REGISTERED = ("network", "optimizer", "loss")
 
 DESCRIPTIONS = """
 n_components : int, optional
-    Number of latent dimensions, or channels if codes are maps. None takes the preset's value (32), as for every argument
-    below whose default is None.
+    Number of latent dimensions, or channels if codes are maps. None takes the preset's value, as for every argument below
+    whose default is None: 32, of photographs for features and search 512.
 preset : {names}
     A named set of values, which arguments override. "chapter" is the training of the textbook, "default" the same network
     trained well ("linear" for network="linear"), "best" a wider network, "skip" one with skip connections. The others are the

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hourglass.estimators import ImageEstimator
 
 
-_LARGE, _SMALL = 128, (64, 64)  # pixels
+_SMALL = (64, 64)  # height and width
 
 
 @click.command()
@@ -98,29 +98,36 @@ def explore(
 
 
 def _of_one_small_size(data: str, size: tuple[int, int] | None) -> Dataset:
-    """The images of `data`, resized to `size`; without it small, for a map of large ones would have maps as codes.
+    """The images of `data`, resized to `size`; by default, if they are files that are large or of several sizes, to 64×64.
+
+    Codes of large images are maps, which the explorer cannot decode.
 
     Raises
     ------
-    DataError
-        If their size differs or is large, and they are not files.
+    ParameterError, DataError
+        If they are larger, or of several sizes, even so.
     """
-    from hourglass.cli.models import are_files
+    from hourglass.cli.models import are_files, image_files
     from hourglass.data import load
-    from hourglass.errors import DataError
+    from hourglass.data.files import header_of, opened
+    from hourglass.errors import DataError, ParameterError
+    from hourglass.estimators.base import LARGE
     from hourglass.notes import note
 
+    if size is not None and min(size) > LARGE:
+        raise ParameterError(f"--size {size[0]}x{size[1]}; the explorer maps images up to {LARGE}x{LARGE}.")
+    if size is None and are_files(data):
+        sizes = {opened(file, header_of)[:2] for file in image_files(Path(data).expanduser())[1]} - {(0, 0)}
+        if len(sizes) > 1 or any(min(found) > LARGE for found in sizes):
+            height, width = size = _SMALL
+            words = f"images of several sizes, or large, are resized to {height}×{width}"
+            note(f"{data}: {words}; choose another size with --size.", 2)
     dataset = load(data, size=size)
-    images = dataset.train.images
-    if size is not None or not (dataset.train.has_many_sizes or min(images[0].shape[:2]) > _LARGE):
-        return dataset
-    if not are_files(data):
-        raise DataError(
-            f"{data}: the explorer maps images of one size, up to {_LARGE}×{_LARGE}; resize them, or give a folder."
-        )
-    height, width = _SMALL
-    note(f"{data}: images of several sizes, or large, are resized to {height}×{width}; choose another size with --size.", 2)
-    return load(data, size=_SMALL)
+    height, width = dataset.train.images[0].shape[:2]
+    if min(height, width) > LARGE:
+        words = f"the explorer maps images up to {LARGE}×{LARGE}"
+        raise DataError(f"{data}: images of {height}×{width}; {words}. Use --size 64x64, or resize an array.")
+    return dataset
 
 
 def _chosen(model: ImageEstimator, source: str, part: str, most: int | None, seed: int) -> tuple[Split, list[str]]:

@@ -173,16 +173,16 @@ def holds_deep(stream: IO[bytes]) -> bool:
         return False
 
 
-def decoded_bytes(stream: IO[bytes]) -> int:
-    """Bytes of the first image of a file when decoded, from its header; 0 if that cannot be read."""
+def header_of(stream: IO[bytes]) -> tuple[int, int, int]:
+    """(height, width, bytes of a decoded pixel) of the first image of a file, from its header; zeros if that cannot be read."""
     width, height = _webp_size(stream)
     if width:
-        return 3 * width * height
+        return height, width, 3
     try:
         with quiet(), Image.open(stream, formats=_openable()) as image:
-            return image.width * image.height * len(image.getbands()) * (4 if image.mode in DEEP_MODES else 1)
+            return image.height, image.width, len(image.getbands()) * (4 if image.mode in DEEP_MODES else 1)
     except (*BROKEN, Image.DecompressionBombError):
-        return 0
+        return 0, 0, 0
 
 
 def values_of(plain: Image.Image, kind: str) -> Array:

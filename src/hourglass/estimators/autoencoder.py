@@ -42,14 +42,15 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, Float32Transformer, ImageEsti
         """Train for one more pass over `X`, at a constant learning rate. `y` is ignored.
 
         The first call creates the network. After `fit`, loading, or an interrupted call, which has no effect, it continues from
-        the weights with a new optimiser. The preset "features" in up to three dimensions cannot be trained on after `fit`.
+        the weights with a new optimiser. The preset "features" in up to three dimensions, or of photographs,
+        cannot be trained on after `fit`.
 
         Raises
         ------
         DataError, ParameterError, ModelError, DivergenceError
         """
         if hasattr(self, "model_") and self.settings_["network"] in COMPOSED:
-            raise ModelError("a layout of 32 dimensions is trained after them, so it cannot be trained on; use fit.")
+            raise ModelError("its layout, or its visual words, came after training, so it cannot be trained on; use fit.")
         return self._partial_fit(X, None)
 
     def transform(self, X: Any) -> Float32:

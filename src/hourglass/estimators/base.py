@@ -25,7 +25,6 @@ from hourglass.estimators.settings import Circumstances, settle
 from hourglass.estimators.vocabulary import in_words
 from hourglass.images import Float32, Sample, to_float
 from hourglass.networks import Network
-from hourglass.networks.words import N_WORDS, WIDTH
 from hourglass.notes import note
 from hourglass.options import FIRST, OPTIONS, Option, TrainingOptions
 from hourglass.trained import HeldOut, Trained
@@ -35,7 +34,7 @@ _BATCH = 1024  # samples to score at once
 _LEARNED_FROM = 20_000
 """Images of a stream to learn from after the network is trained."""
 _FEATURES, _PHOTO_FEATURES = "features", "photo-features"  # presets
-_LARGE = 128  # pixels, beyond which the network of that preset, for whole images, is no longer the one to take
+LARGE = 128  # pixels, beyond which the network of that preset, for whole images, is no longer the one to take
 
 
 class ImageEstimator(NotebookView, Saved):
@@ -51,7 +50,7 @@ class ImageEstimator(NotebookView, Saved):
     _decodes_codes: ClassVar[bool] = False
     """Whether it decodes other codes than the encoder's."""
     _compares_codes: ClassVar[bool] = False
-    """Whether codes are what it is for; of photographs it then counts visual words."""
+    """Whether its purpose is the code; photographs are then described by visual words."""
     _corrupts_when_scored: ClassVar[bool] = False
     _scales_columns: ClassVar[bool] = False
     """Whether to scale each column of a table separately; directions in feature space then change."""
@@ -207,7 +206,7 @@ class ImageEstimator(NotebookView, Saved):
         with all_or_nothing(self), ordinary_torch():
             model = getattr(self, "model_", None)
             fit = Fit(self, self._pairs(X, y, None if model is None else model.sample))
-            if fit.arguments["preset"] == _PHOTO_FEATURES:
+            if self._counts_words(fit):
                 raise ModelError("the visual words of photographs are found after training, so it cannot go on; use fit.")
             if model is not None:
                 fit.sample = fit.source.sample = model.sample
@@ -240,7 +239,7 @@ class ImageEstimator(NotebookView, Saved):
 
     def _takes_crops(self, samples: Any) -> bool:
         """Whether to train on crops, unless the user says otherwise: of images of several sizes, for features of large ones."""
-        is_large = isinstance(samples, np.ndarray) and samples.ndim > 2 and min(samples.shape[1:3]) > _LARGE
+        is_large = isinstance(samples, np.ndarray) and samples.ndim > 2 and min(samples.shape[1:3]) > LARGE
         return has_many_sizes(samples) or (is_large and self.get_params(deep=False)["preset"] == _FEATURES)
 
     def _pairs(self, X: Any, y: Any, sample: Sample | None) -> Pairs:
@@ -263,17 +262,20 @@ class ImageEstimator(NotebookView, Saved):
         return y
 
     def _train(self, fit: Fit, callbacks: Sequence[Callback], checkpoint: str | Path | None, resume: bool) -> Trained:
-        """The trained model; features of photographs are given in visual words, unless the network is another."""
+        """The trained model. An estimator that compares codes counts visual words in photographs, see `_counts_words`."""
         arguments, targets = fit.arguments, fit.pairs.targets
         if arguments["preset"] != _PHOTO_FEATURES:
             return fit.train(callbacks, checkpoint, resume)
         if isinstance(targets, Stream):
             raise ParameterError('preset="photo-features" pairs crops of images in memory; a stream takes preset="features".')
-        if arguments["network"] is not None or not self._compares_codes:
+        if not self._counts_words(fit):
             return fit.train(callbacks, checkpoint, resume)
-        n_components = arguments["n_components"] or N_WORDS
-        arguments["n_components"] = WIDTH
+        n_components, arguments["n_components"] = arguments["n_components"], None  # of the words, not of the patches
         return in_words(fit.train(callbacks, checkpoint, resume), n_components, targets, fit.seeds[1])
+
+    def _counts_words(self, fit: Fit) -> bool:
+        """Whether codes will be histograms of visual words: with the preset "photo-features" and its own network."""
+        return self._compares_codes and fit.arguments["preset"] == _PHOTO_FEATURES and fit.arguments["network"] is None
 
     def _learn_streamed(self, source: Stream) -> None:
         """`_learn` from some of a stream's images and labels; the held-out images come first."""
@@ -299,7 +301,7 @@ class ImageEstimator(NotebookView, Saved):
     # --- using the model ----------------------------------------------------------------------------------------------
 
     def encode(self, X: Any) -> Float32:
-        """Codes of `X`, of the fitted shape: float32 (n, n_components), of maps their mean or what the network makes of it.
+        """Codes of `X`, of the fitted shape: float32 (n, n_components). If they are maps, a vector made of their means.
 
         Raises
         ------
@@ -310,7 +312,7 @@ class ImageEstimator(NotebookView, Saved):
     def inverse_transform(self, X: Any) -> Float32:
         """Decode codes (n, n_components) to samples: float32, images in 0..1, features in their own units.
 
-        If codes are maps, `X` has shape (n, n_components, h, w), as `model_.encode` returns them.
+        If codes are maps, `X` has shape (n, channels, h, w), as `model_.encode` returns them, and not the vectors of `encode`.
 
         Raises
         ------

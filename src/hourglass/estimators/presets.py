@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hourglass.corruption import Compose, Defects, GaussianNoise, Lighting, Masking, Warp
+from hourglass.networks.words import WIDTH
 from hourglass.objectives import Contrast, Neighbours, Rate
 
 # As in the chapter: fixed corruption of the training images, torch's initial weights, Adam.
@@ -120,7 +121,7 @@ _PHOTO: dict[str, Any] = _WELL | {
 # Features of photographs of any size: two crops of an image are alike, and those of others are not.
 _PHOTO_FEATURES: dict[str, Any] = _PHOTO | {
     "network": "patches",
-    "n_components": 64,
+    "n_components": WIDTH,  # of the patches, before they are put in words
     "hidden": (24, 48, 96),
     "batch_size": 64,
     "optimizer": "adam",

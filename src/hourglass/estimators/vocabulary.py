@@ -16,21 +16,21 @@ from torch import nn
 from hourglass.images import Array, Float32
 from hourglass.latent import whitening
 from hourglass.networks import change_basis, to_device
-from hourglass.networks.words import WIDTH, Words
+from hourglass.networks.words import N_WORDS, WIDTH, Words
 from hourglass.trained import Trained, build_network
 
 _N_IMAGES, _N_PLACES = 1000, 60_000  # to find the words in
 _BATCH = 4096
-# Chosen, as the number of words, by how many of 100 photographs that were held out a part of them finds.
-_TEMPERATURE, _SHRINKAGE = 2.0, 0.1
+_TEMPERATURE = 2.0  # chosen, as the number of words, by how often a part finds its photograph, of 100 that were held out
+_SHRINKAGE = 0.5
 _LEAST_SCALE = 1e-3  # of a channel, relative to that of all
 
 
-def in_words(patches: Trained, n_components: int, images: Array | list[Array], seed: int) -> Trained:
+def in_words(patches: Trained, n_components: int | None, images: Array | list[Array], seed: int) -> Trained:
     """`patches`, whose codes have 64 channels, followed by visual words that are found in `images`: a `Words`.
 
-    Vectors have `n_components` dimensions, the direction of most variance first. `patches` is used up: its channels become
-    standardised.
+    Vectors have `n_components` dimensions, by default one for each of 512 words, or fewer, principal directions. `patches` is
+    used up: its channels become standardised.
     """
     some = images[:: -(-len(images) // _N_IMAGES)]
     places = _places(patches, some, seed)
@@ -39,7 +39,7 @@ def in_words(patches: Trained, n_components: int, images: Array | list[Array], s
     decoder: Any = patches.network.decoder
     change_basis(encoder, decoder, torch.from_numpy(mean), torch.from_numpy(1 / scale).diag())
 
-    settings = patches.settings | {"network": "words", "n_components": n_components}
+    settings = patches.settings | {"network": "words", "n_components": n_components or N_WORDS}
     network = build_network(settings, patches.sample, seed)
     assert isinstance(network, Words)
     network.encoder[0].load_state_dict(encoder.state_dict())
@@ -47,7 +47,10 @@ def in_words(patches: Trained, n_components: int, images: Array | list[Array], s
     _set_words(network, (places - mean) / scale, seed)
     to_device(network, patches.device)
     words = Trained(network, patches.sample, settings, patches.history, patches.n_threads, patches.held_out, patches.data)
-    _whiten(network.whitening, words.means(some))
+    if isinstance(network.reduction, nn.Linear):
+        linear, network.reduction = network.reduction, nn.Identity()
+        _reduce(linear, words.vectors(some, check_input=False))
+        network.reduction = linear
     return words
 
 
@@ -80,9 +83,12 @@ def _set_words(network: Words, places: Float32, seed: int) -> None:
 
 
 @torch.no_grad()
-def _whiten(linear: nn.Linear, means: Float32) -> None:
-    """Make `linear` give histograms of words mean 0 and nearly the identity as covariance."""
-    histograms = np.sqrt(means)
-    matrix = whitening(histograms, _SHRINKAGE)[:, ::-1][:, : linear.out_features].T
-    linear.weight.copy_(torch.from_numpy(matrix.copy()))
+def _reduce(linear: nn.Linear, histograms: Float32) -> None:
+    """Make `linear` give the principal directions of square roots of histograms, the one of most variance first.
+
+    Variances are nearly equalised. Directions in which these images do not differ are left out, as zeros.
+    """
+    matrix = whitening(histograms, _SHRINKAGE)[:, ::-1].T[: linear.out_features].copy()
+    matrix[len(histograms) - 1 :] = 0
+    linear.weight.copy_(torch.from_numpy(matrix))
     linear.bias.copy_(torch.from_numpy(-matrix @ histograms.mean(0)))

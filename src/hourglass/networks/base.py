@@ -58,8 +58,12 @@ class Network(nn.Module, ABC):
         codes = self.encoder(samples)
         return Output(self.decoder(codes), codes)
 
+    def vectors(self, codes: Tensor) -> Tensor:
+        """Codes as vectors (n, n_components): of maps, `head` of their means over height and width."""
+        return self.head(codes.flatten(2).mean(2)) if self.code.is_map else codes
+
     def head(self, means: Tensor) -> Tensor:
-        """The vectors (n, n_components) of images whose maps have these means over height and width, (n, code.width)."""
+        """What a vector is of the means of maps (n, code.width): by default the means."""
         return means
 
 

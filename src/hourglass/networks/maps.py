@@ -29,20 +29,24 @@ class Maps(Network):
 
     def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
         super().__init__()
-        widths = (image_shape(shape, "maps")[0], *hidden)
+        widths = (image_shape(shape, type(self).__name__.lower())[0], *hidden)
         stride = 2 ** len(hidden)
         self.code = Code(n_components, stride)
         down: list[nn.Module] = [PadTo(stride)]
         for fan_in, fan_out in pairwise(widths):
             down += [nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1), nn.LeakyReLU()]
         self.encoder = nn.Sequential(*down, ResidualBlock(widths[-1]), nn.LeakyReLU(), nn.Conv2d(widths[-1], n_components, 1))
-        up: list[nn.Module] = [nn.Conv2d(n_components, widths[-1], 1), ResidualBlock(widths[-1])]
-        for fan_in, fan_out in pairwise(widths[::-1]):
-            up += [nn.LeakyReLU(), Enlarging(fan_in, fan_out)]
-        self.decoder = nn.Sequential(*up, output_activation(bounded))
+        self.decoder = nn.Sequential(*self._up(widths), output_activation(bounded))
         # Reach of a layer in pixels: 1 at the resolution of its input, 2 for a residual block.
         reach = (stride - 1) + 4 * stride + 2 * (stride - 1)
         self.margin = stride * math.ceil(reach / stride)
+
+    def _up(self, widths: tuple[int, ...]) -> list[nn.Module]:
+        """The layers from maps back to an image; `widths` are the encoder's channels, those of the image first."""
+        up: list[nn.Module] = [nn.Conv2d(self.code.width, widths[-1], 1), ResidualBlock(widths[-1])]
+        for fan_in, fan_out in pairwise(widths[::-1]):
+            up += [nn.LeakyReLU(), Enlarging(fan_in, fan_out)]
+        return up
 
     def forward(self, samples: Tensor) -> Output:
         codes = self.encoder(samples)
@@ -64,15 +68,14 @@ class Patches(Maps):
 
     def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
         super().__init__(shape, n_components, hidden, bounded)
-        channels, stride, width = shape[0], self.code.stride, (*shape[:1], *hidden)[-1]
-        self.decoder = nn.Sequential(
-            nn.Conv2d(n_components, width, 1),
-            nn.LeakyReLU(),
-            nn.Conv2d(width, channels * stride**2, 1),
-            nn.PixelShuffle(stride),
-            output_activation(bounded),
-        )
-        self.margin = 4 * stride  # of strided convolutions one step, of the residual block two, of the patch one
+        self.margin = (
+            4 * self.code.stride
+        )  # in its steps: 1 for the strided convolutions, 2 for the residual block, 1 for the patch
+
+    def _up(self, widths: tuple[int, ...]) -> list[nn.Module]:
+        stride, width = self.code.stride, widths[-1]
+        fan_out = widths[0] * stride**2
+        return [nn.Conv2d(self.code.width, width, 1), nn.LeakyReLU(), nn.Conv2d(width, fan_out, 1), nn.PixelShuffle(stride)]
 
 
 class PadTo(nn.Module):

@@ -207,8 +207,8 @@ def describe(network: Network, shape: tuple[int, ...]) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        part ("encoder" or "decoder"), layer (its class and size), output (shape of one sample after it), weights (a count). A
-        layer `Beside` others comes after them, with the output of both.
+        part ("encoder", "decoder", or "head", which makes a vector of maps), layer (its class and size), output (shape of one
+        sample after it), weights (a count). A layer `Beside` others comes after them, with the output of both.
     """
     rows: list[dict[str, Any]] = []
 
@@ -221,7 +221,8 @@ def describe(network: Network, shape: tuple[int, ...]) -> list[dict[str, Any]]:
         return hook
 
     hooks = []
-    for part, half in (("encoder", network.encoder), ("decoder", network.decoder)):
+    for name, half in network.named_children():
+        part = name if name in ("encoder", "decoder") else "head"
         beside = [module for module in half.modules() if isinstance(module, Beside)]
         inner = {module.linear for module in beside}
         leaves = [module for module in half.modules() if next(module.children(), None) is None and module not in inner]
@@ -230,7 +231,9 @@ def describe(network: Network, shape: tuple[int, ...]) -> list[dict[str, Any]]:
     was_training = network.training
     network.eval()  # torch refuses batch normalisation of one sample in training
     with torch.inference_mode():
-        network.decoder(network.encoder(next(network.parameters()).new_zeros(1, *shape)))
+        codes = network.encoder(next(network.parameters()).new_zeros(1, *shape))
+        network.vectors(codes)
+        network.decoder(codes)
     network.train(was_training)
     for hook in hooks:
         hook.remove()

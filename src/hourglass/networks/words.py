@@ -17,9 +17,8 @@ class Words(Network):
     """`Patches` with 64 channels, and each place softly assigned to visual words; for images of any height and width.
 
     Codes are maps with a channel for each word; at each place they sum to 1. There are 512 words, or as many as `n_components`
-    if that is more. The vector of an image is its histogram of words: the square root of the mean over places (Arandjelović and
-    Zisserman 2012), whitened (Jégou and Chum 2012), its first `n_components` directions. Images are decoded from the mean
-    features of the words.
+    if that is more. The vector of an image is its histogram of words, with square roots, so that rare words count (Arandjelović
+    and Zisserman 2012). Fewer `n_components` are a linear map of it. Images are decoded from the mean features of the words.
 
     The preset "photo-features" trains the patches first, then finds the words (`estimators/vocabulary.py`).
     """
@@ -38,7 +37,7 @@ class Words(Network):
         self.code, self.margin = Code(n_words, patches.code.stride), patches.margin
         self.encoder = nn.Sequential(patches.encoder, nn.Conv2d(WIDTH, n_words, 1), nn.Softmax(1))
         self.decoder = nn.Sequential(nn.Conv2d(n_words, WIDTH, 1, bias=False), patches.decoder)
-        self.whitening = nn.Linear(n_words, n_components)
+        self.reduction: nn.Module = nn.Linear(n_words, n_components) if n_components < n_words else nn.Identity()
 
     def forward(self, samples: Tensor) -> Output:
         codes = self.encoder(samples)
@@ -46,5 +45,5 @@ class Words(Network):
         return Output(self.decoder(codes)[..., :height, :width], codes)
 
     def head(self, means: Tensor) -> Tensor:
-        vectors: Tensor = self.whitening(means.sqrt())
+        vectors: Tensor = self.reduction(means.sqrt())
         return vectors

@@ -89,8 +89,7 @@ class CodeDistance(Witness):
         self.nearest = Nearest(evidence.reference.codes, known.NEAREST)
 
     def forward(self, seen: Seen) -> Tensor:
-        codes = self.network.encoder(seen.values)
-        vectors = codes.flatten(2).mean(2) if codes.ndim > 2 else codes
+        vectors = self.network.vectors(self.network.encoder(seen.values))
         distances: Tensor = self.nearest(vectors @ self.whitening)[0]
         return (distances.double().mean(1) + 1e-6).log()
 

@@ -105,7 +105,7 @@ class Use(nn.Module):
 
 
 class Encoding(Use):
-    """The encoder: codes as vectors, and the maps that they are means of, where codes are maps."""
+    """The encoder: codes as vectors; where codes are maps, vectors of their means, and the maps."""
 
     def __init__(self, estimator: ImageEstimator) -> None:
         super().__init__(estimator)
@@ -114,7 +114,7 @@ class Encoding(Use):
 
     def forward(self, samples: Tensor) -> tuple[Tensor, ...]:
         codes = self.network.encoder(self.standardised(self.intake(samples)))
-        return (self.network.head(codes.mean((2, 3))), codes) if len(self.outputs) > 1 else (codes,)
+        return (self.network.vectors(codes), codes) if len(self.outputs) > 1 else (codes,)
 
     def expected(self, samples: Array) -> tuple[Any, ...]:
         estimator = self.estimator

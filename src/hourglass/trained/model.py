@@ -202,38 +202,38 @@ class Trained:
         return self._batchwise(lambda batch: self._forward(self.network.encoder, self._network_input(batch)), samples, shape)
 
     def vectors(self, samples: Any, *, check_input: bool = True) -> Float32:
-        """Codes as vectors, float32 (n, n_components); of maps, the network's head of `means`. See `reconstruct`."""
-        if not self.network.code.is_map:
-            codes: Float32 = self.encode(samples, check_input=check_input)
-            return codes
-        means = torch.from_numpy(self.means(samples, check_input=check_input))
-        with ordinary_torch(), torch.inference_mode():
-            vectors: Float32 = self.network.head(means.to(self.device)).cpu().numpy()
-        return vectors
+        """Codes as vectors, float32 (n, n_components), of maps those of their means; see `Network.vectors` and `reconstruct`.
 
-    def means(self, samples: Any, *, check_input: bool = True) -> Float32:
-        """Maps averaged over height and width, float32 (n, channels); only a batch of them, or a window, is in memory."""
+        Maps of a single batch, or window, are in memory.
+        """
         samples = self._checked(samples, None) if check_input else samples
         if isinstance(samples, list):
-            return np.concatenate([self.means(image[None], check_input=False) for image in samples])
+            return np.concatenate([self.vectors(image[None], check_input=False) for image in samples])
         if self._is_large(samples, None):
-            return np.stack([self._mean_in_windows(image) for image in samples])
-        encoder, shape = self.network.encoder, (self.network.code.width,)
+            return np.concatenate([self._vector_in_windows(image) for image in samples])
+        if not self.network.code.is_map:
+            codes: Float32 = self.encode(samples, check_input=False)
+            return codes
 
-        def averaged(batch: Array) -> Float32:
-            means: Float32 = self._forward(encoder, self._network_input(batch)).mean((2, 3), dtype=np.float32)
-            return means
+        def step(batch: Array) -> Float32:
+            with ordinary_torch(), exact_convolutions(self.device), torch.inference_mode():
+                maps = self.network.encoder(self._network_input(batch).to(self.device))
+                vectors: Float32 = self.network.vectors(maps).cpu().numpy()
+            return vectors
 
-        return self._batchwise(averaged, samples, shape)
+        return self._batchwise(step, samples, None)
 
-    def _mean_in_windows(self, image: Array) -> Float32:
-        """The mean of an image's maps over height and width, window by window: float32 (channels,)."""
+    def _vector_in_windows(self, image: Array) -> Float32:
+        """The vector of one image, from the sums of its maps over windows: float32 (1, n_components)."""
         code = self.network.code
         total, count = np.zeros(code.width), 0
         for part, values in self._by_windows(self.network.encoder, image, _WINDOW):
             inner = values[0][:, *part.inner(code.stride)]
             total, count = total + inner.sum((1, 2), dtype=np.float64), count + inner[0].size
-        return (total / count).astype(np.float32)
+        means = torch.from_numpy((total / count).astype(np.float32))[None].to(self.device)
+        with ordinary_torch(), torch.inference_mode():
+            vector: Float32 = self.network.head(means).cpu().numpy()
+        return vector
 
     @overload
     def decode(self, codes: Array) -> Float32: ...
