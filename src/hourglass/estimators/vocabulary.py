@@ -29,7 +29,7 @@ _LEAST_SCALE = 1e-3  # of a channel, relative to that of all
 def in_words(patches: Trained, n_components: int | None, images: Array | list[Array], seed: int) -> Trained:
     """`patches`, whose codes have 64 channels, followed by visual words that are found in `images`: a `Words`.
 
-    Vectors have `n_components` dimensions, by default one for each of 512 words, or fewer, principal directions. `patches` is
+    Vectors have `n_components` dimensions: by default one for each of 512 words; fewer are principal directions. `patches` is
     used up: its channels become standardised.
     """
     some = images[:: -(-len(images) // _N_IMAGES)]
