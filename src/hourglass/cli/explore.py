@@ -107,9 +107,8 @@ def _of_one_small_size(data: str, size: tuple[int, int] | None) -> Dataset:
     ParameterError, DataError
         If they are larger, or of several sizes, even so.
     """
-    from hourglass.cli.models import are_files, image_files
+    from hourglass.cli.models import are_files, headers_of
     from hourglass.data import load
-    from hourglass.data.files import header_of, opened
     from hourglass.errors import DataError, ParameterError
     from hourglass.estimators.base import LARGE
     from hourglass.notes import note
@@ -117,7 +116,7 @@ def _of_one_small_size(data: str, size: tuple[int, int] | None) -> Dataset:
     if size is not None and min(size) > LARGE:
         raise ParameterError(f"--size {size[0]}x{size[1]}; the explorer maps images up to {LARGE}x{LARGE}.")
     if size is None and are_files(data):
-        sizes = {opened(file, header_of)[:2] for file in image_files(Path(data).expanduser())[1]} - {(0, 0)}
+        sizes = {header[:2] for header in headers_of(data)}
         if len(sizes) > 1 or any(min(found) > LARGE for found in sizes):
             height, width = size = _SMALL
             words = f"images of several sizes, or large, are resized to {height}×{width}"

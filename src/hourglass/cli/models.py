@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import glob
 import os
@@ -104,6 +105,18 @@ def read_arrays(source: str, white: float | None, strict: bool) -> Array:
     dataset = load(source, white=None if source in NAMED else white, strict=strict).of_one_size()
     images: Array = (dataset.test if dataset.has_test else dataset.train).images
     return images
+
+
+def headers_of(source: str) -> list[tuple[int, int, int]]:
+    """(height, width, bytes of a decoded pixel) of each image file of `source`; those that cannot be read are left out."""
+    from hourglass.data.files import header_of, opened
+    from hourglass.errors import DataError
+
+    headers = []
+    for file in image_files(Path(os.path.expanduser(source)))[1]:
+        with contextlib.suppress(DataError):  # raised or listed when the file is read
+            headers.append(opened(file, header_of))
+    return [header for header in headers if all(header)]
 
 
 def read_splits(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -295,16 +293,11 @@ def _samples(
 
 def _exceeds_memory(data: str) -> bool:
     """Whether the image files of `data` are too large to hold in memory; then prints a line."""
-    from hourglass.cli.models import are_files, image_files
-    from hourglass.data.files import header_of, opened
-    from hourglass.errors import DataError
+    from hourglass.cli.models import are_files, headers_of
 
     if not data or not are_files(data):
         return False
-    n_bytes = 0
-    for file in image_files(Path(os.path.expanduser(data)))[1]:
-        with contextlib.suppress(DataError):  # raised or listed when the file is read
-            n_bytes += math.prod(opened(file, header_of))
+    n_bytes = sum(math.prod(header) for header in headers_of(data))
     if n_bytes > _MOST_BYTES:
         words = f"note: {data} takes {n_bytes / 1e9:.1f} GB when decoded: images are read as needed (--stream, --crop)."
         click.echo(words, err=True)

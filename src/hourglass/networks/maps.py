@@ -68,9 +68,8 @@ class Patches(Maps):
 
     def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
         super().__init__(shape, n_components, hidden, bounded)
-        self.margin = (
-            4 * self.code.stride
-        )  # in its steps: 1 for the strided convolutions, 2 for the residual block, 1 for the patch
+        # In steps of the stride: 1 for the strided convolutions, 2 for the residual block, 1 for the patch.
+        self.margin = 4 * self.code.stride
 
     def _up(self, widths: tuple[int, ...]) -> list[nn.Module]:
         stride, width = self.code.stride, widths[-1]
