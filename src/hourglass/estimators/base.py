@@ -264,9 +264,7 @@ class ImageEstimator(NotebookView, Saved):
     def _train(self, fit: Fit, callbacks: Sequence[Callback], checkpoint: str | Path | None, resume: bool) -> Trained:
         """The trained model. An estimator that compares codes counts visual words in photographs, see `_counts_words`."""
         arguments, targets = fit.arguments, fit.pairs.targets
-        if arguments["preset"] != _PHOTO_FEATURES:
-            return fit.train(callbacks, checkpoint, resume)
-        if isinstance(targets, Stream):
+        if arguments["preset"] == _PHOTO_FEATURES and isinstance(targets, Stream):
             raise ParameterError('preset="photo-features" pairs crops of images in memory; a stream takes preset="features".')
         if not self._counts_words(fit):
             return fit.train(callbacks, checkpoint, resume)
