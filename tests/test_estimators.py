@@ -172,6 +172,21 @@ def test_few_samples_are_seen_more_often(digits: np.ndarray) -> None:
     assert hg.Autoencoder(2, epochs=3, random_state=0).fit(digits[:40]).n_iter_ == 3
 
 
+def test_few_images_generate_at_a_lower_rate(digits: np.ndarray) -> None:
+    """Unless the user chose a rate or another network; many images keep the preset's."""
+
+    def rate(n_samples: int, **options: Any) -> float:
+        return (
+            hg.Generator(2, epochs=1, batch_size=1024, **options)
+            .fit(np.resize(digits, (n_samples, 8, 8)))
+            .settings_["learning_rate"]
+        )
+
+    assert rate(400) == 0.015
+    assert rate(400, learning_rate=0.1) == 0.1
+    assert rate(400, network="variational") == rate(6000) == 0.05
+
+
 # --- denoiser ---------------------------------------------------------------------------------------------------------
 
 

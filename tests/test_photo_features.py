@@ -92,7 +92,7 @@ def test_each_place_is_shared_among_visual_words(retriever: hg.Retriever, monkey
     network = model.network
     assert isinstance(network, Words)
     assert isinstance(network.reduction, torch.nn.Linear)
-    weight, bias = (tensor.detach().numpy() for tensor in (network.reduction.weight, network.reduction.bias))
+    weight, bias = (tensor.detach().cpu().numpy() for tensor in (network.reduction.weight, network.reduction.bias))
     codes = retriever.encode(images)
     np.testing.assert_allclose(codes, histograms @ weight.T + bias, atol=1e-4)
     monkeypatch.setattr("hourglass.trained.model._WINDOW", 40)

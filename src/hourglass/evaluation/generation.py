@@ -12,7 +12,7 @@ from hourglass.corruption import Warp
 from hourglass.images import Array, Float32, to_float
 from hourglass.notes import quiet
 
-_EPOCHS = 12
+_EPOCHS, _FEWEST_STEPS = 12, 500
 _N_NEIGHBOURS = 3
 
 
@@ -22,18 +22,21 @@ class ReferenceClassifier:
     It classifies generated images, and its last hidden layer is the feature space in which sets of images are compared.
     """
 
-    def __init__(self, hidden: tuple[int, ...] = (512, 64), epochs: int = _EPOCHS) -> None:
-        self.hidden, self.epochs = hidden, epochs
+    def __init__(self, hidden: tuple[int, ...] = (512, 64)) -> None:
+        self.hidden = hidden
 
     def fit(self, images: Array, labels: NDArray[Any], seed: int) -> Self:
+        """Train for 12 epochs, or 500 steps if that is more."""
         from sklearn.neural_network import MLPClassifier
 
-        self.classifier = MLPClassifier(self.hidden, batch_size=min(256, len(images)), random_state=seed)
+        batch_size = min(256, len(images))
+        epochs = max(_EPOCHS, -(-_FEWEST_STEPS // -(-len(images) // batch_size)))
+        self.classifier = MLPClassifier(self.hidden, batch_size=batch_size, random_state=seed)
         warp, classes = Warp(elastic=0.03), np.unique(labels)
         order = np.random.default_rng(seed)
-        for epoch in range(self.epochs):
+        for epoch in range(epochs):
             rows = order.permutation(len(images))
-            _set_rate(self.classifier, 2e-3 * (1 - epoch / self.epochs) + 1e-4)
+            _set_rate(self.classifier, 2e-3 * (1 - epoch / epochs) + 1e-4)
             for start in range(0, len(rows), 10_000):
                 chunk = np.sort(rows[start : start + 10_000])
                 warped = warp(images[chunk], seed + 1 + epoch * 1000 + start)

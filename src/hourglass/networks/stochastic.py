@@ -78,6 +78,12 @@ class Noisy(_MLPWithRate):
 
     default_hidden = (512, 256)
 
+    def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
+        super().__init__(shape, n_components, hidden, bounded)
+        *_, last = (layer for layer in self.decoder.modules() if isinstance(layer, nn.Linear))
+        with torch.no_grad():  # few images teach too little to outweigh random weights, which samples would show as noise
+            last.weight.mul_(0.01)
+
     def forward(self, samples: Tensor) -> Output:
         codes = self.encoder(samples)
         drawn = codes + torch.randn_like(codes) if self.training else codes

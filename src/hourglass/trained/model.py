@@ -45,7 +45,8 @@ from hourglass.training import (
 )
 
 _BATCH = 1024  # samples in a forward pass
-_CONVOLUTION_VALUES = 200_000  # values in a forward pass with convolutions, whose activations then fit into the cache
+# Values in a forward pass with convolutions: on a CPU their activations then fit into the cache, on a GPU into its memory.
+_CONVOLUTION_VALUES = {"cpu": 200_000, "cuda": 4_000_000}
 _MIN_BATCHES = 20  # batches from which choosing the number of threads pays off
 _WINDOW = 1024  # pixels
 
@@ -338,10 +339,10 @@ class Trained:
         """Apply `step` in batches; concatenate its results, of `shape` or that of the first batch."""
         device, batch = self.device, _BATCH
         memory: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-        if device.type == "cpu" and has_convolution(self.network):
+        if device.type in _CONVOLUTION_VALUES and has_convolution(self.network):
             values = math.prod(samples.shape[1:]) if self.sample.is_any_size else math.prod(self.sample.size)
-            batch = min(_BATCH, max(1, _CONVOLUTION_VALUES // values))
-            if len(samples) >= batch:  # less work is not worth returning the memory afterwards
+            batch = min(_BATCH, max(1, _CONVOLUTION_VALUES[device.type] // values))
+            if device.type == "cpu" and len(samples) >= batch:  # less work is not worth returning the memory afterwards
                 memory = kept_memory()
         starts = range(0, len(samples), batch)
         outputs = None if shape is None else np.empty((len(samples), *shape), np.float32)
