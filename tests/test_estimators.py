@@ -173,18 +173,15 @@ def test_few_samples_are_seen_more_often(digits: np.ndarray) -> None:
 
 
 def test_few_images_generate_at_a_lower_rate(digits: np.ndarray) -> None:
-    """Unless the user chose a rate or another network; many images keep the preset's."""
+    """Unless the user chose a rate, epochs or another network; many images keep the preset's."""
 
     def rate(n_samples: int, **options: Any) -> float:
-        return (
-            hg.Generator(2, epochs=1, batch_size=1024, **options)
-            .fit(np.resize(digits, (n_samples, 8, 8)))
-            .settings_["learning_rate"]
-        )
+        generator = hg.Generator(2, batch_size=1024, **options).fit(np.resize(digits, (n_samples, 8, 8)))
+        return float(generator.settings_["learning_rate"])
 
-    assert rate(400) == 0.015
-    assert rate(400, learning_rate=0.1) == 0.1
-    assert rate(400, network="variational") == rate(6000) == 0.05
+    assert rate(100) == 0.015
+    assert rate(100, learning_rate=0.1) == 0.1
+    assert rate(100, epochs=2) == rate(100, network="variational") == rate(6000) == 0.05
 
 
 # --- denoiser ---------------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ _GRID_SIZE = 20
 
 def _experiment(lab: Laboratory) -> Findings:
     train, test = lab.dataset.train, lab.dataset.test
-    ours, _ = lab.fit(_features_autoencoder(lab), train.images, name="features, 2 dimensions")
+    ours, _ = lab.fit(Autoencoder(2, preset="features"), train.images, name="features, 2 dimensions")
     plain, _ = lab.fit(Autoencoder(2), train.images, name="plain, 2 dimensions")
     encoders = {"PCA": PrincipalComponents(2).fit(train.images), "plain autoencoder": plain, _OURS: ours}
     codes = {
@@ -60,24 +60,20 @@ def _experiment(lab: Laboratory) -> Findings:
     accuracy = _label_accuracy(lab, generator)
     return Findings(
         run=(
-            f'Two latent dimensions, learned without labels from {len(train):,} images: `preset="features"`, an autoencoder '
-            "whose penalty pulls an image and its slightly warped copy together and preserves neighbourhoods; for comparison "
-            "a plain autoencoder with two latent dimensions, and PCA with two components. Clusters and neighbours are fitted "
-            f"on {len(codes['PCA'][0]):,} training images and evaluated on {len(test):,} test images. The generator fits a "
-            f"mixture of Gaussians to the codes of each {lab.noun}. Inside the region of each {lab.noun}, {accuracy['n']} "
-            "codes are drawn: the quarter of the samples with the highest class probability. They are decoded, and a "
-            "classifier trained on real images predicts their labels. For comparison, as many samples are drawn without that "
-            "selection."
+            f'Two latent dimensions, learned without labels from {len(train):,} images by `preset="features"`. First an '
+            "autoencoder with 32 latent dimensions learns, whose penalty pulls together an image and a slightly warped copy of "
+            "one of its nearest images; then its codes are laid out in two dimensions, so that images that are near in pixels "
+            "stay near. For comparison there are a plain autoencoder with two latent dimensions, and PCA with two components. "
+            f"Clusters and neighbours are fitted on {len(codes['PCA'][0]):,} training images and evaluated on {len(test):,} "
+            f"test images. The generator fits a mixture of Gaussians to the codes of each {lab.noun}. Inside the region of "
+            f"each {lab.noun}, {accuracy['n']} codes are drawn: the quarter of the samples with the highest class probability. "
+            "They are decoded, and a classifier trained on real images predicts their labels. For comparison, as many samples "
+            "are drawn without that selection."
         ),
         shown=[*_overview(lab, generator, codes, quality), *_generated(lab, generator, codes[_OURS][1], accuracy)],
         meaning=_meaning(lab, quality, accuracy),
         numbers={"clusters": quality, "read_rightly": accuracy},
     )
-
-
-def _features_autoencoder(lab: Laboratory) -> Autoencoder:
-    # with few images, smaller batches make more steps in the same time
-    return Autoencoder(2, preset="features", epochs=lab.epochs(8, 22), batch_size=256 if lab.quick else None)
 
 
 def _sample(generator: Generator, index: int, n: int, seed: int) -> Float32:
