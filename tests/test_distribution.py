@@ -1,13 +1,12 @@
 """Two processes train what one does; one of them writes; and none waits for one that is lost.
 
-torchrun runs this file too: `_train_all` is what two processes do in one start, and `_command` is the command line, in which
-one process can be made to die.
+torchrun runs this file too: `_train_all` is what two processes do in one start. The command line, in which one process can be
+made to die, is in dying.py, which imports nothing of the tests.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -109,23 +108,6 @@ def _check_messages(processes: Processes) -> None:
     assert count == 3
 
 
-def _command(dying: str, arguments: list[str]) -> None:
-    """The command line; process number `dying` kills itself in the midst of the third epoch, when it is first started."""
-    from hourglass.cli.progress import ShowProgress
-
-    def on_batch_end(_: ShowProgress, run: Run) -> None:
-        if (
-            os.environ["RANK"] == dying
-            and run.step == 2 * run.n_batches + 2
-            and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
-        ):
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    ShowProgress.on_batch_end = on_batch_end  # type: ignore[method-assign,assignment]
-    ShowProgress.writes = False
-    main(arguments)
-
-
 # --- what looks at them -------------------------------------------------------------------------------------------------
 
 
@@ -133,9 +115,9 @@ def _losses(model: Any) -> np.ndarray:
     return np.array([[row["loss"], row["validation_loss"] or 0.0] for row in model.history_])
 
 
-def torchrun(*arguments: object, restarts: int = 0) -> subprocess.CompletedProcess[str]:
+def torchrun(file: str, *arguments: object, restarts: int = 0) -> subprocess.CompletedProcess[str]:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launch, "--max-restarts", str(restarts), __file__, *map(str, arguments)]
+    command = [*launch, "--max-restarts", str(restarts), str(Path(__file__).with_name(file)), *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
 
@@ -159,7 +141,7 @@ def largest_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tens
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what each of two processes has made of each case."""
     folder = tmp_path_factory.mktemp("two")
-    done = torchrun("all", folder)
+    done = torchrun("test_distribution.py", folder)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -185,7 +167,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_one_process_writes_and_speaks(undisturbed: Path, tmp_path: Path) -> None:
-    done = torchrun("command", "none", *train(tmp_path))
+    done = torchrun("dying.py", "none", *train(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{tmp_path / 'm.hg'}: epoch 4: loss ")
     assert done.stdout.count("\n") == 1
@@ -196,7 +178,7 @@ def test_one_process_writes_and_speaks(undisturbed: Path, tmp_path: Path) -> Non
 
 
 def test_a_lost_process_ends_the_run_with_a_word(tmp_path: Path) -> None:
-    done = torchrun("command", "0", *train(tmp_path))
+    done = torchrun("dying.py", "0", *train(tmp_path))
     assert done.returncode != 0
     (told,) = [line for line in done.stderr.splitlines() if "error: " in line and "hourglass" in line]
     assert told.startswith("process 1: error: ")
@@ -206,7 +188,7 @@ def test_a_lost_process_ends_the_run_with_a_word(tmp_path: Path) -> None:
 
 
 def test_a_restarted_run_goes_on_from_its_checkpoint(undisturbed: Path, tmp_path: Path) -> None:
-    done = torchrun("command", "1", *train(tmp_path), "--json", restarts=1)
+    done = torchrun("dying.py", "1", *train(tmp_path), "--json", restarts=1)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("The last checkpoint stands") == 1
     assert '"epoch": 4' in done.stdout
@@ -215,7 +197,7 @@ def test_a_restarted_run_goes_on_from_its_checkpoint(undisturbed: Path, tmp_path
 
 
 def test_an_error_of_all_is_told_once(tmp_path: Path) -> None:
-    done = torchrun("command", "none", *train(tmp_path), "--network", "linear", "--loss", "bce")
+    done = torchrun("dying.py", "none", *train(tmp_path), "--network", "linear", "--loss", "bce")
     assert done.returncode != 0
     assert len([line for line in done.stderr.splitlines() if "needs reconstructions in 0..1" in line]) == 1
     assert "Traceback" not in done.stderr.partition("elastic")[0]
@@ -330,7 +312,4 @@ def test_of_an_interruption_only_the_first_process_speaks(
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "all":
-        _train_all(Path(sys.argv[2]))
-    else:
-        _command(sys.argv[2], sys.argv[3:])
+    _train_all(Path(sys.argv[1]))
