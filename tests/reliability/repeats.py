@@ -83,21 +83,18 @@ def hashes(folder: Path, task: str, times: int = 2) -> set[str]:
     found = set()
     for number in range(times):
         path = folder / f"{task}{number}.hg"
-        command = [
-            sys.executable,
-            "-m",
-            "hourglass",
-            "train",
-            "--data",
-            "digits",
-            "--task",
-            task,
-            "--epochs",
-            "2",
-            "-o",
-            str(path),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "hourglass", *command(task, path)], capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
-        found.add(hashlib.sha256((path / "model.safetensors").read_bytes()).hexdigest())
+        found.add(weights_hash(path))
     return found
+
+
+def command(task: str, path: Path) -> list[str]:
+    """The arguments of `hourglass` that train a model, the same each time, to `path`."""
+    return ["train", "--data", "digits", "--task", task, "--epochs", "2", "-o", str(path)]
+
+
+def weights_hash(path: Path) -> str:
+    return hashlib.sha256((path / "model.safetensors").read_bytes()).hexdigest()
