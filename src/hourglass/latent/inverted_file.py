@@ -129,7 +129,8 @@ class InvertedFile(Searcher):
 
     def _add(self, encoded: NDArray[np.uint8]) -> None:
         first = self._lists.ntotal
-        self._lists.add_sa_codes(encoded, np.arange(first, first + len(encoded)))
+        rows = np.arange(first, first + len(encoded))  # held by a name: faiss before 1.15 frees the array before it reads it
+        self._lists.add_sa_codes(encoded, rows)
 
     def _vectors(self, rows: slice | NDArray[np.int64]) -> Codes:
         return _padded(self._store.vectors(rows))
