@@ -1,4 +1,4 @@
-"""The command line, as torchrun runs it; one process can be made to die: `dying.py RANK ARGUMENTS`."""
+"""The command line under torchrun, where process RANK, or none, kills itself once: `dying.py RANK ARGUMENTS`."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 import hourglass as hg
+from hourglass.estimators.presets import MINIMAL_STEPS
 from hourglass.evaluation.baselines import PrincipalComponents
 from hourglass.evaluation.codes import cluster_quality, jacobian_norm, largest_angle, near_zero
 from hourglass.latent import bounds, classify, fit_mixture, grid, sample_class
@@ -59,8 +60,9 @@ def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     out = tmp_path_factory.mktemp("chapter")
     dataset = few_digits() if request.param == "digits" else shapes(out / "images")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hourglass.estimators.layout._FEWEST_STEPS", 100)  # for speed
-        patch.setattr("hourglass.estimators.presets.MINIMAL_STEPS", {"linear": 1000, "default": 1})  # likewise
+        patch.setattr("hourglass.estimators.layout._FEWEST_STEPS", 100)  # for speed, as the next two
+        patch.setitem(MINIMAL_STEPS, "linear", 1000)
+        patch.setitem(MINIMAL_STEPS, "default", 1)
         return run_chapter(Sketch(dataset, 3, "cpu", quick=True), out / "page", "hourglass chapter"), out / "page"
 
 

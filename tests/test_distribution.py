@@ -1,7 +1,7 @@
 """Two processes train what one does; one of them writes; and none waits for one that is lost.
 
-torchrun runs this file too: `_train_all` is what two processes do in one start. The command line, in which one process can be
-made to die, is in dying.py, which imports nothing of the tests.
+torchrun runs this file, too, to train each case in two processes (`_train_all`). For the command line it runs dying.py, which
+imports nothing of the tests.
 """
 
 from __future__ import annotations

@@ -172,16 +172,19 @@ def test_few_samples_are_seen_more_often(digits: np.ndarray) -> None:
     assert hg.Autoencoder(2, epochs=3, random_state=0).fit(digits[:40]).n_iter_ == 3
 
 
-def test_few_images_generate_at_a_lower_rate(digits: np.ndarray) -> None:
-    """Unless the user chose a rate, epochs or another network; many images keep the preset's."""
+def test_few_images_generate_at_a_lower_rate(digits: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless the user chose a rate, epochs or another network. Tables, and many images, keep the preset's."""
+    monkeypatch.setattr("hourglass.estimators.presets.FEWEST_STEPS", 1)  # for speed
 
-    def rate(n_samples: int, **options: Any) -> float:
-        generator = hg.Generator(2, batch_size=1024, **options).fit(np.resize(digits, (n_samples, 8, 8)))
+    def rate(samples: np.ndarray, **options: Any) -> float:
+        generator = hg.Generator(2, hidden=(8,), batch_size=1024, random_state=0, **options).fit(samples)
         return float(generator.settings_["learning_rate"])
 
-    assert rate(100) == 0.015
-    assert rate(100, learning_rate=0.1) == 0.1
-    assert rate(100, epochs=2) == rate(100, network="variational") == rate(6000) == 0.05
+    few = digits[:100]
+    assert rate(few) == 0.015
+    assert rate(few, learning_rate=0.1) == 0.1
+    assert rate(few, epochs=2) == rate(few, network="variational") == rate(few.reshape(100, 64)) == 0.05
+    assert rate(np.resize(digits, (6000, 8, 8))) == 0.05
 
 
 # --- denoiser ---------------------------------------------------------------------------------------------------------

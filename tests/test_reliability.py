@@ -64,7 +64,7 @@ def test_nothing_that_could_run_what_it_reads_is_called_anywhere() -> None:
 def test_mutated_files_are_refused_or_read(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "MAX_BYTES", 64 << 20)
     monkeypatch.setattr(files, "MAX_PIXELS", 4_000_000)
-    outcome = mutations.attack(name, *mutations.formats(tmp_path)[name], amount=150, seed=1)
+    outcome = mutations.attack(name, *mutations.formats(tmp_path)[name], amount=150, seed=1)  # make reliability does more
     assert outcome.crashes == []
     assert outcome.refused > 0
 
@@ -135,7 +135,7 @@ def test_interrupted_at_any_step_is_uninterrupted(kind: str, tmp_path: Path) -> 
 
 
 def test_two_processes_come_to_the_same_weights(run, tmp_path: Path) -> None:
-    code, _, err = run(*repeats.command("denoiser", tmp_path / "here.hg"))  # this one is one of the two
+    code, _, err = run(*repeats.command("denoiser", tmp_path / "here.hg"))  # the tests' process is one of the two
     assert code == 0, err
     assert repeats.hashes(tmp_path, "denoiser", times=1) == {repeats.weights_hash(tmp_path / "here.hg")}
 

@@ -58,7 +58,7 @@ crop : int or (height, width), optional
     Train on random crops of this size, flipped and rotated by multiples of 90°. They are drawn anew in every epoch, enough to
     cover the images. By default 64, or less for smaller images, if images have several sizes; otherwise none.
 learning_rate : float, optional
-    Peak learning rate of the schedule.
+    Peak learning rate of the schedule. `Generator` takes a lower one by default for fewer than 5,000 training images.
 optimizer : {names}, optional
     The optimiser of the weights.
 schedule : {names}, optional

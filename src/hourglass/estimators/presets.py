@@ -164,26 +164,19 @@ MINIMAL_STEPS = {
 }
 FEWEST_STEPS = 300
 """Fewest steps of a run: small data sets get more epochs. `MINIMAL_STEPS` overrides it."""
-FEW_SAMPLES = 5000
-RATES_OF_FEW = {"generate": 0.015}
-"""Learning rates for fewer samples, which are passed over more often. Muon's steps have the same length however few there are,
-and leave noise in what is decoded."""
 
 
 def resolve(preset: str, given: Mapping[str, Any], n_samples: int) -> dict[str, Any]:
     """The values of `preset`, updated by those in `given` that are not None; the rest depends on `n_samples`.
 
     Another network than the preset's has its own default `hidden`; network="linear" selects the preset "linear" in place of
-    "default". The default batch size is a tenth of the samples, within 64..512; the default epochs reach `MINIMAL_STEPS`;
-    with these, `RATES_OF_FEW` are the default learning rates of the preset's network for few samples.
+    "default". The default batch size is a tenth of the samples, within 64..512; the default epochs reach `MINIMAL_STEPS`.
     """
     network = given.get("network")
     preset = "linear" if preset == "default" and network == "linear" else preset
     values = dict(PRESETS[preset])
     if network is not None and network != values["network"]:
         values["hidden"] = None
-    elif n_samples < FEW_SAMPLES and given.get("epochs") is None:
-        values["learning_rate"] = RATES_OF_FEW.get(preset, values["learning_rate"])
     values |= {
         name: value.item() if isinstance(value, np.generic) else value  # from parameter searches; JSON takes no numpy scalars
         for name, value in given.items()

@@ -19,6 +19,9 @@ from hourglass.training import FullBatch, Source
 _USUAL_VARIANCE = 0.067  # of MNIST's pixels around their mean, on which the strengths of `Rate` were chosen
 _SPREAD_OF_COLUMNS = 0.15  # for tables, chosen lower than for images
 _FEW = 1000  # samples to estimate a variance from
+_FEW_TO_GENERATE, _RATE_OF_FEW = 5000, 0.015
+"""A generator's learning rate for fewer images. Muon's steps are as long however few there are, and at the preset's rate leave
+noise in what is decoded."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ def settle(given: Circumstances, *, decodes_codes: bool, owner: str) -> dict[str
         settings["penalty"] = None  # the user replaced the preset's network
     if arguments["loss"] is None and (settings["network"] == "linear" or not sample.is_bounded):
         settings["loss"] = "mse"  # the preset's may need values in 0..1
+    if decodes_codes and given.n_samples < _FEW_TO_GENERATE and _is_as_preset(settings, given):
+        settings["learning_rate"] = _RATE_OF_FEW
     if isinstance(settings["penalty"], list):
         settings["penalty"] = tuple(settings["penalty"])
     if settings["penalty"] is None and has_rate:
@@ -76,6 +81,13 @@ def settle(given: Circumstances, *, decodes_codes: bool, owner: str) -> dict[str
     settings["penalty"] = _with_neighbours(settings["penalty"], given)
     _check_loss(settings, sample)
     return settings
+
+
+def _is_as_preset(settings: Mapping[str, Any], given: Circumstances) -> bool:
+    """Whether images train by the preset "generate", with its network and optimiser and the default epochs and rate."""
+    arguments, values = given.arguments, PRESETS["generate"]
+    is_own = arguments["preset"] == "generate" and all(settings[name] == values[name] for name in ("network", "optimizer"))
+    return is_own and given.sample.is_image and arguments["epochs"] is None and arguments["learning_rate"] is None
 
 
 def _with_neighbours(penalty: Any, given: Circumstances) -> Any:

@@ -81,7 +81,7 @@ class Noisy(_MLPWithRate):
     def __init__(self, shape: tuple[int, ...], n_components: int, hidden: tuple[int, ...], bounded: bool) -> None:
         super().__init__(shape, n_components, hidden, bounded)
         *_, last = (layer for layer in self.decoder.modules() if isinstance(layer, nn.Linear))
-        with torch.no_grad():  # few images teach too little to outweigh random weights, which samples would show as noise
+        with torch.no_grad():  # few images do not outweigh random weights, which would show as noise in samples
             last.weight.mul_(0.01)
 
     def forward(self, samples: Tensor) -> Output:

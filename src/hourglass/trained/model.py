@@ -45,7 +45,7 @@ from hourglass.training import (
 )
 
 _BATCH = 1024  # samples in a forward pass
-# Values in a forward pass with convolutions: on a CPU their activations then fit into the cache, on a GPU into its memory.
+# Values in a forward pass with convolutions, unless one sample has more: activations fit into a CPU's cache, or a GPU's memory.
 _CONVOLUTION_VALUES = {"cpu": 200_000, "cuda": 4_000_000}
 _MIN_BATCHES = 20  # batches from which choosing the number of threads pays off
 _WINDOW = 1024  # pixels

@@ -55,7 +55,7 @@ def generate(setting: Setting) -> list[Measurement]:
         f"generate: The classifier of generated images has an accuracy of {accuracy:.2%} on the real test images."
     )
     ours, seconds = setting.fit(Generator(), train.images, train.known_labels, name="generate")
-    shared = {name: ours.settings_[name] for name in ("n_components", "hidden", "epochs", "batch_size", "learning_rate")}
+    shared = {name: ours.settings_[name] for name in ("n_components", "hidden", "epochs", "batch_size")}
     n = min(_MAX_SAMPLES, len(test), len(train))
     sets = {"ours": ours.sample(n, random_state=seed)}
     prior = np.random.default_rng(seed).standard_normal((n, shared["n_components"])).astype(np.float32)
