@@ -45,8 +45,9 @@ def generate(setting: Setting) -> list[Measurement]:
     """Fréchet distance, precision and recall against the test images, and the accuracy of sample(label=k).
 
     All use a small classifier fitted on the real training images. Baselines are variational autoencoders of the same
-    architecture and training time, sampled from the prior N(0, I) and from a Gaussian fitted to their codes, and a Gaussian
-    mixture on PCA codes. Copies would show as a small distance to the nearest training image, relative to that of test images.
+    architecture, learning rate and training time, sampled from the prior N(0, I) and from a Gaussian fitted to their codes,
+    and a Gaussian mixture on PCA codes. Copies would show as a small distance to the nearest training image, relative to that
+    of test images.
     """
     train, test, seed = setting.dataset.train, setting.dataset.test, setting.seed
     classifier = ReferenceClassifier().fit(train.images, train.known_labels, seed)
@@ -55,7 +56,7 @@ def generate(setting: Setting) -> list[Measurement]:
         f"generate: The classifier of generated images has an accuracy of {accuracy:.2%} on the real test images."
     )
     ours, seconds = setting.fit(Generator(), train.images, train.known_labels, name="generate")
-    shared = {name: ours.settings_[name] for name in ("n_components", "hidden", "epochs", "batch_size")}
+    shared = {name: ours.settings_[name] for name in ("n_components", "hidden", "epochs", "batch_size", "learning_rate")}
     n = min(_MAX_SAMPLES, len(test), len(train))
     sets = {"ours": ours.sample(n, random_state=seed)}
     prior = np.random.default_rng(seed).standard_normal((n, shared["n_components"])).astype(np.float32)
