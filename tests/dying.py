@@ -25,7 +25,7 @@ def command(dying: str, arguments: list[str]) -> None:
         ):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    ShowProgress.on_batch_end = on_batch_end  # type: ignore[method-assign,assignment]
+    ShowProgress.on_batch_end = on_batch_end  # type: ignore[method-assign,assignment]  # replaced for this process alone
     ShowProgress.writes = False
     main(arguments)
 

@@ -70,7 +70,7 @@ def settle(given: Circumstances, *, decodes_codes: bool, owner: str) -> dict[str
         settings["penalty"] = None  # the user replaced the preset's network
     if arguments["loss"] is None and (settings["network"] == "linear" or not sample.is_bounded):
         settings["loss"] = "mse"  # the preset's may need values in 0..1
-    if decodes_codes and given.n_samples < _FEW_TO_GENERATE and _is_as_preset(settings, given):
+    if decodes_codes and _generates_from_few(settings, given):
         settings["learning_rate"] = _RATE_OF_FEW
     if isinstance(settings["penalty"], list):
         settings["penalty"] = tuple(settings["penalty"])
@@ -83,11 +83,12 @@ def settle(given: Circumstances, *, decodes_codes: bool, owner: str) -> dict[str
     return settings
 
 
-def _is_as_preset(settings: Mapping[str, Any], given: Circumstances) -> bool:
-    """Whether images train by the preset "generate", with its network and optimiser and the default epochs and rate."""
-    arguments, values = given.arguments, PRESETS["generate"]
-    is_own = arguments["preset"] == "generate" and all(settings[name] == values[name] for name in ("network", "optimizer"))
-    return is_own and given.sample.is_image and arguments["epochs"] is None and arguments["learning_rate"] is None
+def _generates_from_few(settings: Mapping[str, Any], given: Circumstances) -> bool:
+    """Whether few images train by the preset "generate", with its network and optimiser and the default epochs and rate."""
+    if given.arguments["preset"] != "generate" or not given.sample.is_image or given.n_samples >= _FEW_TO_GENERATE:
+        return False
+    is_own = all(settings[name] == PRESETS["generate"][name] for name in ("network", "optimizer"))
+    return is_own and all(given.arguments[name] is None for name in ("epochs", "learning_rate"))
 
 
 def _with_neighbours(penalty: Any, given: Circumstances) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self
 
 import numpy as np
@@ -30,7 +31,7 @@ class ReferenceClassifier:
         from sklearn.neural_network import MLPClassifier
 
         batch_size = min(256, len(images))
-        epochs = max(_EPOCHS, -(-_FEWEST_STEPS // -(-len(images) // batch_size)))
+        epochs = max(_EPOCHS, math.ceil(_FEWEST_STEPS / math.ceil(len(images) / batch_size)))
         self.classifier = MLPClassifier(self.hidden, batch_size=batch_size, random_state=seed)
         warp, classes = Warp(elastic=0.03), np.unique(labels)
         order = np.random.default_rng(seed)

@@ -129,7 +129,7 @@ class InvertedFile(Searcher):
 
     def _add(self, encoded: NDArray[np.uint8]) -> None:
         first = self._lists.ntotal
-        rows = np.arange(first, first + len(encoded))  # faiss before 1.15 keeps no reference, and would read freed memory
+        rows = np.arange(first, first + len(encoded))  # faiss 1.13 keeps no reference, and would read freed memory
         self._lists.add_sa_codes(encoded, rows)
 
     def _vectors(self, rows: slice | NDArray[np.int64]) -> Codes:
