@@ -23,7 +23,7 @@ from PIL import Image
 
 import hourglass as hg
 from hourglass.data import catalog, files
-from hourglass.data.array_files import IDX_NAMES, read_idx, read_npy
+from hourglass.data.array_files import IDX_NAMES, decode_npy, encode_npy, read_idx, read_npy
 from hourglass.data.files import read_image, write_image
 
 
@@ -114,6 +114,19 @@ def test_labels_of_the_wrong_length(tmp_path: Path) -> None:
 
 
 # --- numpy ------------------------------------------------------------------------------------------------------------
+
+
+@given(
+    hnp.arrays(st.sampled_from(["u1", ">i2", "f2", "f8", "?", "<U3"]), hnp.array_shapes(min_dims=0, min_side=0)), st.booleans()
+)
+def test_arrays_are_written_as_numpy_writes_them_and_read_back(array: np.ndarray, is_turned: bool) -> None:
+    array = array.T if is_turned else array
+    stream = io.BytesIO()
+    np.save(stream, array)
+    assert encode_npy(array) == stream.getvalue()
+    back = decode_npy(encode_npy(array), "x")
+    assert (back.dtype, back.shape, back.tobytes()) == (array.dtype, array.shape, array.tobytes())
+    assert back.flags.writeable
 
 
 def test_npy_and_npz(tmp_path: Path) -> None:

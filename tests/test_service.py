@@ -381,7 +381,7 @@ def test_images_that_wait_go_into_one_call_and_the_bad_ones_fail_alone() -> None
         may_go.set()
         await held
         results = await asyncio.gather(*mixed, return_exceptions=True)
-        await asyncio.to_thread(batcher.close)
+        await batcher.close()
         return results
 
     with start_blocking_portal() as portal:  # a browser's test before this one leaves an event loop running here
@@ -389,6 +389,27 @@ def test_images_that_wait_go_into_one_call_and_the_bad_ones_fail_alone() -> None
     assert good.results.tolist() == [4]
     assert isinstance(bad, hg.DataError)
     assert other.results.tolist() == [8]
+
+
+def test_quick_calls_are_made_by_the_event_loop_and_long_ones_in_a_thread() -> None:
+    threads: list[bool] = []
+
+    def run(images: np.ndarray) -> Any:
+        threads.append(threading.current_thread().name.startswith("hourglass-model"))
+        time.sleep(2e-5 * images.size)
+        return images.sum((1, 2))
+
+    async def ask_all() -> None:
+        batcher = Batcher(8, lambda *_: None)
+        use, later = Use("", run, "codes"), time.monotonic() + 20
+        for size in (2, 2, 40, 40, 2, 2):  # 0.1 and 32 ms
+            await batcher.ask(("m", "u"), use, np.zeros((1, size, size)), {}, later)
+        await batcher.close()
+
+    with start_blocking_portal() as portal:
+        portal.call(ask_all)
+    # The first is unknown; a longer one is expected to be long; one after it may be as long, for all that is known.
+    assert threads == [True, False, True, True, True, False]
 
 
 def test_many_at_once_get_each_their_own_answer(client: TestClient, own: dict[str, Any]) -> None:
@@ -465,15 +486,14 @@ def test_size_is_limited_before_it_costs(models: dict[str, str]) -> None:
 
 def test_a_full_queue_says_when_to_come_again(models: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     held, may_go = threading.Event(), threading.Event()
-    take = Batcher._take
+    answers = Batcher._answers
 
-    def slow(self: Batcher) -> Any:
-        batch = take(self)
+    def slow(self: Batcher, batch: Any) -> Any:
         held.set()
         may_go.wait(10)
-        return batch
+        return answers(self, batch)
 
-    monkeypatch.setattr(Batcher, "_take", slow)
+    monkeypatch.setattr(Batcher, "_answers", slow)
     with served(one(models, "denoiser"), limits=Limits(queue=2)) as client, ThreadPoolExecutor(4) as threads:
         body = encode_image(DIGIT)
         sent = [threads.submit(client.post, "/models/denoiser/denoise", content=body) for _ in range(4)]
@@ -514,19 +534,19 @@ def test_bytes_under_way_are_limited_together_and_a_stopping_server_takes_none()
 
 
 def test_time_is_limited(models: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = Batcher._answer
+    answers = Batcher._answers
 
-    def late_answer(self: Batcher, batch: Any) -> Any:
+    def late(self: Batcher, batch: Any) -> Any:
         time.sleep(0.6)
-        return answer(self, batch)
+        return answers(self, batch)
 
-    monkeypatch.setattr(Batcher, "_answer", late_answer)
+    monkeypatch.setattr(Batcher, "_answers", late)
     service = create_service(Settings(one(models, "denoiser"), limits=Limits(seconds=0.3)))
     with TestClient(service, base_url=ADDRESS) as client:
-        late = client.post("/models/denoiser/denoise", content=encode_image(DIGIT))
-        assert late.status_code == 503
-        assert "0.3 seconds" in late.json()["error"]
-        assert "retry-after" in late.headers
+        answer = client.post("/models/denoiser/denoise", content=encode_image(DIGIT))
+        assert answer.status_code == 503
+        assert "0.3 seconds" in answer.json()["error"]
+        assert "retry-after" in answer.headers
 
     async def dawdle() -> list[MutableMapping[str, Any]]:
         sent: list[MutableMapping[str, Any]] = []

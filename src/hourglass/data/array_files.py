@@ -125,9 +125,11 @@ def decode_npy(content: bytes, name: str) -> Array:
 
 def encode_npy(array: Array) -> bytes:
     """The content of an npy file that holds `array`."""
-    stream = io.BytesIO()
-    np.save(stream, array, allow_pickle=False)
-    return stream.getvalue()
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
+    is_fortran = array.flags.f_contiguous and not array.flags.c_contiguous
+    values = np.ascontiguousarray(array.T if is_fortran else array)
+    return b"".join((header.getvalue(), values.reshape(-1).view(np.uint8).data))
 
 
 @contextlib.contextmanager
@@ -152,12 +154,11 @@ def npy_header(stream: Any, path: Path) -> tuple[tuple[int, ...], bool, np.dtype
 
 
 def _parse_npy(stream: Any, path: Path, available: int) -> Array:
-    shape, _, dtype = npy_header(stream, path)
+    shape, is_fortran, dtype = npy_header(stream, path)
     if _check_declared(path, shape, dtype) > available - stream.tell():
         raise DataError(f"{path}: truncated; its header declares shape {shape} of {dtype}.")
-    stream.seek(0)
-    with quiet():  # as in `npy_header`
-        array: Array = np.lib.format.read_array(stream, allow_pickle=False)
+    array = np.empty(shape, dtype, "F" if is_fortran else "C")
+    stream.readinto((array.T if is_fortran else array).reshape(-1).view(np.uint8))
     return array
 
 

@@ -356,7 +356,7 @@ class ImageEstimator(NotebookView, Saved):
     def _model(self) -> Trained:
         """The trained model, with the current `n_threads`. Raises NotFittedError."""
         check_is_fitted(self, "model_")
-        self.model_.n_threads = n_threads_of(self.get_params(deep=False), self.model_.network)
+        self.model_.n_threads = n_threads_of(vars(self), self.model_.network)
         return self.model_
 
     def _check(self, X: Any) -> Any:

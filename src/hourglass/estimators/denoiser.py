@@ -78,7 +78,7 @@ class Denoiser(OneToOneFeatureMixin, Float32Transformer, ImageEstimator):
         NotFittedError, DataError, ParameterError
         """
         container = getattr(self, "_sklearn_output_config", {}).get("transform", get_config()["transform_output"])
-        if self._model.sample.is_image and container != "default":
+        if container != "default" and self._model.sample.is_image:
             raise ParameterError(f'transform_output="{container}" is for tables, these are images: set "default".')
         return self.reconstruct(X, strength=strength)
 

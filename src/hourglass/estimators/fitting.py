@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -400,7 +400,7 @@ def seeds_of(random_state: Any) -> list[int]:
     return seeds
 
 
-def n_threads_of(arguments: dict[str, Any], network: torch.nn.Module | None = None) -> int | str | None:
+def n_threads_of(arguments: Mapping[str, Any], network: torch.nn.Module | None = None) -> int | str | None:
     """The argument `n_threads`. By default "auto" without a seed; with one torch's setting, for convolutions the usual one."""
     given: int | str | None = arguments["n_threads"]
     if given is not None:

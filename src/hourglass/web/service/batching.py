@@ -1,4 +1,4 @@
-"""One thread that runs the models: images of one size that wait for the same use go into one call.
+"""The models run one call at a time: images of one size that wait for the same use go into one call.
 
 Nothing waits for company: a call takes what is there when the last one ends.
 """
@@ -6,10 +6,11 @@ Nothing waits for company: a call takes what is there when the last one ends.
 from __future__ import annotations
 
 import asyncio
-import threading
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 
 _VALUES = 400_000
 """Pixels, times channels, of several requests in one call: of larger images a call gains nothing, and the first would wait."""
+_QUICK = 0.01
+"""Seconds of a call that the event loop makes itself.
+
+In a thread, the model would wait for Python's interpreter lock after each of its operations while the event loop reads and
+answers other requests, which doubles the time of a call of milliseconds.
+"""
 
 
 class Result(NamedTuple):
@@ -66,28 +73,24 @@ class Question:
 
 
 class Batcher:
-    """Answers questions by one thread, those that fit together in one call.
+    """Answers questions one call after the other, those that fit together in one call.
+
+    Calls are made in a thread, but for those that are expected to be quick.
 
     Parameters
     ----------
     most : int
         Images in one call; a block that is larger goes alone.
     on_call : callable
-        Called in the thread after each call with (its questions, its seconds).
+        Called after each call with (its questions, its seconds).
     """
 
     def __init__(self, most: int, on_call: Callable[[list[Question], float], None]) -> None:
         self._most, self._on_call = most, on_call
         self._waiting: deque[Question] = deque()
-        self._changed = threading.Condition()
-        self._is_closed = False
-        self._thread = threading.Thread(target=self._work, name="hourglass-model", daemon=True)
-        self._thread.start()
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
+        self._costs: dict[tuple[str, str], tuple[int, float]] = {}  # of the last call of each use: values, seconds
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="hourglass-model")
+        self._working: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         """The number of blocks that wait."""
@@ -99,34 +102,46 @@ class Batcher:
         The deadline is on the clock of `time.monotonic`.
         """
         question = Question(name, use, options, block, deadline, asyncio.get_running_loop().create_future())
-        with self._changed:
-            self._waiting.append(question)
-            self._changed.notify()
+        self._waiting.append(question)
+        if self._working is None or self._working.done():
+            self._working = asyncio.create_task(self._work())
         async with asyncio.timeout(deadline - time.monotonic()):
             return await question.future
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Answer what waits, then end the thread."""
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify()
-        self._thread.join()
+        if self._working is not None:
+            await self._working
+        self._thread.shutdown()
 
-    def _work(self) -> None:
+    async def _work(self) -> None:
+        """Call after call, until nothing waits."""
         while batch := self._take():
-            self._answer(batch)
+            if self._is_quick(batch):
+                answers = self._answers(batch)
+            else:
+                answers = await asyncio.get_running_loop().run_in_executor(self._thread, self._answers, batch)
+            for question, answer in zip(batch, answers, strict=True):
+                if question.future.done():
+                    continue
+                if isinstance(answer, Exception):
+                    question.future.set_exception(answer)
+                else:
+                    question.future.set_result(answer)
+            await asyncio.sleep(0)  # requests are read and answered between calls
+
+    def _is_quick(self, batch: list[Question]) -> bool:
+        """Whether a call is expected to be: the last one of the use was, and had no fewer values or scales to these."""
+        n_values, seconds = self._costs.get(batch[0].name, (1, math.inf))
+        return seconds * max(1.0, sum(question.block.size for question in batch) / n_values) <= _QUICK
 
     def _take(self) -> list[Question]:
-        """The oldest question and all that go with it, once there is one; none when closed and done."""
-        with self._changed:
-            while True:
-                while self._waiting:
-                    first = self._waiting.popleft()
-                    if _is_open(first):
-                        return [first, *self._company(first)]
-                if self._is_closed:
-                    return []
-                self._changed.wait()
+        """The oldest question that is open and all that go with it; none if nothing waits."""
+        while self._waiting:
+            first = self._waiting.popleft()
+            if _is_open(first):
+                return [first, *self._company(first)]
+        return []
 
     def _company(self, first: Question) -> list[Question]:
         """Take further questions of the same key, up to the limits of a call."""
@@ -143,7 +158,8 @@ class Batcher:
                 count += len(question.block)
         return chosen
 
-    def _answer(self, batch: list[Question]) -> None:
+    def _answers(self, batch: list[Question]) -> list[Result | Exception]:
+        """What each question is answered with, of one call."""
         first, began = batch[0], time.monotonic()
         block = first.block if len(batch) == 1 else np.concatenate([question.block for question in batch])
         try:
@@ -151,32 +167,20 @@ class Batcher:
                 results = first.use.run(block, **first.options)
         except Exception as error:  # noqa: BLE001  # whoever asked gets it
             if len(batch) == 1:
-                first.future.get_loop().call_soon_threadsafe(_fail, first.future, error)
-                return
-            for question in batch:  # one image may be to blame: each alone
-                self._answer([question])
-            return
+                return [error]
+            return [answer for question in batch for answer in self._answers([question])]  # one image may be to blame
         took = time.monotonic() - began
+        self._costs[first.name] = (block.size, took)
         self._on_call(batch, took)
-        answers, start = [], 0
+        answers: list[Result | Exception] = []
+        start = 0
         for question in batch:
             part = results if len(batch) == 1 else results[start : start + len(question.block)]
             start += len(question.block)
             answers.append(Result(part, notes, began - question.asked, took, len(block)))
-        first.future.get_loop().call_soon_threadsafe(_deliver, batch, answers)
+        return answers
 
 
 def _is_open(question: Question) -> bool:
     """Whether someone still waits for it."""
     return not question.future.done() and time.monotonic() < question.deadline
-
-
-def _deliver(batch: list[Question], answers: list[Result]) -> None:
-    for question, answer in zip(batch, answers, strict=True):
-        if not question.future.done():
-            question.future.set_result(answer)
-
-
-def _fail(future: asyncio.Future[Result], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)

@@ -157,7 +157,7 @@ def answer(content: Content, served: Served, use: Use, results: Sequence[Any], o
 def _arrays(content: Content, results: Sequence[Array], kind: str) -> tuple[bytes, str]:
     if kind not in ("same", "npy"):
         raise DataError(f"format={kind} is for image files; an array is answered with an array (npy).")
-    if len({result.shape for result in results}) > 1:
+    if not isinstance(results, np.ndarray) and len({result.shape for result in results}) > 1:
         raise DataError("the pages have several sizes, which no array holds; leave format= out, or add pages=first.")
     is_single = content.is_single or len(content.pictures) == 1
     return encode_npy(results[0] if is_single else np.asarray(results)), OCTETS

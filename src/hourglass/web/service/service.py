@@ -122,10 +122,10 @@ class Service:
         """Bytes of the body as its length says, or at most."""
         return int(request.headers.get("content-length", self.limits.body))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Answer what waits, and end the threads."""
         self.admission.is_closed = True
-        self.batcher.close()
+        await self.batcher.close()
         self._pool.shutdown()
 
     def _note_call(self, batch: list[Question], seconds: float) -> None:
