@@ -166,8 +166,8 @@ class Rotation(Corruption):
         cos, sin = math.cos(angle), math.sin(angle)
         # affine_grid scales height and width to -1..1 each; a rotation is one in pixels.
         theta = images.new_tensor([[cos, -sin * height / width, 0], [sin * width / height, cos, 0]])
-        grid = F.affine_grid(theta.expand(len(images), 2, 3), list(images.shape), align_corners=False)
-        return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+        grid = F.affine_grid(theta[None], [1, *images.shape[1:]], align_corners=False)  # one for all images
+        return F.grid_sample(images, grid.expand(len(images), -1, -1, -1), padding_mode="border", align_corners=False)
 
 
 @dataclass(frozen=True)

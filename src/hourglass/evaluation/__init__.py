@@ -15,7 +15,7 @@ from hourglass.evaluation.comparison import (
 )
 from hourglass.evaluation.labels import LabelAgreement, label_agreement
 from hourglass.evaluation.localisation import per_region_overlap, pixel_auroc
-from hourglass.evaluation.metrics import Metrics, Quality, image_metrics, image_quality
+from hourglass.evaluation.metrics import Metrics, Quality, image_metrics, image_quality, psnr
 from hourglass.evaluation.suites import BARS, denoise_suite, machine
 from hourglass.evaluation.surfaces import magnetic_tiles, measure_surfaces, surfaces_content, surfaces_page, surfaces_table
 from hourglass.evaluation.tables import cells, markdown
@@ -71,6 +71,7 @@ __all__ = [
     "paired",
     "per_region_overlap",
     "pixel_auroc",
+    "psnr",
     "rate_distortion",
     "read_pair",
     "surfaces_content",

@@ -63,7 +63,16 @@ def image_metrics(reconstructions: Array, images: Array) -> Metrics:
         assert isinstance(scores, Tensor)  # it is a tuple only with return_full_image
         similarity += float(scores)
     mse = squares / images.size
-    return Metrics(mse=mse, psnr=-10 * math.log10(mse) if mse else math.inf, ssim=similarity / len(images))
+    return Metrics(mse=mse, psnr=_decibels(mse), ssim=similarity / len(images))
+
+
+def psnr(outputs: Array, targets: Array) -> float:
+    """PSNR in dB over all values, of 0..1 where they are floats, or uint8; infinite if they are equal."""
+    return _decibels(float(np.square(to_float(outputs) - to_float(targets), dtype=np.float64).mean()))
+
+
+def _decibels(mse: float) -> float:
+    return -10 * math.log10(mse) if mse else math.inf
 
 
 def _tensor(images: Array, sample: Sample) -> Tensor:
@@ -106,7 +115,7 @@ def image_quality(image: Array, reference: Array) -> Quality:
     mse = squares / image.size
     has_all = len(scales[0]) == len(_SCALES)
     return Quality(
-        psnr=-10 * math.log10(mse) if mse else math.inf,
+        psnr=_decibels(mse),
         ssim=float(np.mean([of_plane[0][0] for of_plane in scales])),
         ms_ssim=float(np.mean([_multiscale(of_plane) for of_plane in scales])) if has_all else None,
     )

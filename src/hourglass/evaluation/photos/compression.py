@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from hourglass.evaluation.bjontegaard import bjontegaard_rate, distortion_at, frontier
-from hourglass.evaluation.photos.protocols import Result, psnr
+from hourglass.evaluation.metrics import psnr
+from hourglass.evaluation.photos.protocols import Result
 from hourglass.images import Array
 
 RATES = (0.15, 1.2)

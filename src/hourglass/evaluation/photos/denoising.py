@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from hourglass.evaluation.photos.protocols import Result, Show, ignore, mean_quality, psnr, timed
+from hourglass.evaluation.metrics import psnr
+from hourglass.evaluation.photos.protocols import Result, Show, ignore, mean_quality, timed
 from hourglass.images import Array, Float32, to_float
 
 SIGMAS = (15, 25, 50)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -76,12 +75,6 @@ def mean_quality(outputs: Sequence[Array], targets: Sequence[Array], *, border: 
         for output, target in zip(outputs, targets, strict=True)
     ]
     return {name: float(np.mean([quality[name] for quality in qualities])) for name in ("psnr", "ssim")}
-
-
-def psnr(image: Array, reference: Array) -> float:
-    """PSNR in dB of an image, uint8 or float of any range, against a reference in uint8; infinite if they are equal."""
-    error = float(np.square(to_float(image) - to_float(reference), dtype=np.float64).mean())
-    return -10 * math.log10(error) if error else math.inf
 
 
 def root_mean_square(outputs: Sequence[Array], targets: Sequence[Array]) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from PIL import Image
 
@@ -11,8 +9,9 @@ from hourglass.corruption import Downscale
 from hourglass.errors import DataError
 from hourglass.estimators import Enhancer
 from hourglass.evaluation.baselines import LinearDenoiser
+from hourglass.evaluation.metrics import psnr
 from hourglass.evaluation.uses.measurements import Measurement, Setting
-from hourglass.images import Array, Float32, to_float
+from hourglass.images import Float32
 
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "Lanczos": Image.Resampling.LANCZOS}
 
@@ -22,10 +21,10 @@ def enhance(setting: Setting) -> list[Measurement]:
     train, test = setting.dataset.train.images, setting.dataset.test.images
     ours, seconds = setting.fit(Enhancer(factor=2), train, name="enhance")
     low = ours.reduce(test)
-    baselines = {name: _psnr(resize(low, test.shape[1:3], kernel), test) for name, kernel in FILTERS.items()}
+    baselines = {name: psnr(resize(low, test.shape[1:3], kernel), test) for name, kernel in FILTERS.items()}
     try:
         linear = LinearDenoiser().fit(train, Downscale(2), setting.seed)
-        baselines["linear regression"] = _psnr(linear.transform(Downscale(2)(test)), test)
+        baselines["linear regression"] = psnr(linear.transform(Downscale(2)(test)), test)
     except DataError as error:
         setting.notes.append(f"enhance: Linear regression left out: {error}")
     setting.pictures["enhance"] = {
@@ -35,7 +34,7 @@ def enhance(setting: Setting) -> list[Measurement]:
         "original": test[:10],
     }
     bar = ("≥", 25.5) if setting.has_bars else None
-    value = _psnr(ours.transform(low), test)
+    value = psnr(ours.transform(low), test)
     sizes = " to ".join("×".join(map(str, images.shape[1:3])) for images in (low, test))
     return [Measurement("enhance", f"PSNR in dB, {sizes}", value, ".2f", baselines, setting.seed, seconds, bar, True)]
 
@@ -49,7 +48,3 @@ def resize(low: Float32, size: tuple[int, ...], kernel: Image.Resampling) -> Flo
             image = Image.fromarray(np.ascontiguousarray(source[..., channel]))
             target[..., channel] = np.asarray(image.resize((size[1], size[0]), kernel))
     return np.clip(resized, 0, 1).reshape(len(low), *size, *low.shape[3:])
-
-
-def _psnr(outputs: Array, targets: Array) -> float:
-    return -10 * math.log10(np.square(outputs - to_float(targets), dtype=np.float64).mean())

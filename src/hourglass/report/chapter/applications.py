@@ -11,7 +11,7 @@ from PIL import Image
 
 from hourglass.estimators import AnomalyDetector, Autoencoder, Compressor, Enhancer, Generator, Retriever
 from hourglass.estimators.presets import CHAPTER_NOISE
-from hourglass.evaluation import image_metrics
+from hourglass.evaluation import psnr
 from hourglass.evaluation.baselines import PrincipalComponents
 from hourglass.evaluation.generation import frechet_distance
 from hourglass.evaluation.uses.compress import FORMATS, decompress, encode_as, evaluate_compressor, evaluate_format
@@ -239,7 +239,7 @@ def _enhance(lab: Laboratory) -> _Application:
     low = ours.reduce(test)
     bicubic = resize(low, test.shape[1:3], FILTERS["bicubic"])
     outputs = {"ours": ours.transform(low), "bicubic": bicubic}
-    values = {name: image_metrics(enlarged, test)["psnr"] for name, enlarged in outputs.items()}
+    values = {name: psnr(enlarged, test) for name, enlarged in outputs.items()}
     small = ours.reduce(examples)
     rows = {
         "input": resize(small, test.shape[1:3], Image.Resampling.NEAREST),

@@ -11,7 +11,7 @@ import numpy as np
 from hourglass.corruption import Choice, Compose, Corruption, Flip, Permutation, Rotation
 from hourglass.estimators import Denoiser
 from hourglass.estimators.presets import CHAPTER_NOISE
-from hourglass.evaluation import image_metrics
+from hourglass.evaluation import psnr
 from hourglass.images import Array, to_float, to_uint8
 from hourglass.report.chapter.laboratory import Findings, Laboratory, Topic, squared_error
 from hourglass.report.figures import image_rows
@@ -101,8 +101,8 @@ def _evaluate(lab: Laboratory, case: _Case, task: str, network: str) -> _Outcome
         model, _ = lab.fit(Denoiser(corruption=CHAPTER_NOISE, **settings), transformed_train, name=name)
         targets = transformed
     outputs = model.transform(inputs)
-    metrics = image_metrics(outputs, targets)
-    return _Outcome(inputs[:10], outputs[:10], targets[:10], metrics["mse"], metrics["psnr"])
+    error, decibels = squared_error(outputs, targets), psnr(outputs, targets)
+    return _Outcome(inputs[:10], outputs[:10], targets[:10], error, decibels)
 
 
 def _experiment(lab: Laboratory) -> Findings:
