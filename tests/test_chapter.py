@@ -63,6 +63,7 @@ def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         patch.setattr("hourglass.estimators.layout._FEWEST_STEPS", 100)  # for speed, as the next two
         patch.setitem(MINIMAL_STEPS, "linear", 1000)
         patch.setitem(MINIMAL_STEPS, "default", 1)
+        patch.setattr("hourglass.evaluation.generation._FEWEST_STEPS", 60)
         return run_chapter(Sketch(dataset, 3, "cpu", quick=True), out / "page", "hourglass chapter"), out / "page"
 
 

@@ -51,6 +51,6 @@ def test_a_detector_finds_a_missing_beat() -> None:
     series = np.exp(-(((times % 50) - 25.0) ** 2) / 8) + 0.05 * rng.normal(size=len(times))
     faulty = series.copy()
     faulty[2000:2050] = 0.05 * rng.normal(size=50)
-    detector = hg.AnomalyDetector(8, random_state=0).fit(hg.windows(series, 60, 5))
+    detector = hg.AnomalyDetector(8, epochs=3, random_state=0).fit(hg.windows(series, 60, 5))
     scores = hg.over_time(-detector.score_samples(hg.windows(faulty, 60, 5)), len(faulty), 60, 5)
     assert 1980 <= int(scores.argmax()) <= 2070

@@ -102,7 +102,7 @@ def test_weights_follow_from_the_power_on_synthetic_defects(detector: hg.Anomaly
     assert list(detector.evidence_) == ["restoration", "principal", "thumbnails"]
     gain = np.maximum(np.mean(list(detector.power_.values()), axis=0) - 0.5, 0)
     np.testing.assert_allclose(detector.weights_, gain / gain.sum())
-    assert detector.weights_.argmax() == 0
+    assert detector.weights_[0] > 1 / 3  # restoration counts for more than an equal share
     assert len(detector.normal_scores_) == 20  # half of 40
     trained = np.setdiff1d(np.arange(40), detector.validation_rows_)
     held_out = detector.decision_scores_[detector.validation_rows_]

@@ -92,10 +92,6 @@ class Batcher:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hourglass-model")
         self._working: asyncio.Task[None] | None = None
 
-    def __len__(self) -> int:
-        """The number of blocks that wait."""
-        return len(self._waiting)
-
     async def ask(self, name: tuple[str, str], use: Use, block: Array, options: Mapping[str, Any], deadline: float) -> Result:
         """The result of `use` for a block of images. Raises what the use raises, and TimeoutError after the `deadline`.
 
@@ -131,7 +127,7 @@ class Batcher:
             await asyncio.sleep(0)  # requests are read and answered between calls
 
     def _is_quick(self, batch: list[Question]) -> bool:
-        """Whether a call is expected to be: the last one of the use was, and had no fewer values or scales to these."""
+        """Whether a call is expected to be: as long as the last one of the use, or longer in proportion to its values."""
         n_values, seconds = self._costs.get(batch[0].name, (1, math.inf))
         return seconds * max(1.0, sum(question.block.size for question in batch) / n_values) <= _QUICK
 
