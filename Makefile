@@ -1,9 +1,10 @@
 # Everything a newcomer needs: `make demo` and `make test`. Both build .venv on first use, from the versions in constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
-# Bytecode is compiled on all cores, which pip does on one, but for packages' tests and what few commands import.
+# Bytecode is compiled on all cores, which pip does on one, except packages' tests, whose files are not all Python, and the rest
+# of what hardly anything imports.
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
-RARE := /tests?/|/testing/|/(babel|databricks|fontTools|mlflow|mypyc?|networkx|pip|setuptools)/
+RARE := /tests?/|/(babel|databricks|fontTools|mlflow|mypyc?|networkx|pip|setuptools)/
 COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '$(RARE)' .venv/lib || true
 
 demo: .venv/.demo
@@ -80,7 +81,7 @@ scaling: .venv/.dev
 performance: .venv/.dev
 	$(BIN)/python -m benchmarks --data mnist --rounds 3 -o docs
 
-# The pip that comes with older Pythons takes twice as long.
+# The pip that comes with older Pythons takes twice as long to install the packages.
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Hourglass needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv

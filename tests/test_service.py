@@ -39,7 +39,7 @@ from hourglass.data.files import encode_image
 from hourglass.data.pictures import decode_pictures
 from hourglass.images import Sample, to_uint8
 from hourglass.web.listening import listen
-from hourglass.web.service import Limits, Settings, create_service, named
+from hourglass.web.service import Limits, Settings, batching, create_service, named
 from hourglass.web.service.batching import Batcher
 from hourglass.web.service.content import as_block
 from hourglass.web.service.limits import Admission
@@ -345,7 +345,7 @@ def test_images_that_wait_go_into_one_call_and_the_bad_ones_fail_alone() -> None
 
     def run(images: np.ndarray) -> Any:
         begun.set()
-        may_go.wait(5)
+        assert may_go.wait(5)
         calls.append(len(images))
         if images.min() < 0:
             raise hg.DataError("below 0.")
@@ -375,6 +375,7 @@ def test_images_that_wait_go_into_one_call_and_the_bad_ones_fail_alone() -> None
         assert sorted(calls) == [1, 1, 1, 2, 8]
         may_go.clear()
         begun.clear()
+        batcher._costs.clear()  # else the event loop makes the call, and waits
         held = ask(np.zeros((2, 2)))
         await asyncio.to_thread(begun.wait, 5)
         mixed = [ask(np.full((2, 2), value)) for value in (1, -1, 2)]
@@ -391,25 +392,35 @@ def test_images_that_wait_go_into_one_call_and_the_bad_ones_fail_alone() -> None
     assert other.results.tolist() == [8]
 
 
-def test_quick_calls_are_made_by_the_event_loop_and_long_ones_in_a_thread() -> None:
+def test_quick_calls_are_made_by_the_event_loop_and_others_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "_QUICK", 0.3)
     threads: list[bool] = []
 
     def run(images: np.ndarray) -> Any:
         threads.append(threading.current_thread().name.startswith("hourglass-model"))
-        time.sleep(2e-5 * images.size)
+        time.sleep(0.35 if images.size > 4 else 0)
+        if images.max() > 0:
+            raise hg.DataError("above 0.")
         return images.sum((1, 2))
 
     async def ask_all() -> None:
         batcher = Batcher(8, lambda *_: None)
         use, later = Use("", run, "codes"), time.monotonic() + 20
-        for size in (2, 2, 40, 40, 2, 2):  # 0.1 and 32 ms
+        for size in (2, 2, 4, 4, 2, 2):
             await batcher.ask(("m", "u"), use, np.zeros((1, size, size)), {}, later)
-        await batcher.close()
+        together = [batcher.ask(("m", "u"), use, np.full((1, 2, 2), value), {}, later) for value in (0.0, 1.0, 0.0)]
+        answers = await asyncio.gather(*together, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [batching.Result, hg.DataError, batching.Result]
+        last = asyncio.ensure_future(batcher.ask(("m", "u"), use, np.zeros((1, 4, 4)), {}, later))
+        await asyncio.sleep(0.05)
+        await batcher.close()  # answers what was asked
+        assert (await last).results == [0]
 
     with start_blocking_portal() as portal:
         portal.call(ask_all)
-    # The first is unknown; a longer one is expected to be long; one after it may be as long, for all that is known.
-    assert threads == [True, False, True, True, True, False]
+    # In a thread: the first of a size, and long ones. Three that were joined fail, then each is asked alone; after a failure a
+    # call is in a thread.
+    assert threads == [True, False, True, True, True, False, *(False, True, False, True), True]
 
 
 def test_many_at_once_get_each_their_own_answer(client: TestClient, own: dict[str, Any]) -> None:
@@ -486,14 +497,14 @@ def test_size_is_limited_before_it_costs(models: dict[str, str]) -> None:
 
 def test_a_full_queue_says_when_to_come_again(models: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     held, may_go = threading.Event(), threading.Event()
-    answers = Batcher._answers
+    call = Batcher._call
 
     def slow(self: Batcher, batch: Any) -> Any:
         held.set()
         may_go.wait(10)
-        return answers(self, batch)
+        return call(self, batch)
 
-    monkeypatch.setattr(Batcher, "_answers", slow)
+    monkeypatch.setattr(Batcher, "_call", slow)
     with served(one(models, "denoiser"), limits=Limits(queue=2)) as client, ThreadPoolExecutor(4) as threads:
         body = encode_image(DIGIT)
         sent = [threads.submit(client.post, "/models/denoiser/denoise", content=body) for _ in range(4)]
@@ -534,13 +545,13 @@ def test_bytes_under_way_are_limited_together_and_a_stopping_server_takes_none()
 
 
 def test_time_is_limited(models: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = Batcher._answers
+    call = Batcher._call
 
     def late(self: Batcher, batch: Any) -> Any:
         time.sleep(0.6)
-        return answers(self, batch)
+        return call(self, batch)
 
-    monkeypatch.setattr(Batcher, "_answers", late)
+    monkeypatch.setattr(Batcher, "_call", late)
     service = create_service(Settings(one(models, "denoiser"), limits=Limits(seconds=0.3)))
     with TestClient(service, base_url=ADDRESS) as client:
         answer = client.post("/models/denoiser/denoise", content=encode_image(DIGIT))

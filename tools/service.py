@@ -297,7 +297,7 @@ def to_markdown(content: dict[str, Any]) -> str:
     killed = figures["killed"]
     lines += [
         f"\nThe kill lost {killed['lost']} requests, {killed['lost_of_others']} of them of other workers.\n",
-        "| throughput of a model thread, alternating | service | `transform` of the estimator | ratio |",
+        "| throughput in one worker, medians of alternating rounds | service | `transform` | of the rounds' ratios |",
         "| --- | --- | --- | --- |",
     ]
     for name, title in THROUGHPUTS.items():

@@ -21,7 +21,6 @@ _COMPONENTS = 128  # of the principal subspace, at most,
 _IMAGES_EACH = 4  # and training images for each
 LEAST = 1e-7  # squared error: a hundredth of a grey level squared, which is rounding
 LEAST_DEVIATION = 0.004  # a grey level: below it, an image is even
-EVEN = 1e6  # above all errors, in place of that of an image of a single value, which has nothing to restore
 DEVIATIONS = 8  # of an image within 0..1
 
 
@@ -127,7 +126,8 @@ def _thumbnail(image: Array) -> Float32:
 
 
 def _largest(image: Array, errors: Float32) -> float:
-    return EVEN if image.min() == image.max() else float(errors.max())
+    """The largest error; 1, the largest possible, for an even image, which has nothing to restore."""
+    return 1.0 if image.min() == image.max() else float(errors.max())
 
 
 def _log_of_root(squares: NDArray[np.float64]) -> Scores:

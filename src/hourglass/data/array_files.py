@@ -109,6 +109,7 @@ def _read_at_most(stream: BinaryIO | gzip.GzipFile, limit: int) -> bytearray:
 
 
 NPY_SIGNATURE = b"\x93NUMPY"
+_NPY_VERSIONS = ((1, 0), (2, 0), (3, 0))
 
 
 def read_npy(path: Path) -> Array:
@@ -124,7 +125,7 @@ def decode_npy(content: bytes, name: str) -> Array:
 
 
 def encode_npy(array: Array) -> bytes:
-    """The content of an npy file that holds `array`."""
+    """The content of an npy file that holds `array`, of numbers or text; `np.save` has room for other dtypes."""
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
     is_fortran = array.flags.f_contiguous and not array.flags.c_contiguous
@@ -145,6 +146,8 @@ def _npy_errors(path: Path) -> Iterator[None]:
 def npy_header(stream: Any, path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Return (shape, is_fortran, dtype) of the npy file in `stream`, and move `stream` to the start of the data."""
     version = np.lib.format.read_magic(stream)
+    if version not in _NPY_VERSIONS:
+        raise DataError(f"{path}: not a readable npy file (format {version[0]}.{version[1]}; allowed: 1.0 to 3.0).")
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     with quiet():  # about headers that Python 2 wrote
         shape, is_fortran, dtype = read_header(stream)
@@ -155,10 +158,15 @@ def npy_header(stream: Any, path: Path) -> tuple[tuple[int, ...], bool, np.dtype
 
 def _parse_npy(stream: Any, path: Path, available: int) -> Array:
     shape, is_fortran, dtype = npy_header(stream, path)
-    if _check_declared(path, shape, dtype) > available - stream.tell():
-        raise DataError(f"{path}: truncated; its header declares shape {shape} of {dtype}.")
+    declared = _check_declared(path, shape, dtype)
+    truncated = DataError(f"{path}: truncated; its header declares shape {shape} of {dtype}.")
+    if declared > available - stream.tell():
+        raise truncated
     array = np.empty(shape, dtype, "F" if is_fortran else "C")
-    stream.readinto((array.T if is_fortran else array).reshape(-1).view(np.uint8))
+    if (array.shape, array.dtype) != (shape, dtype):  # numpy widens text of no length, and unfolds arrays in a dtype
+        raise DataError(f"{path}: holds {dtype}; allowed: numbers, or text of at least one character.")
+    if stream.readinto((array.T if is_fortran else array).reshape(-1).view(np.uint8)) < declared:
+        raise truncated
     return array
 
 

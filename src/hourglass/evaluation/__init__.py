@@ -15,7 +15,7 @@ from hourglass.evaluation.comparison import (
 )
 from hourglass.evaluation.labels import LabelAgreement, label_agreement
 from hourglass.evaluation.localisation import per_region_overlap, pixel_auroc
-from hourglass.evaluation.metrics import Metrics, Quality, image_metrics, image_quality, psnr
+from hourglass.evaluation.metrics import Metrics, Quality, decibels, image_metrics, image_quality, psnr, squared_error
 from hourglass.evaluation.suites import BARS, denoise_suite, machine
 from hourglass.evaluation.surfaces import magnetic_tiles, measure_surfaces, surfaces_content, surfaces_page, surfaces_table
 from hourglass.evaluation.tables import cells, markdown
@@ -56,6 +56,7 @@ __all__ = [
     "cells",
     "compare_autoencoders",
     "compare_denoisers",
+    "decibels",
     "denoise_suite",
     "image_metrics",
     "image_quality",
@@ -74,6 +75,7 @@ __all__ = [
     "psnr",
     "rate_distortion",
     "read_pair",
+    "squared_error",
     "surfaces_content",
     "surfaces_page",
     "surfaces_table",

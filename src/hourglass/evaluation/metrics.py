@@ -48,8 +48,7 @@ def image_metrics(reconstructions: Array, images: Array) -> Metrics:
     DataError
         If the shapes differ.
     """
-    if reconstructions.shape != images.shape:
-        raise DataError(f"reconstructions have shape {reconstructions.shape} and images {images.shape}; they must agree.")
+    _check_shapes(reconstructions, images)
     with quiet():  # raised inside torchmetrics' own imports
         from torchmetrics.functional.image import structural_similarity_index_measure
 
@@ -63,16 +62,28 @@ def image_metrics(reconstructions: Array, images: Array) -> Metrics:
         assert isinstance(scores, Tensor)  # it is a tuple only with return_full_image
         similarity += float(scores)
     mse = squares / images.size
-    return Metrics(mse=mse, psnr=_decibels(mse), ssim=similarity / len(images))
+    return Metrics(mse=mse, psnr=decibels(mse), ssim=similarity / len(images))
+
+
+def squared_error(outputs: Array, targets: Array) -> float:
+    """Mean squared error over all values, uint8 or floats in 0..1, in squared units of 0..1. Raises DataError."""
+    _check_shapes(outputs, targets)
+    return float(np.square(to_float(outputs) - to_float(targets), dtype=np.float64).mean())
 
 
 def psnr(outputs: Array, targets: Array) -> float:
-    """PSNR in dB over all values, of 0..1 where they are floats, or uint8; infinite if they are equal."""
-    return _decibels(float(np.square(to_float(outputs) - to_float(targets), dtype=np.float64).mean()))
+    """PSNR in dB over all values, uint8 or floats in 0..1; infinite if they are equal. Raises DataError."""
+    return decibels(squared_error(outputs, targets))
 
 
-def _decibels(mse: float) -> float:
+def decibels(mse: float) -> float:
+    """PSNR in dB of a mean squared error in squared units of 0..1; infinite for 0."""
     return -10 * math.log10(mse) if mse else math.inf
+
+
+def _check_shapes(reconstructions: Array, images: Array) -> None:
+    if reconstructions.shape != images.shape:
+        raise DataError(f"reconstructions have shape {reconstructions.shape} and images {images.shape}; they must agree.")
 
 
 def _tensor(images: Array, sample: Sample) -> Tensor:
@@ -115,7 +126,7 @@ def image_quality(image: Array, reference: Array) -> Quality:
     mse = squares / image.size
     has_all = len(scales[0]) == len(_SCALES)
     return Quality(
-        psnr=_decibels(mse),
+        psnr=decibels(mse),
         ssim=float(np.mean([of_plane[0][0] for of_plane in scales])),
         ms_ssim=float(np.mean([_multiscale(of_plane) for of_plane in scales])) if has_all else None,
     )

@@ -163,7 +163,7 @@ class Restoration(Witness):
     def forward(self, seen: Seen) -> Tensor:
         pixels = seen.values.flatten(1)
         is_even = pixels.amin(1) == pixels.amax(1)
-        largest = torch.where(is_even, known_of_surfaces.EVEN, seen.maps.flatten(1).amax(1))
+        largest = torch.where(is_even, 1.0, seen.maps.flatten(1).amax(1))
         return (largest.double() + known_of_surfaces.LEAST).log()
 
 

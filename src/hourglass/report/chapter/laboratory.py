@@ -113,10 +113,5 @@ def flatten(images: Array) -> Float32:
     return to_float(images).reshape(len(images), -1)
 
 
-def squared_error(outputs: Array, targets: Array) -> float:
-    """Mean squared error in squared units of 0..1, for images or rows of values, uint8 or float."""
-    return float(np.square(to_float(outputs) - to_float(targets), dtype=np.float64).mean())
-
-
 def percent(share: float) -> str:
     return f"{100 * share:.1f} %"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from hourglass.estimators import Autoencoder
+from hourglass.evaluation import squared_error
 from hourglass.evaluation.baselines import PrincipalComponents
 from hourglass.evaluation.codes import largest_angle
-from hourglass.report.chapter.laboratory import Findings, Laboratory, Topic, flatten, squared_error
+from hourglass.report.chapter.laboratory import Findings, Laboratory, Topic, flatten
 from hourglass.report.plots import curves
 from hourglass.report.sections import Picture, Table
 from hourglass.training import FullBatch

@@ -11,9 +11,9 @@ import numpy as np
 from hourglass.corruption import Choice, Compose, Corruption, Flip, Permutation, Rotation
 from hourglass.estimators import Denoiser
 from hourglass.estimators.presets import CHAPTER_NOISE
-from hourglass.evaluation import psnr
+from hourglass.evaluation import decibels, squared_error
 from hourglass.images import Array, to_float, to_uint8
-from hourglass.report.chapter.laboratory import Findings, Laboratory, Topic, squared_error
+from hourglass.report.chapter.laboratory import Findings, Laboratory, Topic
 from hourglass.report.figures import image_rows
 from hourglass.report.sections import Picture, Table
 
@@ -101,8 +101,8 @@ def _evaluate(lab: Laboratory, case: _Case, task: str, network: str) -> _Outcome
         model, _ = lab.fit(Denoiser(corruption=CHAPTER_NOISE, **settings), transformed_train, name=name)
         targets = transformed
     outputs = model.transform(inputs)
-    error, decibels = squared_error(outputs, targets), psnr(outputs, targets)
-    return _Outcome(inputs[:10], outputs[:10], targets[:10], error, decibels)
+    error = squared_error(outputs, targets)
+    return _Outcome(inputs[:10], outputs[:10], targets[:10], error, decibels(error))
 
 
 def _experiment(lab: Laboratory) -> Findings:

@@ -109,7 +109,7 @@ def _add_views(app: FastAPI, service: Service) -> None:
 
     @app.get("/health")
     async def health() -> Response:
-        """Whether the worker works; if it does not answer, it is to be started anew."""
+        """Whether the worker answers at all; if it does not, it is to be started anew."""
         return JSONResponse({"status": "ok"})
 
     @app.get("/ready", responses={503: ERRORS[503]})

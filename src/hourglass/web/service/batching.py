@@ -75,20 +75,21 @@ class Question:
 class Batcher:
     """Answers questions one call after the other, those that fit together in one call.
 
-    Calls are made in a thread, but for those that are expected to be quick.
+    Calls are made in a thread, except those that are expected to be quick.
 
     Parameters
     ----------
     most : int
         Images in one call; a block that is larger goes alone.
     on_call : callable
-        Called after each call with (its questions, its seconds).
+        Called after each call with (its questions, its seconds), in the thread or the event loop.
     """
 
     def __init__(self, most: int, on_call: Callable[[list[Question], float], None]) -> None:
         self._most, self._on_call = most, on_call
         self._waiting: deque[Question] = deque()
-        self._costs: dict[tuple[str, str], tuple[int, float]] = {}  # of the last call of each use: values, seconds
+        self._costs: dict[tuple[str, str], tuple[Hashable, int, float]] = {}
+        """Of the last call of each use: the key of its questions, values, seconds."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hourglass-model")
         self._working: asyncio.Task[None] | None = None
 
@@ -106,30 +107,43 @@ class Batcher:
 
     async def close(self) -> None:
         """Answer what waits, then end the thread."""
-        if self._working is not None:
+        while self._working is not None and not self._working.done():
             await self._working
         self._thread.shutdown()
 
     async def _work(self) -> None:
         """Call after call, until nothing waits."""
         while batch := self._take():
-            if self._is_quick(batch):
-                answers = self._answers(batch)
-            else:
-                answers = await asyncio.get_running_loop().run_in_executor(self._thread, self._answers, batch)
-            for question, answer in zip(batch, answers, strict=True):
+            for question, answer in zip(batch, await self._answers(batch), strict=True):
                 if question.future.done():
                     continue
                 if isinstance(answer, Exception):
                     question.future.set_exception(answer)
                 else:
                     question.future.set_result(answer)
-            await asyncio.sleep(0)  # requests are read and answered between calls
+
+    async def _answers(self, batch: list[Question]) -> list[Result | Exception]:
+        """What each question is answered with, by one call; if it fails, by a call for each, as one may be to blame."""
+        try:
+            if self._is_quick(batch):
+                answers = self._call(batch)
+                await asyncio.sleep(0)  # requests are read and answered between calls
+                return answers
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._call, batch)
+        except Exception as error:  # noqa: BLE001  # whoever asked gets it
+            self._costs.pop(batch[0].name, None)
+            if len(batch) == 1:
+                return [error]
+            return [answer for question in batch for answer in await self._answers([question])]
 
     def _is_quick(self, batch: list[Question]) -> bool:
-        """Whether a call is expected to be: as long as the last one of the use, or longer in proportion to its values."""
-        n_values, seconds = self._costs.get(batch[0].name, (1, math.inf))
-        return seconds * max(1.0, sum(question.block.size for question in batch) / n_values) <= _QUICK
+        """Whether a call is expected to take at most `_QUICK` seconds.
+
+        It is if the last one of the use had the same key and took no longer, in proportion to the values if these are more.
+        """
+        key, n_values, seconds = self._costs.get(batch[0].name, (None, 1, math.inf))
+        share = sum(question.block.size for question in batch) / n_values
+        return key == batch[0].key and seconds * max(1.0, share) <= _QUICK
 
     def _take(self) -> list[Question]:
         """The oldest question that is open and all that go with it; none if nothing waits."""
@@ -154,19 +168,14 @@ class Batcher:
                 count += len(question.block)
         return chosen
 
-    def _answers(self, batch: list[Question]) -> list[Result | Exception]:
-        """What each question is answered with, of one call."""
+    def _call(self, batch: list[Question]) -> list[Result | Exception]:
+        """The results of one call. Raises what the use raises."""
         first, began = batch[0], time.monotonic()
         block = first.block if len(batch) == 1 else np.concatenate([question.block for question in batch])
-        try:
-            with collected() as notes:
-                results = first.use.run(block, **first.options)
-        except Exception as error:  # noqa: BLE001  # whoever asked gets it
-            if len(batch) == 1:
-                return [error]
-            return [answer for question in batch for answer in self._answers([question])]  # one image may be to blame
+        with collected() as notes:
+            results = first.use.run(block, **first.options)
         took = time.monotonic() - began
-        self._costs[first.name] = (block.size, took)
+        self._costs[first.name] = (first.key, block.size, took)
         self._on_call(batch, took)
         answers: list[Result | Exception] = []
         start = 0

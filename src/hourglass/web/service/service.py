@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 class Service:
-    """Models, the thread that runs them, and the limits around them.
+    """Models, what runs them, and the limits around them.
 
     Parameters
     ----------
