@@ -121,20 +121,23 @@ class Batcher:
                     question.future.set_exception(answer)
                 else:
                     question.future.set_result(answer)
+            await asyncio.sleep(0)  # requests are answered and read before the next call
 
     async def _answers(self, batch: list[Question]) -> list[Result | Exception]:
         """What each question is answered with, by one call; if it fails, by a call for each, as one may be to blame."""
         try:
             if self._is_quick(batch):
-                answers = self._call(batch)
-                await asyncio.sleep(0)  # requests are read and answered between calls
-                return answers
+                return self._call(batch)
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._call, batch)
         except Exception as error:  # noqa: BLE001  # whoever asked gets it
             self._costs.pop(batch[0].name, None)
             if len(batch) == 1:
                 return [error]
-            return [answer for question in batch for answer in await self._answers([question])]
+            answers = []
+            for question in batch:
+                answers += await self._answers([question])
+                await asyncio.sleep(0)
+            return answers
 
     def _is_quick(self, batch: list[Question]) -> bool:
         """Whether a call is expected to take at most `_QUICK` seconds.
