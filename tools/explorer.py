@@ -231,7 +231,8 @@ def photograph(browser: Browser, model: Any, split: Split, title: str, folder: P
             page.wait_for_timeout(2500)
             box = page.locator("#overlay").bounding_box()
             assert box is not None
-            page.mouse.click(box["x"] + 0.4 * box["width"], box["y"] + 0.33 * box["height"])
+            page.mouse.click(box["x"] + 0.4 * box["width"], box["y"] + 0.6 * box["height"])
+            page.keyboard.press("Enter")  # the nearest image, where no point is
             page.wait_for_timeout(8000)
             page.screenshot(path=folder / f"{name}.png")
             page.close()
@@ -250,8 +251,8 @@ def main(data: str, output: Path, pictures: Path) -> None:
     )
     images, labels = dataset.train.images, dataset.train.labels
     models = {
-        "Autoencoder, 32 numbers": hg.Autoencoder(random_state=0).fit(images),
-        "Generator, 2 numbers": hg.Generator(2, random_state=0).fit(images, labels),
+        "Autoencoder, 32 dimensions": hg.Autoencoder(random_state=0).fit(images),
+        "Generator, 2 dimensions": hg.Generator(2, random_state=0).fit(images, labels),
         'Autoencoder, network="conv"': hg.Autoencoder(network="conv", epochs=1, random_state=0).fit(images),
         'Denoiser, network="skip"': hg.Denoiser(network="skip", epochs=1, random_state=0).fit(images[:10000]),
     }
@@ -269,7 +270,8 @@ def main(data: str, output: Path, pictures: Path) -> None:
         for name, model in models.items():
             content["models"][name] = [measure(browser, model, everything, data) for _ in range(ROUNDS)]
             click.echo(f"{name}: {content['models'][name]}", err=True)
-        photograph(browser, models["Generator, 2 numbers"], everything, data, pictures)
+        plane = hg.Autoencoder(2, preset="features", random_state=0).fit(images)  # as `hourglass explore` trains
+        photograph(browser, plane, everything, data, pictures)
         browser.close()
     content["n_exported"] = len(dataset.test)
     for name, model in list(models.items())[:3]:

@@ -49,7 +49,7 @@ class Page {
     this.pad = new Pad(at("draw"), source, (pixels, title) => (pixels === null ? this.forget() : analyse({ pixels, title })), fault);
     this.numbers = new Numbers(at("numbers"), source, (text) => this.say(text), fault);
     at("facts").textContent =
-      `${facts.n_images.toLocaleString("en")} images of ${facts.title}, in codes of ${facts.n_codes} ${facts.n_codes === 1 ? "number" : "numbers"} by ${facts.model}` +
+      `${facts.n_images.toLocaleString("en")} images of ${facts.title}, in ${facts.n_codes} latent ${facts.n_codes === 1 ? "dimension" : "dimensions"} by ${facts.model}` +
       (facts.bypasses_code ? "; this network passes detail beside its codes, and the decoder alone does without" : "");
     at("fit").checked = facts.shape[0] === 28 && facts.shape[1] === 28;
     this.#controls();
