@@ -60,7 +60,7 @@ def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     out = tmp_path_factory.mktemp("chapter")
     dataset = few_digits() if request.param == "digits" else shapes(out / "images")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hourglass.estimators.layout._FEWEST_STEPS", 100)  # for speed, as the next two
+        patch.setattr("hourglass.estimators.layout._FEWEST_STEPS", 100)  # for speed, as the next three
         patch.setitem(MINIMAL_STEPS, "linear", 1000)
         patch.setitem(MINIMAL_STEPS, "default", 1)
         patch.setattr("hourglass.evaluation.generation._FEWEST_STEPS", 60)

@@ -80,12 +80,12 @@ def test_light_and_contrast_of_an_image_do_not_count(detector: hg.AnomalyDetecto
     assert standardised(np.stack([images[0], images[0]])).shape == (2, *images[0].shape)
 
 
-def test_nothing_is_less_restored_than_an_empty_image(detector: hg.AnomalyDetector) -> None:
-    """Whether it is an anomaly then depends on the weights of the other evidence."""
-    empty = standardised([np.full((80, 90), level, np.uint8) for level in (0, 128, 255)])
+def test_an_empty_image_among_textures_is_an_anomaly(detector: hg.AnomalyDetector) -> None:
+    empty = [np.full((80, 90), level, np.uint8) for level in (0, 128, 255)]
     restoration = detector.evidence_["restoration"]
     normal = restoration.scores(standardised(surfaces(10, 9)), detector.model_)
-    assert restoration.scores(empty, detector.model_).min() > normal.max() + 1
+    assert restoration.scores(standardised(empty), detector.model_).min() > normal.max() + 1
+    assert (detector.predict(empty) == -1).all()
 
 
 def test_it_scores_each_image_alone_and_as_saved(detector: hg.AnomalyDetector, tmp_path: Path) -> None:
